@@ -1,0 +1,114 @@
+//! The chain: which authenticators there are, and in which order they are asked.
+
+use std::sync::Arc;
+
+use crate::authn::token::TokenAuthenticator;
+use crate::authn::{Anonymous, AuthenticateRequest, Basic, Bearer, Now, Outcome, Union, WebSocket};
+use crate::decision::{Authenticator, Decision, Denial, Reason};
+use crate::request::Request;
+
+/// The token authenticators, asked in order.
+type Tokens = Union<TokenAuthenticator>;
+
+/// What a chain is made of: the members that the configuration asks for.
+#[derive(Debug, Default)]
+pub struct Members {
+    /// `--basic-auth-file`.
+    pub basic: Option<Basic>,
+    /// The token authenticators, in [`Members::into_chain`]'s order.
+    pub tokens: Vec<TokenAuthenticator>,
+    /// Anonymous, if allowed at all.
+    pub anonymous: Option<Anonymous>,
+}
+
+impl Members {
+    /// Puts the members in order. Follows `Config.New` (k8s.io/kubernetes/pkg/kubeapiserver/authenticator/config.go, v1.36.3)
+    /// step by step.
+    ///
+    /// Kubernetes hands the API audiences along with each request and wraps those authenticators that do not look at them
+    /// (`WrapAudienceAgnosticToken`). Ours are the same for every request, so they are part of an authenticator's
+    /// configuration, and the wrapper has nothing left to do.
+    pub fn into_chain(self) -> Chain {
+        let schemes = Schemes { basic: self.basic.is_some(), bearer: !self.tokens.is_empty() };
+        let mut credentials = Vec::new();
+        // Request header comes first in Kubernetes: a front proxy that has authenticated the user speaks for it, whatever
+        // else the request carries. Its place is here.
+
+        // "front-proxy, BasicAuth methods, local first": basic stood here, before x509, until it was removed in 1.19.
+        credentials.extend(self.basic.map(|basic| RequestAuthenticator::Basic(Box::new(basic))));
+
+        // x509 follows. Its place is here: a good certificate wins over any token.
+
+        // The token authenticators, "local first, then remote": token file, service accounts (legacy, then bound), bootstrap,
+        // JWT ("keep the OpenID Connect after Service Accounts": whichever comes first costs the other), webhook.
+        if !self.tokens.is_empty() {
+            let tokens = Arc::new(Union::new(self.tokens));
+            credentials.push(RequestAuthenticator::Bearer(Bearer::new(Arc::clone(&tokens))));
+            credentials.push(RequestAuthenticator::WebSocket(WebSocket::new(tokens)));
+        }
+
+        // The group adder is `Identity::groups`; it applies to whatever the union says.
+
+        // Anonymous stands outside the union: "don't consider a bad bearer token or invalid username/password combination
+        // anonymous".
+        Chain { credentials: Union::new(credentials), anonymous: self.anonymous, schemes }
+    }
+}
+
+/// Who is calling? Immutable; a new configuration makes a new one.
+#[derive(Debug)]
+pub struct Chain {
+    credentials: Union<RequestAuthenticator>,
+    anonymous: Option<Anonymous>,
+    schemes: Schemes,
+}
+
+/// The HTTP authentication schemes that a client may try (RFC 9110, section 11.6.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Schemes {
+    /// RFC 6750.
+    pub bearer: bool,
+    /// RFC 7617.
+    pub basic: bool,
+}
+
+impl Chain {
+    /// The verdict on a request.
+    pub async fn decide(&self, request: &Request<'_>, now: Now) -> Decision {
+        match self.credentials.authenticate(request, now).await {
+            Outcome::Authenticated(authenticated) => Decision::Allow(authenticated),
+            Outcome::Rejected(rejections) => Decision::Deny(Denial { rejections }),
+            // Only silence becomes anonymous.
+            Outcome::NoOpinion => match self.anonymous.as_ref().and_then(|a| a.authenticate(request)) {
+                Some(authenticated) => Decision::Allow(authenticated),
+                None => Decision::Deny(Denial::new(Authenticator::Chain, Reason::NoCredentials)),
+            },
+        }
+    }
+
+    /// The schemes in force, to challenge a client with.
+    pub fn schemes(&self) -> Schemes {
+        self.schemes
+    }
+}
+
+/// One of the request authenticators.
+#[derive(Debug)]
+enum RequestAuthenticator {
+    Basic(Box<Basic>),
+    Bearer(Bearer<Tokens>),
+    WebSocket(WebSocket<Tokens>),
+}
+
+impl AuthenticateRequest for RequestAuthenticator {
+    async fn authenticate(&self, request: &Request<'_>, now: Now) -> Outcome {
+        match self {
+            Self::Basic(a) => a.authenticate(request, now).await,
+            Self::Bearer(a) => a.authenticate(request, now).await,
+            Self::WebSocket(a) => a.authenticate(request, now).await,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,296 @@
+//! The configuration: what was written ([`options`], merged from flags, environment and file) becomes what is meant ([`Config`]), with every
+//! error at once, each with its place.
+//!
+//! An option has one name in three spellings: the flag `--token-auth-file`, the environment variable
+//! `COUNTERSIGN_TOKEN_AUTH_FILE`, the key `token-auth-file` of the file that `--config` names. A flag wins over the
+//! environment, the environment over the file, the file over the default.
+
+mod authentication_configuration;
+mod identity_headers;
+mod listen;
+pub mod options;
+mod sources;
+mod values;
+mod yaml;
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fmt;
+use std::time::Duration;
+
+use crate::authn::token::{TokenAuthenticator, TokenFile};
+use crate::authn::{Anonymous, Basic, user_file};
+use crate::chain::Members;
+
+use authentication_configuration::AnonymousAuthConfig;
+use options::option;
+use sources::Sources;
+use values::Values;
+
+pub use identity_headers::{GroupsEncoding, IdentityHeaders};
+pub use listen::ListenAddress;
+pub use sources::Environment;
+
+/// Everything that the program runs with; valid by construction.
+#[derive(Debug)]
+pub struct Config {
+    /// The members of the chain.
+    pub chain: Members,
+    /// How an identity is told to the upstream.
+    pub reply: ReplyConfig,
+    /// The listener and its limits.
+    pub server: ServerConfig,
+    /// What is logged, and how.
+    pub log: LogConfig,
+    /// What is allowed but deserves a second look, to be logged at start.
+    pub warnings: Vec<String>,
+}
+
+/// How an identity is told to the upstream, and a refusal to the client.
+#[derive(Debug, Clone)]
+pub struct ReplyConfig {
+    /// The headers that carry it.
+    pub headers: IdentityHeaders,
+    /// How several values of one of them travel.
+    pub groups_encoding: GroupsEncoding,
+    /// Whether the identity goes out as dynamic metadata too.
+    pub dynamic_metadata: bool,
+    /// Whether "undecided" is answered 503 instead of 401.
+    pub undecided_unavailable: bool,
+    /// Envoy's `max_headers_count` on the upstream request.
+    pub max_headers_count: usize,
+    /// Envoy's `max_request_headers_kb`, in bytes.
+    pub max_headers_bytes: usize,
+}
+
+/// The listener and its limits.
+#[derive(Debug, Clone)]
+pub struct ServerConfig {
+    /// Where to listen.
+    pub listen: ListenAddress,
+    /// Largest CheckRequest, in bytes.
+    pub max_check_request_bytes: usize,
+    /// Largest header list of a gRPC request, in bytes.
+    pub max_header_list_bytes: u32,
+    /// Calls that one connection may have in flight.
+    pub max_concurrent_streams: u32,
+    /// How often an idle connection is asked whether it lives.
+    pub keepalive_interval: Duration,
+    /// How long the answer may take.
+    pub keepalive_timeout: Duration,
+    /// After this, a connection is told to go away, so that Envoy spreads over the replicas there are.
+    pub max_connection_age: Duration,
+    /// After SIGTERM, how long to go on serving while health says NOT_SERVING.
+    pub shutdown_delay: Duration,
+    /// After that, how long what is in flight may take.
+    pub shutdown_timeout: Duration,
+}
+
+/// What is logged, and how.
+#[derive(Debug, Clone)]
+pub struct LogConfig {
+    /// JSON, or text.
+    pub json: bool,
+    /// A level, or tracing's filter directives.
+    pub filter: String,
+}
+
+/// One thing that is wrong with the configuration: where, what, and how to mend it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigError {
+    /// The flag, variable, or file with line or field path.
+    pub place: String,
+    /// What is wrong, and how to mend it.
+    pub problem: String,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.place, self.problem)
+    }
+}
+
+impl Config {
+    /// The configuration of a command line (`matches` of [`options::arguments`]) and an environment, or all that is wrong
+    /// with it.
+    pub fn load(
+        matches: &clap::ArgMatches,
+        environment: impl IntoIterator<Item = (OsString, OsString)>,
+    ) -> Result<Self, Vec<ConfigError>> {
+        let mut errors = Vec::new();
+        let sources = Sources::merge(matches, environment, &mut errors);
+        let config = Self::parse(&mut Values::new(sources, &mut errors));
+        if errors.is_empty() { Ok(config) } else { Err(errors) }
+    }
+
+    /// What the values mean. Where one is wrong, a stand-in takes its place, so that the rest can be looked at.
+    fn parse(values: &mut Values<'_>) -> Self {
+        let mut warnings = Vec::new();
+        let chain = members(values, &mut warnings);
+        let reply = reply(values);
+        let server = server(values);
+        let log = LogConfig {
+            json: values.choice(option("log-format"), &["text", "json"]) == "json",
+            filter: values.log_filter(option("log-level")),
+        };
+        Self { chain, reply, server, log, warnings }
+    }
+}
+
+fn members(values: &mut Values<'_>, warnings: &mut Vec<String>) -> Members {
+    // Read for its form only: no authenticator so far looks at audiences.
+    let _audiences = values.list(option("api-audiences"));
+
+    let mut tokens = Vec::new();
+    if let Some(file) = values.file(option("token-auth-file")) {
+        let warn = |line, text: &str| warnings.push(format!("{}: line {line}: {text}", file.place));
+        match user_file::parse(&file.bytes, "token") {
+            Ok(users) => tokens.push(TokenAuthenticator::TokenFile(TokenFile::new(users, warn))),
+            Err(errors) => values.file_errors(&file, errors),
+        }
+    }
+    let mut basic = None;
+    if let Some(file) = values.file(option("basic-auth-file")) {
+        let warn = |line, text: &str| warnings.push(format!("{}: line {line}: {text}", file.place));
+        match user_file::parse(&file.bytes, "password").and_then(|users| Basic::new(users, warn)) {
+            Ok(users) => basic = Some(users),
+            Err(errors) => values.file_errors(&file, errors),
+        }
+    }
+
+    let anonymous = anonymous(values, warnings);
+    let nobody = !values.is_set(option("token-auth-file")) && !values.is_set(option("basic-auth-file"));
+    if nobody && anonymous.is_none() {
+        values.error(
+            "configuration",
+            "no authenticator is configured and anonymous is off, so every request would be refused; set for example \
+             --token-auth-file",
+        );
+    } else if nobody
+        && !values.is_set(option("anonymous-auth"))
+        && !values.is_set(option("authentication-config"))
+    {
+        values.error(
+            "configuration",
+            "no authenticator is configured, so every request would be let through as system:anonymous; set for example \
+             --token-auth-file, or --anonymous-auth=true if this is what you want",
+        );
+    } else if anonymous.is_some()
+        && !values.is_set(option("anonymous-auth"))
+        && !values.is_set(option("authentication-config"))
+    {
+        warnings.push(
+            "requests without credentials are let through as system:anonymous, which is kube-apiserver's default; \
+             --anonymous-auth=false refuses them"
+                .to_owned(),
+        );
+    }
+    Members { basic, tokens, anonymous }
+}
+
+/// Go: `BuiltInAuthenticationOptions.ToAuthenticationConfig`, "hoisted out of AuthenticationConfig".
+fn anonymous(values: &mut Values<'_>, warnings: &mut Vec<String>) -> Option<Anonymous> {
+    let flag = option("anonymous-auth");
+    let allowed = values.bool(flag);
+    let from_file = values.file(option("authentication-config")).and_then(|file| {
+        authentication_configuration::parse(&file.bytes)
+            .map_err(|errors| values.file_errors(&file, errors))
+            .ok()
+            .and_then(|configuration| configuration.anonymous)
+            .map(|anonymous| (file, anonymous))
+    });
+    match from_file {
+        None => allowed.then(|| Anonymous::new([])),
+        Some((file, AnonymousAuthConfig { enabled, conditions })) => {
+            if values.is_set(flag) {
+                values.error(
+                    &format!("{}: anonymous", file.place),
+                    "Forbidden: --anonymous-auth flag cannot be set when anonymous field is configured in authentication \
+                     configuration file; remove one of the two",
+                );
+            }
+            for (index, condition) in conditions.iter().enumerate() {
+                let path = crate::request::Path::new(condition.path.as_bytes());
+                if path.unambiguous().as_deref() != Some(&*condition.path) {
+                    warnings.push(format!(
+                        "{}: anonymous.conditions[{index}].path: {:?} never matches: a condition is a plain path, without \
+                         query, escapes, dot segments, `//`, `;` or `#`",
+                        file.place, condition.path
+                    ));
+                }
+            }
+            enabled.then(|| Anonymous::new(conditions.into_iter().map(|c| c.path.into())))
+        }
+    }
+}
+
+fn reply(values: &mut Values<'_>) -> ReplyConfig {
+    let headers = IdentityHeaders {
+        user: values.header_name(option("identity-user-header")),
+        uid: values.header_name(option("identity-uid-header")),
+        group: values.header_name(option("identity-group-header")),
+        extra_prefix: values.header_name(option("identity-extra-header-prefix")),
+    };
+    let groups_encoding = match values.choice(option("groups-encoding"), &["joined", "indexed", "metadata"]) {
+        "indexed" => GroupsEncoding::Indexed,
+        "metadata" => GroupsEncoding::Metadata,
+        _ => GroupsEncoding::Joined,
+    };
+    for problem in headers.problems(groups_encoding) {
+        values.error("identity headers", &problem);
+    }
+    let dynamic_metadata = values.bool(option("dynamic-metadata"));
+    if groups_encoding == GroupsEncoding::Metadata && !dynamic_metadata {
+        values.error(
+            "--groups-encoding",
+            "metadata: groups travel as dynamic metadata, which --dynamic-metadata=false turns off",
+        );
+    }
+    ReplyConfig {
+        headers,
+        groups_encoding,
+        dynamic_metadata,
+        undecided_unavailable: values.choice(option("undecided-status"), &["401", "503"]) == "503",
+        max_headers_count: values.number(option("envoy-max-headers-count"), 1, 10_000),
+        max_headers_bytes: 1024 * values.number::<usize>(option("envoy-max-request-headers-kb"), 1, 8192),
+    }
+}
+
+fn server(values: &mut Values<'_>) -> ServerConfig {
+    let listen = values.listen(option("listen"));
+    if !values.bool(option("insecure-listen-plaintext")) && !listen.is_local() {
+        values.error(
+            "--listen",
+            &format!(
+                "{listen}: bearer tokens and identities would cross the network in clear; listen on a loopback address or a \
+                 unix socket, or allow it with --insecure-listen-plaintext"
+            ),
+        );
+    }
+    let kib = 1024;
+    ServerConfig {
+        listen,
+        max_check_request_bytes: values.number(option("max-check-request-bytes"), kib, 64 * kib * kib),
+        max_header_list_bytes: values.number(option("max-header-list-bytes"), kib, kib * kib),
+        max_concurrent_streams: values.number(option("max-concurrent-streams"), 1, 1_000_000),
+        keepalive_interval: values.duration(option("keepalive-interval")),
+        keepalive_timeout: values.duration(option("keepalive-timeout")),
+        max_connection_age: values.duration(option("max-connection-age")),
+        shutdown_delay: values.duration(option("shutdown-delay-duration")),
+        shutdown_timeout: values.duration(option("shutdown-timeout")),
+    }
+}
+
+/// A file that the configuration names, read.
+pub(crate) struct NamedFile {
+    /// The option and the file's name, for errors.
+    pub(crate) place: String,
+    /// What it holds.
+    pub(crate) bytes: zeroize::Zeroizing<Vec<u8>>,
+}
+
+/// The values of one source, by option name.
+type Layer = BTreeMap<&'static str, config::Value>;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,186 @@
+//! The table of options. It makes the command line, names the environment variables and the keys of the file, and is the
+//! reference: `countersign serve --help`.
+
+use std::ffi::OsString;
+
+use clap::builder::StyledStr;
+use clap::{Arg, ArgAction, Command};
+
+/// An option: a flag, a variable and a key, all of one name.
+#[derive(Debug, PartialEq, Eq)]
+pub struct OptionSpec {
+    /// In the flag's spelling, without the dashes in front.
+    pub name: &'static str,
+    /// What it takes.
+    pub kind: Kind,
+    /// What it is if nobody says; empty for "not set".
+    pub default: &'static str,
+    /// One sentence.
+    pub help: &'static str,
+}
+
+/// What an option takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// `true` or `false`, as Go's `strconv.ParseBool` reads them; the flag alone means true.
+    Bool,
+    /// One string. The word stands in the help.
+    One(&'static str),
+    /// Several, separated by commas; the flag may be repeated.
+    List,
+}
+
+/// Every option but `--config`, in the order of the help: kube-apiserver's first, with its names and meanings.
+pub const OPTIONS: &[OptionSpec] = &[
+    one("token-auth-file", "FILE", "", "CSV file of static tokens: token,user,uid,\"group1,group2\""),
+    flag(
+        "anonymous-auth",
+        "true",
+        "Let requests without credentials through as system:anonymous, group system:unauthenticated",
+    ),
+    one(
+        "authentication-config",
+        "FILE",
+        "",
+        "AuthenticationConfiguration (apiserver.config.k8s.io); so far its anonymous part",
+    ),
+    OptionSpec {
+        name: "api-audiences",
+        kind: Kind::List,
+        default: "",
+        help: "Audiences that tokens must be meant for",
+    },
+    one(
+        "basic-auth-file",
+        "FILE",
+        "",
+        "CSV file of passwords: password,user,uid,\"group1,group2\"; a password may be a bcrypt or argon2 hash",
+    ),
+    one("listen", "ADDRESS", "127.0.0.1:9001", "Where Envoy reaches us: host:port or unix:/path"),
+    flag(
+        "insecure-listen-plaintext",
+        "false",
+        "Allow plaintext on an address that is neither loopback nor a unix socket",
+    ),
+    one("identity-user-header", "NAME", "X-Remote-User", "Header for the user's name"),
+    one("identity-uid-header", "NAME", "X-Remote-Uid", "Header for the user's uid"),
+    one("identity-group-header", "NAME", "X-Remote-Group", "Header for the groups"),
+    one("identity-extra-header-prefix", "PREFIX", "X-Remote-Extra-", "Prefix of the headers for extra facts"),
+    one(
+        "groups-encoding",
+        "ENCODING",
+        "joined",
+        "How several groups (and extra values) travel: joined by commas in one line, indexed (X-Remote-Group, X-Remote-Group-1, ...), or as dynamic metadata, from which a Lua filter writes one line each",
+    ),
+    flag("dynamic-metadata", "true", "Hand the identity to Envoy as dynamic metadata too"),
+    one(
+        "undecided-status",
+        "STATUS",
+        "401",
+        "Answer when something we depend on kept us from deciding: 401 as kube-apiserver, or 503",
+    ),
+    one(
+        "envoy-max-headers-count",
+        "N",
+        "100",
+        "Envoy's max_headers_count: a request that would have more lines with its identity is denied",
+    ),
+    one("envoy-max-request-headers-kb", "KIB", "60", "Envoy's max_request_headers_kb, likewise"),
+    one("max-check-request-bytes", "BYTES", "4194304", "Largest CheckRequest"),
+    one("max-header-list-bytes", "BYTES", "16384", "Largest header list of a gRPC request"),
+    one("max-concurrent-streams", "N", "1024", "Calls that one connection may have in flight"),
+    one("keepalive-interval", "DURATION", "30s", "How often a silent connection is pinged"),
+    one("keepalive-timeout", "DURATION", "10s", "How long the answer may take"),
+    one(
+        "max-connection-age",
+        "DURATION",
+        "30m",
+        "After this a connection is told to go away, so that Envoy spreads over all replicas",
+    ),
+    one(
+        "shutdown-delay-duration",
+        "DURATION",
+        "3s",
+        "After SIGTERM, how long to go on serving while health says NOT_SERVING",
+    ),
+    one("shutdown-timeout", "DURATION", "10s", "After that, how long the calls in flight may take"),
+    one("log-format", "FORMAT", "text", "text or json"),
+    one("log-level", "LEVEL", "info", "error, warn, info, debug, trace, or tracing's filter directives"),
+];
+
+const fn one(
+    name: &'static str,
+    value: &'static str,
+    default: &'static str,
+    help: &'static str,
+) -> OptionSpec {
+    OptionSpec { name, kind: Kind::One(value), default, help }
+}
+
+const fn flag(name: &'static str, default: &'static str, help: &'static str) -> OptionSpec {
+    OptionSpec { name, kind: Kind::Bool, default, help }
+}
+
+/// The option of that name.
+///
+/// # Panics
+/// If there is none: the callers name options of this table.
+pub fn option(name: &str) -> &'static OptionSpec {
+    OPTIONS.iter().find(|o| o.name == name).unwrap_or_else(|| panic!("no option is named {name}"))
+}
+
+/// Adds `--config` and every option to a command.
+pub fn arguments(command: Command) -> Command {
+    let config = Arg::new(CONFIG)
+        .long(CONFIG)
+        .value_name("FILE")
+        .help("YAML file with the options below as keys, without the dashes [env: COUNTERSIGN_CONFIG]");
+    OPTIONS.iter().fold(command.arg(config), |command, option| command.arg(argument(option)))
+}
+
+/// The name of the option that names the configuration file.
+pub const CONFIG: &str = "config";
+
+fn argument(option: &'static OptionSpec) -> Arg {
+    let default =
+        if option.default.is_empty() { String::new() } else { format!(" [default: {}]", option.default) };
+    let arg = Arg::new(option.name)
+        .long(option.name)
+        .help(StyledStr::from(format!("{}{default}", option.help)))
+        // The last one counts, as in kube-apiserver.
+        .action(ArgAction::Append)
+        .allow_hyphen_values(true);
+    match option.kind {
+        Kind::Bool => {
+            arg.value_name("BOOL").num_args(0..=1).require_equals(true).default_missing_value("true")
+        }
+        Kind::One(value) => arg.value_name(value),
+        Kind::List => arg.value_name("LIST"),
+    }
+}
+
+/// The command line of the program.
+pub fn command() -> Command {
+    Command::new("countersign")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("Kubernetes' request authentication for everything behind Envoy")
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .subcommand(arguments(Command::new("serve").about("Answer Envoy's external authorization checks")))
+        .subcommand(arguments(
+            Command::new("check-config").about("Say everything that is wrong with a configuration, and exit"),
+        ))
+}
+
+/// kube-apiserver's flags may be written with underscores (`WordSepNormalizeFunc`): `--token_auth_file` is
+/// `--token-auth-file`.
+pub fn normalize(arguments: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
+    let normalized = |argument: OsString| {
+        let Some(text) = argument.to_str().filter(|text| text.starts_with("--")) else { return argument };
+        match text.split_once('=') {
+            Some((name, value)) => format!("{}={value}", name.replace('_', "-")).into(),
+            None => text.replace('_', "-").into(),
+        }
+    };
+    arguments.into_iter().map(normalized).collect()
+}

@@ -1,0 +1,179 @@
+use std::path::Path;
+
+use super::*;
+
+fn load(flags: &[&str], environment: &[(&str, &str)]) -> Result<Config, Vec<ConfigError>> {
+    let arguments = ["countersign", "serve"].iter().chain(flags).map(OsString::from);
+    let matches =
+        options::command().try_get_matches_from(options::normalize(arguments)).expect("clap takes the flags");
+    let (_, matches) = matches.subcommand().expect("serve");
+    Config::load(matches, environment.iter().map(|(n, v)| (OsString::from(n), OsString::from(v))))
+}
+
+fn errors(flags: &[&str], environment: &[(&str, &str)]) -> Vec<String> {
+    load(flags, environment).err().unwrap_or_default().iter().map(ToString::to_string).collect()
+}
+
+/// A file that ends with the test.
+fn file(text: &str) -> (tempfile::TempDir, String) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("file");
+    std::fs::write(&path, text).expect("a file");
+    let path = path.to_str().expect("UTF-8").to_owned();
+    (folder, path)
+}
+
+const ANONYMOUS: &str = "--anonymous-auth=true";
+
+/// Names are the test of the table itself: each option is looked up by name, and its default must parse.
+#[test]
+fn the_defaults_are_a_good_configuration() {
+    let config = load(&[ANONYMOUS], &[]).expect("the defaults are good");
+    assert_eq!(config.server.listen.to_string(), "127.0.0.1:9001");
+    assert_eq!(config.server.shutdown_delay, Duration::from_secs(3));
+    assert_eq!(config.reply.headers.extra_prefix, "x-remote-extra-");
+    assert_eq!(config.reply.groups_encoding, GroupsEncoding::Joined);
+    assert!(config.reply.dynamic_metadata && !config.reply.undecided_unavailable);
+    assert_eq!((config.reply.max_headers_count, config.reply.max_headers_bytes), (100, 61440));
+    assert_eq!(config.warnings, [""; 0]);
+}
+
+#[test]
+fn a_flag_wins_over_the_environment_and_that_over_the_file_and_that_over_the_default() {
+    let (_folder, path) =
+        file("listen: 127.0.0.1:1\nlog-format: json\nmax-concurrent-streams: 7\napi-audiences: [a, b]\n");
+    let environment = [
+        ("COUNTERSIGN_CONFIG", &*path),
+        ("COUNTERSIGN_LISTEN", "127.0.0.1:2"),
+        ("COUNTERSIGN_LOG_LEVEL", "debug"),
+    ];
+    let config = load(&[ANONYMOUS, "--log-level=warn"], &environment).expect("a good configuration");
+    let ServerConfig { listen, max_concurrent_streams, max_header_list_bytes, .. } = config.server;
+    assert_eq!(
+        (
+            listen.to_string(),
+            config.log.json,
+            max_concurrent_streams,
+            config.log.filter,
+            max_header_list_bytes
+        ),
+        ("127.0.0.1:2".to_owned(), true, 7, "warn".to_owned(), 16384)
+    );
+    let flag = load(&[ANONYMOUS, "--config", &path, "--listen", "unix:/run/x"], &environment[1..]);
+    assert_eq!(flag.expect("a good configuration").server.listen, ListenAddress::Unix("/run/x".into()));
+}
+
+/// pflag: the last of several counts, `--flag` alone is true, `_` is `-` (WordSepNormalizeFunc).
+#[test]
+fn flags_are_read_as_kube_apiserver_reads_them() {
+    let anonymous =
+        |flags: &[&str]| load(flags, &[]).map(|c| c.chain.anonymous.is_some()).map_err(|e| e.len());
+    assert_eq!(anonymous(&["--anonymous-auth"]), Ok(true));
+    assert_eq!(anonymous(&["--anonymous_auth=T"]), Ok(true));
+    assert_eq!(anonymous(&["--anonymous-auth=false", "--anonymous-auth=1"]), Ok(true));
+    assert_eq!(anonymous(&["--anonymous-auth", "--anonymous-auth=0"]), Err(1), "then nobody could get in");
+    assert_eq!(errors(&["--anonymous-auth=yes"], &[]), ["--anonymous-auth: \"yes\": must be true or false"]);
+    assert_eq!(anonymous(&["--anonymous-auth", "--api-audiences=a,b", "--api-audiences=c"]), Ok(true));
+}
+
+#[test]
+fn every_error_is_told_at_once_with_its_place() {
+    let (_folder, path) = file("listen: [1]\nLogFormat: json\nsurprise: 1\nlog-format: xml\n");
+    let (_tokens, tokens) = file("a,b\n\"c\",d,e\nf\n");
+    let environment = [("COUNTERSIGN_KEEPALIVE_TIMEOUT", "soon"), ("COUNTERSIGN_SERVICE_HOST", "10.0.0.1")];
+    let flags = ["--config", &path, "--token-auth-file", &tokens, "--max-concurrent-streams=0"];
+    let columns = "must have at least 3 columns (token, user name, user uid), found";
+    let mend = "write token,name,uid,\"group1,group2\"";
+    let mut expected = [
+        format!("{path}: listen: must be one value, not a list, a map or nothing"),
+        format!("{path}: LogFormat: unknown key; write log-format"),
+        format!("{path}: surprise: unknown key; the keys are the flags of `countersign serve --help`, without the dashes"),
+        format!("--token-auth-file: {tokens}: line 1: {columns} 2; {mend}"),
+        format!("--token-auth-file: {tokens}: line 3: {columns} 1; {mend}"),
+        "--max-concurrent-streams: \"0\": must be a number from 1 to 1000000".to_owned(),
+        "COUNTERSIGN_KEEPALIVE_TIMEOUT: \"soon\": must be a duration of at most 24h, such as 500ms, 3s or 1h30m".to_owned(),
+        format!("{path}: log-format: \"xml\": must be one of text, json"),
+    ];
+    let mut told = errors(&flags, &environment);
+    expected.sort();
+    told.sort();
+    assert_eq!(told, expected);
+}
+
+#[test]
+fn a_file_is_read_strictly() {
+    let told = |text: &str| {
+        let (_folder, path) = file(text);
+        errors(&[ANONYMOUS, "--config", &path], &[])
+            .iter()
+            .map(|e| e.replace(&path, "FILE"))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(told("log-format: json\nlog-format: text\n").len(), 1, "a key twice");
+    assert!(told("log-format: json\nlog-format: text\n")[0].contains("line 2"));
+    assert_eq!(told("- a\n").len(), 1);
+    assert_eq!(told("anonymous-auth: maybe\n").len(), 0, "the flag is stronger");
+    assert_eq!(
+        told("dynamic-metadata: null\n"),
+        ["FILE: dynamic-metadata: must be one value, not a list, a map or nothing"]
+    );
+    let missing = errors(&[ANONYMOUS, "--config", "/no/such/file"], &[]);
+    assert!(missing[0].starts_with("/no/such/file: cannot be read"), "{missing:?}");
+}
+
+/// Errors quote no secret: neither a token file's text nor a password.
+#[test]
+fn errors_do_not_quote_what_is_in_a_secret_file() {
+    let (_a, tokens) = file("s3cret\ns3cret,\"s3cret\" s3cret,x\n");
+    let (_b, passwords) = file("$2y$10$s3cret,u,1\n\"$argon2id$s3cret\",v,2\n");
+    let told = errors(&["--token-auth-file", &tokens, "--basic-auth-file", &passwords], &[]);
+    assert_eq!(told.len(), 3, "{told:?}");
+    assert!(!told.concat().contains("s3cret"), "{told:?}");
+}
+
+#[test]
+fn insecure_set_ups_are_refused_with_the_flag_that_allows_them() {
+    let listen = errors(&[ANONYMOUS, "--listen=0.0.0.0:9001"], &[]);
+    assert_eq!(listen.len(), 1);
+    assert!(listen[0].ends_with("allow it with --insecure-listen-plaintext"), "{listen:?}");
+    assert!(load(&[ANONYMOUS, "--listen=0.0.0.0:9001", "--insecure-listen-plaintext"], &[]).is_ok());
+    for local in ["127.0.0.2:1", "[::1]:1", "unix:/run/x"] {
+        assert!(load(&[ANONYMOUS, "--listen", local], &[]).is_ok(), "{local}");
+    }
+    let nobody = errors(&[], &[]);
+    assert!(nobody.len() == 1 && nobody[0].contains("--anonymous-auth=true"), "{nobody:?}");
+    assert!(errors(&["--anonymous-auth=false"], &[])[0].contains("every request would be refused"));
+}
+
+#[test]
+fn identity_headers_must_be_told_apart_and_mean_nothing_else() {
+    let told = |flags: &[&str]| errors(&[&[ANONYMOUS], flags].concat(), &[]).len();
+    assert_eq!(told(&["--identity-user-header=X-User", "--identity-extra-header-prefix=X-Auth-"]), 0);
+    for bad in
+        ["", "X User", "Host", "Authorization", ":path", "X_User", "x-envoy-user", "Impersonate-User", "Ü"]
+    {
+        assert_eq!(told(&[&format!("--identity-user-header={bad}")]), 1, "{bad}");
+    }
+    assert_eq!(told(&["--identity-user-header=X-REMOTE-UID"]), 1, "used twice");
+    assert_eq!(told(&["--identity-uid-header=X-Remote-Extra-Uid"]), 1, "within the extras");
+    assert_eq!(told(&["--groups-encoding=indexed", "--identity-extra-header-prefix=X-Extra"]), 1);
+    assert_eq!(told(&["--groups-encoding=metadata", "--dynamic-metadata=false"]), 1);
+}
+
+/// Go: "--anonymous-auth flag cannot be set when anonymous field is configured" (options/authentication.go).
+#[test]
+fn the_anonymous_flag_and_the_anonymous_field_exclude_each_other() {
+    let head = "apiVersion: apiserver.config.k8s.io/v1\nkind: AuthenticationConfiguration\n";
+    let (_a, anonymous) =
+        file(&format!("{head}anonymous:\n  enabled: true\n  conditions:\n  - path: /x%2fy\n"));
+    let (_b, none) = file(head);
+    let told = |flag: &str, path: &str| errors(&[flag, "--authentication-config", path], &[]);
+    for flag in ["--anonymous-auth=true", "--anonymous-auth=false"] {
+        let told = told(flag, &anonymous);
+        assert!(told[0].contains("anonymous: Forbidden: --anonymous-auth flag cannot be set"), "{told:?}");
+    }
+    assert_eq!(told("--anonymous-auth=true", &none), [""; 0]);
+    let config = load(&["--authentication-config", &anonymous], &[]).expect("a good configuration");
+    assert!(config.warnings[0].contains("anonymous.conditions[0].path"), "{:?}", config.warnings);
+    assert!(Path::new(&anonymous).exists());
+}

@@ -1,0 +1,148 @@
+//! Strings into values. An error is noted with its place, and a stand-in returned, so that all errors come at once.
+
+use std::fmt::Display;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use config::{Value, ValueKind};
+use tracing_subscriber::EnvFilter;
+use zeroize::Zeroizing;
+
+use super::options::OptionSpec;
+use super::sources::Sources;
+use super::{ConfigError, ListenAddress, NamedFile, identity_headers};
+
+/// The options' values on their way to a [`super::Config`].
+pub(super) struct Values<'e> {
+    sources: Sources,
+    errors: &'e mut Vec<ConfigError>,
+}
+
+impl<'e> Values<'e> {
+    pub(super) fn new(sources: Sources, errors: &'e mut Vec<ConfigError>) -> Self {
+        Self { sources, errors }
+    }
+
+    /// Whether anybody wrote the option.
+    pub(super) fn is_set(&self, option: &OptionSpec) -> bool {
+        self.sources.get(option).is_some()
+    }
+
+    /// Notes an error.
+    pub(super) fn error(&mut self, place: &str, problem: &str) {
+        self.errors.push(ConfigError { place: place.to_owned(), problem: problem.to_owned() });
+    }
+
+    /// Notes the errors of a file.
+    pub(super) fn file_errors<E: Display>(&mut self, file: &NamedFile, errors: Vec<E>) {
+        for error in errors {
+            self.error(&file.place, &error.to_string());
+        }
+    }
+
+    /// Where the option was written.
+    fn place(&self, option: &OptionSpec) -> String {
+        let origin = self.sources.get(option).and_then(Value::origin);
+        origin.map_or_else(|| format!("--{}", option.name), str::to_owned)
+    }
+
+    fn text(&self, option: &OptionSpec) -> String {
+        let written = self.sources.get(option).and_then(|value| value.clone().into_string().ok());
+        written.unwrap_or_else(|| option.default.to_owned())
+    }
+
+    /// Parses what was written; where that fails, the default, which parses.
+    fn parsed<T>(&mut self, option: &OptionSpec, parse: impl Fn(&str) -> Result<T, String>) -> T {
+        let text = self.text(option);
+        parse(&text).unwrap_or_else(|problem| {
+            let place = self.place(option);
+            self.error(&place, &format!("{text:?}: {problem}"));
+            parse(option.default).unwrap_or_else(|e| panic!("the default of --{} is wrong: {e}", option.name))
+        })
+    }
+
+    /// Go: `strconv.ParseBool`.
+    pub(super) fn bool(&mut self, option: &OptionSpec) -> bool {
+        self.parsed(option, |text| match text {
+            "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
+            "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
+            _ => Err("must be true or false".to_owned()),
+        })
+    }
+
+    pub(super) fn choice(&mut self, option: &OptionSpec, choices: &'static [&'static str]) -> &'static str {
+        self.parsed(option, |text| {
+            let chosen = choices.iter().find(|choice| **choice == text);
+            chosen.copied().ok_or_else(|| format!("must be one of {}", choices.join(", ")))
+        })
+    }
+
+    pub(super) fn number<T: TryFrom<usize>>(&mut self, option: &OptionSpec, min: usize, max: usize) -> T {
+        self.parsed(option, |text| {
+            let number = text.parse().ok().filter(|n| (min..=max).contains(n));
+            let number = number.and_then(|n: usize| T::try_from(n).ok());
+            number.ok_or_else(|| format!("must be a number from {min} to {max}"))
+        })
+    }
+
+    /// Written as Go writes durations, `1h30m`, `500ms`, `0`.
+    pub(super) fn duration(&mut self, option: &OptionSpec) -> Duration {
+        self.parsed(option, |text| {
+            let duration = humantime::parse_duration(text).ok().filter(|d| *d <= MAX_DURATION);
+            duration.ok_or_else(|| "must be a duration of at most 24h, such as 500ms, 3s or 1h30m".to_owned())
+        })
+    }
+
+    pub(super) fn listen(&mut self, option: &OptionSpec) -> ListenAddress {
+        self.parsed(option, str::parse)
+    }
+
+    pub(super) fn header_name(&mut self, option: &OptionSpec) -> String {
+        self.parsed(option, identity_headers::header_name)
+    }
+
+    pub(super) fn log_filter(&mut self, option: &OptionSpec) -> String {
+        self.parsed(option, |text| match EnvFilter::try_new(text) {
+            Ok(_) => Ok(text.to_owned()),
+            Err(error) => Err(error.to_string()),
+        })
+    }
+
+    /// Comma-separated, as pflag's StringSlice.
+    pub(super) fn list(&self, option: &OptionSpec) -> Vec<String> {
+        let split = |text: String| text.split(',').map(str::to_owned).collect::<Vec<_>>();
+        match self.sources.get(option).map(|value| value.kind.clone()) {
+            None => Vec::new(),
+            Some(ValueKind::Array(items)) => {
+                items.into_iter().filter_map(|item| item.into_string().ok()).flat_map(split).collect()
+            }
+            Some(_) => split(self.text(option)),
+        }
+    }
+
+    /// The file that an option names, if it names one.
+    pub(super) fn file(&mut self, option: &OptionSpec) -> Option<NamedFile> {
+        let path = PathBuf::from(self.text(option));
+        if path.as_os_str().is_empty() {
+            return None;
+        }
+        let place = format!("{}: {}", self.place(option), path.display());
+        match read(&path) {
+            Ok(bytes) => Some(NamedFile { place, bytes }),
+            Err(problem) => {
+                self.error(&place, &problem);
+                None
+            }
+        }
+    }
+}
+
+/// Reads a file that the configuration names.
+pub(super) fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads the configuration's files")]
+    let bytes = std::fs::read(path);
+    bytes.map(Zeroizing::new).map_err(|error| format!("cannot be read: {error}"))
+}
+
+/// Longer than any of these waits is sensible, and short enough to be added to any clock.
+const MAX_DURATION: Duration = Duration::from_secs(24 * 60 * 60);

@@ -1,0 +1,181 @@
+//! What the chain decided, and why.
+
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use crate::identity::Identity;
+
+/// The members of the chain, named as in Kubernetes' source. Also the label in logs and metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Authenticator {
+    /// HTTP basic authentication against `--basic-auth-file`.
+    Basic,
+    /// A token in the Authorization header; itself only the finder, unless no token authenticator knew the token.
+    Bearer,
+    /// A token among the websocket subprotocols; likewise.
+    WebSocket,
+    /// `--token-auth-file`.
+    TokenFile,
+    /// Nobody presented anything.
+    Anonymous,
+    /// The chain itself: the request could not be read, or nobody had an opinion and anonymous is not allowed.
+    Chain,
+}
+
+impl Authenticator {
+    /// The label in logs and metrics.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Basic => "basic",
+            Self::Bearer => "bearer",
+            Self::WebSocket => "websocket",
+            Self::TokenFile => "tokenfile",
+            Self::Anonymous => "anonymous",
+            Self::Chain => "chain",
+        }
+    }
+}
+
+/// Whose fault a rejection is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// The credential is bad, or there is none.
+    Client,
+    /// Something that we depend on was not there or had no room: we are undecided, and a retry may succeed.
+    Dependency,
+    /// A defect of ours. Denied all the same.
+    Bug,
+}
+
+/// Why a request was rejected. For logs, metrics and traces only: a client never sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// Several Authorization values, or one joined by commas: nobody can tell which one was meant.
+    AmbiguousAuthorization,
+    /// Several Upgrade lines, joined by the proxy, of which the first asks for a websocket.
+    AmbiguousUpgrade,
+    /// A header that carries a credential holds control characters; Go's HTTP server refuses such a request.
+    MalformedHeader,
+    /// The request has no HTTP attributes, method or path, or is not a CheckRequest at all.
+    MalformedRequest,
+    /// A token with a `!` in the joined encoding: it may stand for a byte that was not UTF-8 (threats S8).
+    UndecodableToken,
+    /// A bearer token that no authenticator knows.
+    InvalidBearerToken,
+    /// Basic credentials that do not parse.
+    MalformedBasic,
+    /// A user name and password that do not match. The two causes are not told apart.
+    InvalidUsernameOrPassword,
+    /// Too many slow password hashes are being verified.
+    PasswordVerificationBusy,
+    /// More than one websocket subprotocol carries a token.
+    MultipleWebSocketTokens,
+    /// A websocket token that is not unpadded base64url, or not UTF-8 within.
+    MalformedWebSocketToken,
+    /// A websocket token needs a second subprotocol beside it, which the server can answer with.
+    MissingWebSocketSubprotocol,
+    /// Nothing was presented and anonymous is off, or off for this path.
+    NoCredentials,
+    /// The identity holds a value that cannot travel in a header unchanged.
+    UnsafeIdentityValue,
+    /// The identity does not fit in Envoy's limits on request headers.
+    IdentityTooLarge,
+    /// The code that decided panicked.
+    Panicked,
+}
+
+impl Reason {
+    /// The reason code in logs and metrics.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::AmbiguousAuthorization => "ambiguous_authorization",
+            Self::AmbiguousUpgrade => "ambiguous_upgrade",
+            Self::MalformedHeader => "malformed_header",
+            Self::MalformedRequest => "malformed_request",
+            Self::UndecodableToken => "undecodable_token",
+            Self::InvalidBearerToken => "invalid_bearer_token",
+            Self::MalformedBasic => "malformed_basic",
+            Self::InvalidUsernameOrPassword => "invalid_username_or_password",
+            Self::PasswordVerificationBusy => "password_verification_busy",
+            Self::MultipleWebSocketTokens => "multiple_websocket_tokens",
+            Self::MalformedWebSocketToken => "malformed_websocket_token",
+            Self::MissingWebSocketSubprotocol => "missing_websocket_subprotocol",
+            Self::NoCredentials => "no_credentials",
+            Self::UnsafeIdentityValue => "unsafe_identity_value",
+            Self::IdentityTooLarge => "identity_too_large",
+            Self::Panicked => "panicked",
+        }
+    }
+
+    /// Whether Kubernetes would not reject for this: it sees the client's own header lines, and would have read the credential.
+    /// Such a rejection is final, lest another credential of the same request is taken in its place.
+    pub fn is_ours_alone(self) -> bool {
+        matches!(
+            self,
+            Self::AmbiguousAuthorization
+                | Self::AmbiguousUpgrade
+                | Self::MalformedHeader
+                | Self::UndecodableToken
+        )
+    }
+
+    /// Whose fault it was.
+    pub fn fault(self) -> Fault {
+        match self {
+            Self::PasswordVerificationBusy => Fault::Dependency,
+            Self::Panicked => Fault::Bug,
+            _ => Fault::Client,
+        }
+    }
+}
+
+/// One authenticator's refusal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rejection {
+    /// Who refused.
+    pub by: Authenticator,
+    /// Why.
+    pub reason: Reason,
+}
+
+/// Every refusal along the chain, in its order. Two fit without an allocation: a bad certificate and a bad token.
+pub type Rejections = SmallVec<[Rejection; 2]>;
+
+/// A successful answer: who it is, and which authenticator vouches for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Authenticated {
+    /// Who is calling.
+    pub identity: Arc<Identity>,
+    /// Who says so.
+    pub by: Authenticator,
+}
+
+/// The chain's last word on a request.
+#[must_use]
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Decision {
+    /// Let it through as this user.
+    Allow(Authenticated),
+    /// Turn it away.
+    Deny(Denial),
+}
+
+/// Why a request is turned away: at least one rejection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Denial {
+    /// Every refusal on the way, in the chain's order.
+    pub rejections: Rejections,
+}
+
+impl Denial {
+    /// A denial for one reason.
+    pub fn new(by: Authenticator, reason: Reason) -> Self {
+        Self { rejections: SmallVec::from_iter([Rejection { by, reason }]) }
+    }
+
+    /// Whether something that we depend on kept us from deciding. Then a retry may give another answer.
+    pub fn undecided(&self) -> bool {
+        self.rejections.iter().any(|r| r.reason.fault() == Fault::Dependency)
+    }
+}

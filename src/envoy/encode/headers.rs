@@ -1,0 +1,154 @@
+//! An identity as header lines, as client-go's front-proxy transport writes it (k8s.io/client-go/transport
+//! `SetAuthProxyHeaders`), as far as Envoy lets us.
+
+use std::fmt::Write;
+
+use bstr::ByteSlice;
+
+use crate::authn::without_token_protocol;
+use crate::config::{GroupsEncoding, ReplyConfig};
+use crate::decision::Reason;
+use crate::identity::Identity;
+use crate::request::Headers;
+
+/// Name, in lower case, and value. No name occurs twice.
+pub(super) type Line = (String, String);
+
+/// The lines that carry `identity`.
+pub(super) fn lines(identity: &Identity, config: &ReplyConfig) -> Result<Vec<Line>, Reason> {
+    let names = &config.headers;
+    // An upstream cannot tell an empty name from none.
+    if identity.username.is_empty() {
+        return Err(Reason::UnsafeIdentityValue);
+    }
+    let mut lines = vec![(names.user.clone(), safe(&identity.username)?.to_owned())];
+    if !identity.uid.is_empty() {
+        lines.push((names.uid.clone(), safe(&identity.uid)?.to_owned()));
+    }
+    let encoding = config.groups_encoding;
+    values(&mut lines, encoding, identity.groups(), |n| indexed_group(&names.group, n))?;
+    for (key, extra) in &identity.extra {
+        let key = escaped(&key.to_lowercase());
+        let name = |n| format!("{}{key}", indexed_prefix(&names.extra_prefix, n));
+        values(&mut lines, encoding, extra.iter().map(AsRef::as_ref), name)?;
+    }
+    all_different(&lines)?;
+    Ok(lines)
+}
+
+/// Adds the lines of a header with several values; `name` gives the name of the line with a number.
+fn values<'a>(
+    lines: &mut Vec<Line>,
+    encoding: GroupsEncoding,
+    values: impl Iterator<Item = &'a str>,
+    name: impl Fn(usize) -> String,
+) -> Result<(), Reason> {
+    // kube-apiserver's reader drops empty groups, so they are not sent.
+    let values = values.filter(|value| !value.is_empty()).map(safe).collect::<Result<Vec<_>, _>>()?;
+    match encoding {
+        _ if values.is_empty() => {}
+        GroupsEncoding::Metadata => {}
+        // Whoever splits the line at its commas would see two values in one.
+        GroupsEncoding::Joined if values.iter().any(|value| value.contains(',')) => {
+            return Err(Reason::UnsafeIdentityValue);
+        }
+        GroupsEncoding::Joined => lines.push((name(0), values.join(","))),
+        GroupsEncoding::Indexed => {
+            lines.extend(values.iter().enumerate().map(|(n, value)| (name(n), (*value).to_owned())));
+        }
+    }
+    Ok(())
+}
+
+/// Of two lines of one name Envoy would keep the second alone: extra keys that differ in case only, for one.
+fn all_different(lines: &[Line]) -> Result<(), Reason> {
+    let mut names: Vec<&str> = lines.iter().map(|(name, _)| &**name).collect();
+    names.sort_unstable();
+    if names.windows(2).any(|pair| pair[0] == pair[1]) { Err(Reason::UnsafeIdentityValue) } else { Ok(()) }
+}
+
+/// `x-remote-group`, `x-remote-group-1`, …: kube-apiserver reads them with
+/// `--requestheader-group-headers=X-Remote-Group,X-Remote-Group-1,…`.
+fn indexed_group(name: &str, index: usize) -> String {
+    if index == 0 { name.to_owned() } else { format!("{name}-{index}") }
+}
+
+/// `x-remote-extra-`, `x-remote-extra1-`, …: kube-apiserver reads them with
+/// `--requestheader-extra-headers-prefix=X-Remote-Extra-,X-Remote-Extra1-,…`, and the key stays the key. (An index behind the
+/// key could not be told from a key that ends so.)
+fn indexed_prefix(prefix: &str, index: usize) -> String {
+    if index == 0 { prefix.to_owned() } else { format!("{}{index}-", prefix.trim_end_matches('-')) }
+}
+
+/// A request without the token among its websocket subprotocols: a line to set, or a name to remove where nothing is left.
+pub(super) fn without_token(sent: &Headers<'_>) -> Result<(Option<Line>, Option<String>), Reason> {
+    const NAME: &str = "sec-websocket-protocol";
+    match without_token_protocol(sent) {
+        None => Ok((None, None)),
+        Some(nothing) if nothing.is_empty() => Ok((None, Some(NAME.to_owned()))),
+        Some(others) => {
+            let others = others.to_str().map_err(|_| Reason::MalformedHeader)?;
+            let others = safe(others.trim()).map_err(|_| Reason::MalformedHeader)?;
+            Ok((Some((NAME.to_owned(), others.to_owned())), None))
+        }
+    }
+}
+
+/// A value that arrives as it was sent: control characters would be refused or, worse, split the message (CVE-2023-27493), and
+/// white space at the edges is trimmed on the way, which makes it another value.
+fn safe(value: &str) -> Result<&str, Reason> {
+    let edge = |c: Option<char>| c.is_some_and(char::is_whitespace);
+    let edges = edge(value.chars().next()) || edge(value.chars().next_back());
+    if edges || value.chars().any(char::is_control) { Err(Reason::UnsafeIdentityValue) } else { Ok(value) }
+}
+
+/// client-go's `headerKeyEscape`: every byte that is no token character (RFC 7230, section 3.2.6), and `%`, becomes `%xx`. The
+/// digits are in lower case, as everything in a header name is behind Envoy.
+fn escaped(key: &str) -> String {
+    let mut escaped = String::with_capacity(key.len());
+    for byte in key.bytes() {
+        if byte != b'%' && (byte.is_ascii_alphanumeric() || b"!#$&'*+-.^_`|~".contains(&byte)) {
+            escaped.push(char::from(byte));
+        } else {
+            let _infallible = write!(escaped, "%{byte:02x}");
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Go: TestHeaderEscapeRoundTrip (client-go/transport/round_trippers_test.go).
+    #[test]
+    fn extra_keys_are_escaped_as_client_go_escapes_them() {
+        let table = [
+            ("alpha", "alpha"),
+            ("alpha with spaces", "alpha%20with%20spaces"),
+            ("hello*world", "hello*world"),
+            ("example.com/project", "example.com%2fproject"),
+            ("100%", "100%25"),
+            ("a:b", "a%3ab"),
+            ("ü", "%c3%bc"),
+            ("x\0y", "x%00y"),
+            ("", ""),
+        ];
+        for (key, expected) in table {
+            assert_eq!(escaped(key), expected);
+        }
+    }
+
+    /// S11 (CVE-2023-27493, grpc-go#9286).
+    #[test]
+    fn what_would_not_arrive_as_it_is_does_not_leave() {
+        for unsafe_value in
+            ["a\r\nb", "a\nb", "a\0b", "a\tb", "a\u{7f}", "\u{85}a", " a", "a ", "\u{a0}a", "a\u{2003}"]
+        {
+            assert_eq!(safe(unsafe_value), Err(Reason::UnsafeIdentityValue), "{unsafe_value:?}");
+        }
+        for safe_value in ["a", "a b", "quoted, user", "grüppe", "команда", "a\u{a0}b"] {
+            assert_eq!(safe(safe_value), Ok(safe_value));
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! `Check`: decode, decide, encode; say why where it was denied.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use arc_swap::ArcSwap;
+use bstr::ByteSlice;
+use futures_util::FutureExt;
+use tonic::{Response, Status};
+
+use super::decode::Incoming;
+use super::encode::{Replies, Reply};
+use super::view::server::authorization_server::Authorization;
+use crate::authn::Now;
+use crate::chain::Chain;
+use crate::config::ReplyConfig;
+use crate::decision::{Authenticator, Decision, Denial, Fault, Reason};
+use crate::request::Request;
+
+/// A configuration at work: immutable, and replaced as a whole.
+#[derive(Debug)]
+pub struct Snapshot {
+    chain: Chain,
+    replies: Replies,
+}
+
+impl Snapshot {
+    /// A chain and the replies that go with it.
+    pub fn new(chain: Chain, config: ReplyConfig) -> Self {
+        let replies = Replies::new(config, chain.schemes());
+        Self { chain, replies }
+    }
+
+    async fn answer(&self, incoming: &Incoming, now: Now) -> Reply {
+        let Some(request) = incoming.request() else {
+            let denial = Denial::new(Authenticator::Chain, Reason::MalformedRequest);
+            log(&denial, incoming, None);
+            return self.replies.deny(&denial);
+        };
+        let denial = match self.chain.decide(&request, now).await {
+            Decision::Deny(denial) => denial,
+            Decision::Allow(authenticated) => match self.replies.allow(&authenticated, &request) {
+                Ok(reply) => return reply,
+                Err(reason) => Denial::new(authenticated.by, reason),
+            },
+        };
+        log(&denial, incoming, Some(&request));
+        self.replies.deny(&denial)
+    }
+}
+
+/// The service that Envoy calls.
+#[derive(Debug, Clone)]
+pub struct CheckService {
+    current: Arc<ArcSwap<Snapshot>>,
+}
+
+impl CheckService {
+    /// Answers from whatever `current` holds when a Check comes in.
+    pub fn new(current: Arc<ArcSwap<Snapshot>>) -> Self {
+        Self { current }
+    }
+}
+
+#[tonic::async_trait]
+impl Authorization for CheckService {
+    /// Never a gRPC error. A Check keeps the snapshot that it started with. A panic is a denial, and the connection, which
+    /// carries other Checks, lives on.
+    async fn check(&self, incoming: tonic::Request<Incoming>) -> Result<Response<Reply>, Status> {
+        #[expect(clippy::disallowed_methods, reason = "the one place that reads the clock for a Check")]
+        let now = Now(SystemTime::now());
+        let snapshot = self.current.load_full();
+        let incoming = incoming.into_inner();
+        let answer = AssertUnwindSafe(snapshot.answer(&incoming, now)).catch_unwind().await;
+        let reply = answer.unwrap_or_else(|_panic| {
+            let denial = Denial::new(Authenticator::Chain, Reason::Panicked);
+            log(&denial, &incoming, None);
+            snapshot.replies.deny(&denial)
+        });
+        Ok(Response::new(reply))
+    }
+}
+
+/// One line for each denial: where to find the request, and who rejected it why. No header but the request id, no query.
+fn log(denial: &Denial, incoming: &Incoming, request: Option<&Request<'_>>) {
+    let worst = denial.rejections.iter().map(|r| r.reason.fault()).max_by_key(|fault| match fault {
+        Fault::Client => 0,
+        Fault::Dependency => 1,
+        Fault::Bug => 2,
+    });
+    let short = |bytes: &[u8]| bytes[..bytes.len().min(LOGGED_BYTES)].to_str_lossy().into_owned();
+    macro_rules! event {
+        ($level:ident) => {{
+            let by: Vec<String> =
+                denial.rejections.iter().map(|r| format!("{}: {}", r.by.label(), r.reason.code())).collect();
+            let request_id = request.and_then(|r| r.headers.get_all(b"x-request-id").next());
+            tracing::$level!(
+                request_id = short(request_id.unwrap_or(incoming.stream_id())),
+                rejected = by.join(", "),
+                method = request.map(|r| short(r.method)),
+                host = request.map(|r| short(r.host)),
+                path = request.map(|r| short(r.path.as_bytes())),
+                source = request.map(|r| short(r.connection.source_address)),
+                "denied"
+            )
+        }};
+    }
+    match worst {
+        Some(Fault::Bug) => event!(error),
+        Some(Fault::Dependency) => event!(warn),
+        Some(Fault::Client) | None => event!(info),
+    }
+}
+
+/// As much of a client's words as a line of the log holds of each.
+const LOGGED_BYTES: usize = 256;

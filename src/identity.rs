@@ -1,0 +1,76 @@
+//! Who is calling: the same four facts as Kubernetes' `user.Info` (k8s.io/apiserver/pkg/authentication/user).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// The user of a request without credentials (`user.Anonymous`).
+pub const ANONYMOUS: &str = "system:anonymous";
+/// The group of a request without credentials (`user.AllUnauthenticated`).
+pub const ALL_UNAUTHENTICATED: &str = "system:unauthenticated";
+/// The group of everybody whom an authenticator vouched for (`user.AllAuthenticated`).
+pub const ALL_AUTHENTICATED: &str = "system:authenticated";
+
+/// A list of group names. Shared, because thousands of users may be in the same groups.
+pub type Groups = Arc<[Box<str>]>;
+
+/// An identity as an authenticator gave it (`user.DefaultInfo`): groups in order, neither sorted nor deduplicated, and
+/// without `system:authenticated`, which [`Identity::groups`] adds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// The user's name. May be empty where Kubernetes allows it.
+    pub username: Box<str>,
+    /// The user's uid, empty if there is none.
+    pub uid: Box<str>,
+    /// The groups that the authenticator found.
+    pub own_groups: Groups,
+    /// Further facts, such as `authentication.kubernetes.io/credential-id`.
+    pub extra: BTreeMap<Box<str>, Vec<Box<str>>>,
+}
+
+impl Identity {
+    /// `system:anonymous` in `system:unauthenticated`.
+    pub fn anonymous() -> Self {
+        Self {
+            username: ANONYMOUS.into(),
+            uid: "".into(),
+            own_groups: Arc::new([ALL_UNAUTHENTICATED.into()]),
+            extra: BTreeMap::new(),
+        }
+    }
+
+    /// The groups that a request of this user is in: the authenticator's, then `system:authenticated`, unless the user is
+    /// anonymous or the list already holds `system:authenticated` or `system:unauthenticated`.
+    ///
+    /// Go: `group.AuthenticatedGroupAdder` (authenticated_group_adder.go). It asks for the name only, so it may be applied
+    /// to the anonymous authenticator's answer as well, which Kubernetes leaves outside.
+    pub fn groups(&self) -> impl Iterator<Item = &str> {
+        let settled = &*self.username == ANONYMOUS
+            || self.own_groups.iter().any(|g| **g == *ALL_AUTHENTICATED || **g == *ALL_UNAUTHENTICATED);
+        self.own_groups.iter().map(AsRef::as_ref).chain((!settled).then_some(ALL_AUTHENTICATED))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn groups(username: &str, own: &[&str]) -> Vec<String> {
+        let identity = Identity {
+            username: username.into(),
+            own_groups: own.iter().map(|g| Box::from(*g)).collect(),
+            ..Identity::anonymous()
+        };
+        identity.groups().map(String::from).collect()
+    }
+
+    /// Go: TestAuthenticatedGroupAdder, all of its rows.
+    #[test]
+    fn the_authenticated_group_is_added_last_and_once() {
+        assert_eq!(groups("user", &["original"]), ["original", "system:authenticated"]);
+        assert_eq!(groups("user", &[]), ["system:authenticated"]);
+        assert_eq!(groups("user", &[ALL_AUTHENTICATED, "late"]), ["system:authenticated", "late"]);
+        assert_eq!(groups("user", &[ALL_UNAUTHENTICATED]), ["system:unauthenticated"]);
+        assert_eq!(groups(ANONYMOUS, &["original"]), ["original"]);
+        assert_eq!(groups(ANONYMOUS, &[]), [""; 0]);
+    }
+}

@@ -1,0 +1,36 @@
+//! countersign: Kubernetes' chain of request authenticators for everything behind Envoy.
+//!
+//! A gRPC server for Envoy's external authorization `Check` (`envoy.service.auth.v3.Authorization`). It turns what Envoy says
+//! about a request into a [`request::Request`], asks the same authenticators in the same order as kube-apiserver who sent it,
+//! and answers OK with identity headers, or 401.
+//!
+//! ```text
+//!   Envoy ── CheckRequest ──▶ envoy::decode ──▶ request ──▶ chain(authn::*) ──▶ decision ──▶ envoy::encode ── CheckResponse ──▶ Envoy
+//! ```
+//!
+//! The arrows never point back; `tests/it/layering.rs` enforces this table:
+//!
+//! | module | may use |
+//! |---|---|
+//! | [`identity`], [`request`], [`secret`] | nothing of ours |
+//! | [`decision`] | `identity` |
+//! | [`authn`] | `decision`, `identity`, `request`, `secret` |
+//! | [`chain`] | `authn` and what it uses |
+//! | [`config`] | `chain` and what it uses |
+//! | [`envoy`] | all of the above; alone in naming protobuf types |
+//! | [`server`], [`telemetry`], `main` | everything |
+//!
+//! Two rules run through all of it. Whatever goes wrong, the answer is a denial: no error, no panic and no malformed message
+//! becomes an OK, nor a gRPC error, with which Envoy may be told to let requests pass. And what is not known is not guessed: a
+//! header that may have been two lines is refused, whichever of them was good.
+
+pub mod authn;
+pub mod chain;
+pub mod config;
+pub mod decision;
+pub mod envoy;
+pub mod identity;
+pub mod request;
+pub mod secret;
+pub mod server;
+pub mod telemetry;

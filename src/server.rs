@@ -1,0 +1,181 @@
+//! The listener, the gRPC services on it, and the end of the process.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use thiserror::Error;
+use tokio::net::{TcpListener, UnixListener, UnixStream};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
+use tokio_stream::wrappers::UnixListenerStream;
+use tonic::service::Routes;
+use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
+use tonic_health::ServingStatus;
+use tonic_health::server::{HealthReporter, health_reporter};
+
+use crate::config::{Config, ListenAddress, ServerConfig};
+use crate::envoy::view::server::authorization_server::AuthorizationServer;
+use crate::envoy::{CheckService, FILE_DESCRIPTOR_SET, SERVICE_NAME, Snapshot};
+
+/// Why the server stopped, or never started.
+#[derive(Debug, Error)]
+pub enum ServerError {
+    /// The threads could not be started, or signals not be listened to.
+    #[error("cannot start: {0}")]
+    Start(io::Error),
+    /// The address is taken, or not ours.
+    #[error("cannot listen on {0}: {1}; is another server there? choose an address with --listen")]
+    Listen(ListenAddress, io::Error),
+    /// The listener failed.
+    #[error("the listener failed: {0}")]
+    Serve(tonic::transport::Error),
+    /// The descriptors that were compiled in do not fit together.
+    #[error("reflection: {0}")]
+    Reflection(#[from] tonic_reflection::server::Error),
+}
+
+/// Serves until SIGTERM or SIGINT, then drains.
+pub fn run(config: Config) -> Result<(), ServerError> {
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(ServerError::Start)?;
+    let done = runtime.block_on(serve(config));
+    // What is left are calls that outlived the drain, and password hashes that nobody waits for.
+    runtime.shutdown_background();
+    done
+}
+
+async fn serve(config: Config) -> Result<(), ServerError> {
+    let mut signals = Signals::new().map_err(ServerError::Start)?;
+    let Config { chain, reply, server: limits, .. } = config;
+    let current = Arc::new(ArcSwap::from_pointee(Snapshot::new(chain.into_chain(), reply)));
+    let (mut health, health_service) = health_reporter();
+    let check = AuthorizationServer::new(CheckService::new(current))
+        .max_decoding_message_size(limits.max_check_request_bytes);
+    let descriptors = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    let services = Routes::new(check)
+        .add_service(health_service)
+        .add_service(descriptors().build_v1()?)
+        .add_service(descriptors().build_v1alpha()?);
+
+    // The chain is built before we listen: whoever gets through to us gets a verdict.
+    report(&health, ServingStatus::Serving).await;
+    let (drain, draining) = oneshot::channel();
+    let mut server = listen(&limits, services, draining).await?;
+
+    tokio::select! {
+        stopped = &mut server => return ended(stopped),
+        () = signals.next() => {}
+    }
+    tracing::info!(delay = ?limits.shutdown_delay, "told to stop; health says NOT_SERVING, still serving");
+    report(&health, ServingStatus::NotServing).await;
+    // Envoy must notice before connections go away, else half its calls fail: GOAWAY alone is no graceful restart.
+    tokio::select! {
+        () = sleep(limits.shutdown_delay) => {}
+        () = signals.next() => tracing::info!("told to stop again; not waiting"),
+    }
+    // A health Watch never ends by itself and would hold its connection.
+    for service in HEALTH_SERVICES {
+        health.clear_service_status(service).await;
+    }
+    let _stopped = drain.send(());
+    match timeout(limits.shutdown_timeout, server).await {
+        Ok(stopped) => ended(stopped)?,
+        Err(_elapsed) => tracing::warn!(bound = ?limits.shutdown_timeout, "calls were still in flight"),
+    }
+    if let ListenAddress::Unix(path) = &limits.listen {
+        let _gone = std::fs::remove_file(path);
+    }
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Binds the address and serves on it until `draining`; then GOAWAY, and the end when the last call has ended.
+async fn listen(
+    limits: &ServerConfig,
+    services: Routes,
+    draining: oneshot::Receiver<()>,
+) -> Result<JoinHandle<Result<(), tonic::transport::Error>>, ServerError> {
+    let failed = |error| ServerError::Listen(limits.listen.clone(), error);
+    let server = Server::builder()
+        .max_concurrent_streams(limits.max_concurrent_streams)
+        .http2_max_header_list_size(limits.max_header_list_bytes)
+        .http2_keepalive_interval(Some(limits.keepalive_interval))
+        .http2_keepalive_timeout(Some(limits.keepalive_timeout))
+        // GOAWAY, then whatever the calls in flight take, which Envoy's deadline bounds. tonic 0.14.9 has a grace besides, but
+        // with it there is no GOAWAY: at age plus grace the connection is cut, and the calls on it are lost.
+        .max_connection_age(limits.max_connection_age)
+        .add_routes(services);
+    let drained = async {
+        let _told = draining.await;
+    };
+    match &limits.listen {
+        ListenAddress::Tcp(address) => {
+            let listener = TcpListener::bind(address).await.map_err(failed)?;
+            let address = listener.local_addr().map_err(failed)?;
+            tracing::info!(%address, "serving");
+            let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+            Ok(tokio::spawn(server.serve_with_incoming_shutdown(incoming, drained)))
+        }
+        ListenAddress::Unix(path) => {
+            remove_stale(path).await.map_err(failed)?;
+            let listener = UnixListener::bind(path).map_err(failed)?;
+            tracing::info!(address = %limits.listen, "serving");
+            let incoming = UnixListenerStream::new(listener);
+            Ok(tokio::spawn(server.serve_with_incoming_shutdown(incoming, drained)))
+        }
+    }
+}
+
+/// A socket file that nobody answers on is left over from a process that was killed.
+async fn remove_stale(path: &Path) -> io::Result<()> {
+    match UnixStream::connect(path).await {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => std::fs::remove_file(path),
+        _ => Ok(()),
+    }
+}
+
+fn ended(
+    stopped: Result<Result<(), tonic::transport::Error>, tokio::task::JoinError>,
+) -> Result<(), ServerError> {
+    match stopped {
+        Ok(result) => result.map_err(ServerError::Serve),
+        Err(join) => Err(ServerError::Start(io::Error::other(join))),
+    }
+}
+
+/// Health of the whole server and of the service, which say the same.
+async fn report(health: &HealthReporter, status: ServingStatus) {
+    for service in HEALTH_SERVICES {
+        health.set_service_status(service, status).await;
+    }
+}
+
+const HEALTH_SERVICES: [&str; 2] = ["", SERVICE_NAME];
+
+/// SIGTERM, from Kubernetes, and SIGINT, from a terminal.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}

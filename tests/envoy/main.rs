@@ -1,0 +1,17 @@
+//! countersign behind a real Envoy that runs `deploy/envoy/envoy.yaml`, in front of an application that shows what it got.
+//!
+//! Envoy's binary is named by the environment variable `COUNTERSIGN_TEST_ENVOY`; `tests/run` sets it.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "Envoy's place is in the environment, logs and ports are in files"
+)]
+
+mod denials;
+mod identity;
+mod lua;
+mod outages;
+mod spoofing;
+mod support;
+mod websocket;

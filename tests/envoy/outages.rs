@@ -1,0 +1,110 @@
+//! The shipped file itself, and what happens when countersign goes away or listens elsewhere.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::support::{Config, Edge, Setup, eventually, validate};
+
+const ALICE: &str = "authorization: Bearer alice-token";
+
+#[tokio::test]
+async fn envoy_accepts_the_shipped_configuration_without_a_warning() {
+    for config in [Config::untouched(), Config::untouched().with_lua()] {
+        let directory = tempfile::tempdir().unwrap();
+        let verdict = validate(directory.path(), &config);
+        let log = String::from_utf8_lossy(&verdict.stderr);
+        assert!(verdict.status.success(), "{log}");
+        let complaints: Vec<&str> =
+            log.lines().filter(|line| line.contains("[warning]") || line.contains("[error]")).collect();
+        assert_eq!(complaints, [""; 0]);
+    }
+}
+
+/// S9, envoy#35610: nobody to ask means nobody gets in, and 503 says that it is not the client's fault.
+#[tokio::test]
+async fn when_countersign_is_gone_clients_get_a_503_and_the_application_nothing() {
+    let mut stack = Setup::new().start().await;
+    assert_eq!(stack.envoy.edge.http1(&[ALICE]).await.status, 200);
+    let before = stack.upstream.seen().len();
+
+    stack.countersign[0].kill();
+    for lines in [[ALICE].as_slice(), &[], &["authorization: Bearer stranger"], &["X-Remote-User: evil"]] {
+        let response = stack.envoy.edge.http1(lines).await;
+        assert_eq!((response.status, response.body.as_str()), (503, ""), "{lines:?}");
+    }
+    assert_eq!(stack.upstream.seen().len(), before);
+}
+
+#[tokio::test]
+async fn over_a_unix_socket_the_verdicts_are_the_same() {
+    let stack = Setup::new().unix_socket().start().await;
+    assert!(stack.countersign[0].address.starts_with("unix:"), "{}", stack.countersign[0].address);
+    assert_eq!(
+        stack.envoy.edge.http1(&[ALICE]).await.forwarded(),
+        ["x-remote-user: alice", "x-remote-uid: alice-uid", "x-remote-group: dev,ops,system:authenticated"]
+    );
+    assert_eq!(
+        stack.envoy.edge.http1(&[]).await.forwarded(),
+        ["x-remote-user: system:anonymous", "x-remote-group: system:unauthenticated"]
+    );
+    assert_eq!(stack.envoy.edge.http1(&["authorization: Bearer stranger"]).await.status, 401);
+}
+
+/// Calls without a pause until it is told to stop; returns what went wrong.
+async fn keep_calling(edge: Edge, stop: Arc<AtomicBool>, calls: Arc<AtomicU64>) -> Vec<String> {
+    let mut failures = Vec::new();
+    let mut connection = edge.connect1().await;
+    while !stop.load(Ordering::Relaxed) {
+        match connection.get(&[ALICE.as_bytes()]).await {
+            Some(response) if response.status == 200 => _ = calls.fetch_add(1, Ordering::Relaxed),
+            other => {
+                failures.push(format!("{other:?}"));
+                connection = edge.connect1().await;
+            }
+        }
+    }
+    failures
+}
+
+/// NOT_SERVING first and GOAWAY after a delay: Envoy has turned to the other replica before this one closes, so that not
+/// even a retry is needed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_goes_away_under_load_without_a_failed_call() {
+    let mut stack = Setup::new().replicas(2).start().await;
+    let [leaving, staying] = [0, 1].map(|at: usize| stack.countersign[at].port());
+    let stop = Arc::new(AtomicBool::new(false));
+    let calls = Arc::new(AtomicU64::new(0));
+    let clients: Vec<_> = (0..6)
+        .map(|_| tokio::spawn(keep_calling(stack.envoy.edge.clone(), Arc::clone(&stop), Arc::clone(&calls))))
+        .collect();
+
+    // Both replicas are at work when one is told to go.
+    eventually("both replicas get Checks", async || {
+        let [one, other] =
+            [stack.envoy.checks_sent_to(leaving).await, stack.envoy.checks_sent_to(staying).await];
+        (one > 50 && other > 50).then_some(())
+    })
+    .await;
+    let told = Instant::now();
+    stack.countersign[0].terminate();
+    let ended = eventually("the replica ends", async || stack.countersign[0].ended()).await;
+    let took = told.elapsed();
+    assert_eq!(ended.code(), Some(0));
+    assert!((Duration::from_secs(3)..Duration::from_secs(8)).contains(&took), "it took {took:?}");
+
+    // The load goes on for a while on the replica that is left.
+    let (gone, at_the_end) = (stack.envoy.checks_sent_to(leaving).await, calls.load(Ordering::Relaxed));
+    let kept = stack.envoy.checks_sent_to(staying).await;
+    eventually("calls go on", async || (calls.load(Ordering::Relaxed) > at_the_end + 200).then_some(()))
+        .await;
+    stop.store(true, Ordering::Relaxed);
+    for client in clients {
+        assert_eq!(client.await.unwrap(), [""; 0]);
+    }
+    assert_eq!(stack.envoy.checks_sent_to(leaving).await, gone);
+    assert_eq!(stack.envoy.checks_repeated().await, 0, "retries hid that Checks failed");
+    assert!(stack.envoy.checks_sent_to(staying).await >= kept + 200);
+}

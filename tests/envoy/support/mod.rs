@@ -1,0 +1,16 @@
+//! What stands around a test: the processes, a client and the application.
+
+mod certificate;
+mod client;
+mod countersign;
+mod envoy;
+mod message;
+mod process;
+mod stack;
+mod upstream;
+
+pub(crate) use client::{Edge, Http1, Response};
+pub(crate) use envoy::{Config, Envoy, validate};
+pub(crate) use process::eventually;
+pub(crate) use stack::{Setup, Stack};
+pub(crate) use upstream::{GREETING, Upstream};

@@ -1,0 +1,93 @@
+//! Envoy, countersign and the application, put together.
+
+use std::fs;
+
+use tempfile::TempDir;
+
+use super::countersign::Countersign;
+use super::envoy::{Config, Envoy};
+use super::upstream::Upstream;
+
+/// Tokens that every countersign here knows.
+const TOKENS: &str = "\
+alice-token,alice,alice-uid,\"dev,ops\"
+zoe-token,zoë,,\"größe,入門\"
+";
+
+/// The password `hidden`.
+const PASSWORDS: &str = "hidden,dave,\n";
+
+/// What a test wants different from the shipped wiring.
+pub(crate) struct Setup {
+    flags: Vec<String>,
+    config: Config,
+    replicas: usize,
+    unix: bool,
+}
+
+impl Setup {
+    pub(crate) fn new() -> Self {
+        Self { flags: Vec::new(), config: Config::shipped(), replicas: 1, unix: false }
+    }
+
+    /// More flags for countersign.
+    pub(crate) fn flags(mut self, flags: &[&str]) -> Self {
+        self.flags.extend(flags.iter().map(|&flag| flag.to_owned()));
+        self
+    }
+
+    /// Basic authentication with one user.
+    pub(crate) fn basic_auth(self) -> Self {
+        self.flags(&["--basic-auth-file=passwords.csv"])
+    }
+
+    /// Another configuration for Envoy.
+    pub(crate) fn config(mut self, change: impl FnOnce(Config) -> Config) -> Self {
+        self.config = change(self.config);
+        self
+    }
+
+    pub(crate) fn replicas(mut self, replicas: usize) -> Self {
+        self.replicas = replicas;
+        self
+    }
+
+    /// countersign on a Unix socket in place of a TCP port.
+    pub(crate) fn unix_socket(mut self) -> Self {
+        self.unix = true;
+        self
+    }
+
+    /// Starts everything and waits until it works.
+    pub(crate) async fn start(mut self) -> Stack {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path();
+        fs::write(path.join("tokens.csv"), TOKENS).unwrap();
+        fs::write(path.join("passwords.csv"), PASSWORDS).unwrap();
+        self.flags.push("--token-auth-file=tokens.csv".to_owned());
+
+        let mut countersign = Vec::new();
+        for replica in 0..self.replicas {
+            let listen = match self.unix {
+                true => format!("unix:{}", path.join(format!("{replica}.sock")).display()),
+                false => "127.0.0.1:0".to_owned(),
+            };
+            let log = format!("countersign-{replica}.log");
+            countersign.push(Countersign::start(path, &log, &listen, &self.flags).await);
+        }
+        let upstream = Upstream::start().await;
+
+        let addresses: Vec<&str> = countersign.iter().map(|replica| replica.address.as_str()).collect();
+        let config = self.config.countersign(&addresses).application(upstream.port);
+        let envoy = Envoy::start(path, &config).await;
+        Stack { envoy, countersign, upstream, _directory: directory }
+    }
+}
+
+/// All of it, running. Dropped from the front to the back.
+pub(crate) struct Stack {
+    pub(crate) envoy: Envoy,
+    pub(crate) countersign: Vec<Countersign>,
+    pub(crate) upstream: Upstream,
+    _directory: TempDir,
+}

@@ -1,0 +1,170 @@
+//! Replays the verdicts of a real kube-apiserver (`tests/conformance`) through the real program.
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    reason = "tests panic on purpose, print what they counted and read what they are about"
+)]
+
+mod judge;
+mod reach;
+mod vectors;
+mod verdict;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::{fs, process::Stdio};
+
+use serde::Deserialize;
+use tempfile::TempDir;
+
+use judge::{Agreement, Declared};
+use reach::{Reach, STAND_IN, STAND_IN_FILE};
+use vectors::{Config, configs, data, scenarios};
+
+use crate::support::program::countersign;
+use crate::support::subject::Subject;
+
+/// What became of the vectors of one scenario, or of all configurations.
+#[derive(Default)]
+struct Tally {
+    agree: usize,
+    declared: usize,
+    awaited: BTreeMap<String, usize>,
+}
+
+impl Tally {
+    fn count(&mut self, judged: Result<Agreement, String>, problems: &mut Vec<String>) {
+        match judged {
+            Ok(Agreement::Agrees) => self.agree += 1,
+            Ok(Agreement::Declared) => self.declared += 1,
+            Err(problem) => problems.push(problem),
+        }
+    }
+
+    fn print(&self, name: &str) {
+        let awaited: usize = self.awaited.values().sum();
+        let classes =
+            self.awaited.iter().map(|(class, n)| format!("{class} {n}")).collect::<Vec<_>>().join(", ");
+        println!(
+            "{name:24} {:4} agree {:3} diverge as declared {awaited:4} awaited  {classes}",
+            self.agree, self.declared
+        );
+    }
+}
+
+/// How many vectors wait for flags that countersign does not understand yet, so that a change shows in review.
+#[derive(Deserialize, Debug, PartialEq, Eq)]
+#[serde(deny_unknown_fields)]
+struct Awaited {
+    scenarios: BTreeMap<String, BTreeMap<String, usize>>,
+    configs: BTreeMap<String, usize>,
+}
+
+fn awaited() -> Awaited {
+    serde_saphyr::from_str(&fs::read_to_string(data("awaited.yaml")).unwrap()).unwrap()
+}
+
+fn assert_none(problems: &[String]) {
+    assert!(problems.is_empty(), "{} problems:\n{}", problems.len(), problems.join("\n"));
+}
+
+#[tokio::test]
+async fn every_recorded_request_in_reach_gets_the_verdict_of_kube_apiserver() {
+    let declared = Declared::load();
+    let (mut problems, mut seen, mut waiting) = (Vec::new(), Vec::new(), BTreeMap::new());
+    for scenario in scenarios() {
+        let reach = Reach::of(&scenario);
+        let world = world();
+        let mut server = None;
+        let mut tally = Tally::default();
+        for vector in &scenario.vectors {
+            let Some(request) = reach.request(&vector.request) else {
+                *tally.awaited.entry(vector.class.clone()).or_default() += 1;
+                continue;
+            };
+            if server.is_none() {
+                server = Some(Subject::start(world.path(), &reach.flags).await);
+            }
+            let ours = server.as_mut().unwrap().verdicts(&request).await;
+            tally.count(declared.judge_request(&vector.id, &vector.theirs(), &ours), &mut problems);
+            seen.push(vector.id.clone());
+        }
+        tally.print(&scenario.name);
+        if !tally.awaited.is_empty() {
+            waiting.insert(scenario.name, tally.awaited);
+        }
+    }
+    problems.extend(declared.missing_from(&seen, |id| !id.starts_with("config/")));
+    assert_none(&problems);
+    assert_eq!(waiting, awaited().scenarios, "tests/conformance/awaited.yaml is not up to date");
+}
+
+#[test]
+fn every_recorded_configuration_in_reach_starts_or_not_as_with_kube_apiserver() {
+    let declared = Declared::load();
+    let (mut problems, mut seen, mut tally) = (Vec::new(), Vec::new(), Tally::default());
+    for config in configs() {
+        let Some(flags) = flags_in_reach(&config) else {
+            *tally.awaited.entry(config.class).or_default() += 1;
+            continue;
+        };
+        let world = world();
+        for (path, content) in &config.files {
+            write(world.path(), path, content);
+        }
+        let mut command = countersign("check-config", world.path(), &flags);
+        let status = command.stdin(Stdio::null()).output().unwrap().status;
+        assert!(status.code().is_some(), "{}: check-config was killed: {status}", config.id);
+        tally.count(declared.judge_config(&config.id, config.starts(), status.success()), &mut problems);
+        seen.push(config.id);
+    }
+    tally.print("configurations");
+    problems.extend(declared.missing_from(&seen, |id| id.starts_with("config/")));
+    assert_none(&problems);
+    assert_eq!(tally.awaited, awaited().configs, "tests/conformance/awaited.yaml is not up to date");
+}
+
+/// A configuration's flags less those that kube-apiserver merely insists on, if countersign understands all the rest.
+fn flags_in_reach(config: &Config) -> Option<Vec<String>> {
+    const INSISTED_ON: [&str; 2] =
+        ["--service-account-key-file=sa/rsa1.pub", "--service-account-issuer=https://sa.oracle.test"];
+    // A vector that lacks one of them is about them.
+    if INSISTED_ON.iter().any(|flag| !config.flags.iter().any(|f| f == flag)) {
+        return None;
+    }
+    let rest = config.flags.iter().filter(|flag| !INSISTED_ON.contains(&flag.as_str()));
+    let mut flags = rest.cloned().collect::<Vec<_>>();
+    let understood = ["--token-auth-file", "--anonymous-auth", "--api-audiences", "--authentication-config"];
+    if !flags.iter().all(|flag| understood.contains(&flag.split('=').next().unwrap())) {
+        return None;
+    }
+    if config.files.values().any(|file| reach::depends_on_issuers(file)) {
+        return None;
+    }
+    if !flags.iter().any(|flag| flag.starts_with("--token-auth-file=")) {
+        flags.push(STAND_IN.into());
+    }
+    Some(flags)
+}
+
+/// The world's token files and authentication configurations in a directory of their own, with the stand-in token file.
+fn world() -> TempDir {
+    let dir = TempDir::new().unwrap();
+    for folder in ["tokens", "authn"] {
+        for entry in fs::read_dir(data("world").join(folder)).unwrap() {
+            let file = entry.unwrap();
+            let path = format!("{folder}/{}", file.file_name().to_string_lossy());
+            write(dir.path(), &path, &fs::read_to_string(file.path()).unwrap());
+        }
+    }
+    let (path, content) = STAND_IN_FILE;
+    write(dir.path(), path, content);
+    dir
+}
+
+fn write(dir: &Path, path: &str, content: &str) {
+    let file = dir.join(path);
+    fs::create_dir_all(file.parent().unwrap()).unwrap();
+    fs::write(file, content).unwrap();
+}

@@ -1,0 +1,211 @@
+//! Which vectors say something about the flags that countersign understands.
+//!
+//! kube-apiserver insists on flags that countersign does not know yet, so a scenario is run without them. That is fair to a
+//! vector only if none of the flags left out could have seen a credential in it; every other vector is awaited.
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use super::vectors::{Recorded, Scenario, data};
+use crate::support::envoy::Request;
+use crate::support::verdict::WEBSOCKET_TOKEN;
+
+/// kube-apiserver cannot be without service account tokens, hence never without any token authenticator: a bearer token that
+/// nobody knows is an error there. This token file, whose only token is in no vector, keeps that so.
+pub(super) const STAND_IN: &str = "--token-auth-file=stand-in.csv";
+pub(super) const STAND_IN_FILE: (&str, &str) =
+    ("stand-in.csv", "1dd4a1c6-3b4e-47e5-96d0-25ab6ed7b3b1,nobody,nobody\n");
+
+/// A scenario's flags, parted into what countersign is started with and what is left out.
+pub(super) struct Reach {
+    pub(super) flags: Vec<String>,
+    left_out: Vec<Family>,
+    token_file: String,
+    webhook: BTreeSet<String>,
+}
+
+/// Flags that serve the same kind of credential.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Family {
+    ClientCertificate,
+    StructuredConfiguration,
+    ServiceAccount,
+    Bootstrap,
+    Oidc,
+    Webhook,
+    Unknown,
+}
+
+impl Reach {
+    pub(super) fn of(scenario: &Scenario) -> Self {
+        let (mut flags, mut left_out) = (Vec::new(), Vec::new());
+        for flag in &scenario.flags {
+            match family(flag) {
+                None => flags.push(flag.clone()),
+                Some(family) => left_out.push(family),
+            }
+        }
+        let token_file = flags.iter().find_map(|flag| flag.strip_prefix("--token-auth-file="));
+        let token_file = token_file.map(|path| fs::read_to_string(data("world").join(path)).unwrap());
+        if token_file.is_none() {
+            flags.push(STAND_IN.into());
+        }
+        Self { flags, left_out, token_file: token_file.unwrap_or_default(), webhook: webhook_tokens() }
+    }
+
+    /// The request, if no flag that is left out could change what becomes of it.
+    pub(super) fn request(&self, recorded: &Recorded) -> Option<Request> {
+        let request = recorded.request()?;
+        let certificate = recorded.client_cert.is_some();
+        let tokens = tokens(&request);
+        // The token file is asked first, so the tokens that it knows get no further.
+        let others = tokens.iter().filter(|token| !self.in_token_file(token)).collect::<Vec<_>>();
+        let structured = others.iter().any(|token| token.contains(['.', '{']));
+        let sees = |family: &Family| match family {
+            // A front proxy's headers are looked at behind its certificate only, so both families need one.
+            Family::ClientCertificate => certificate,
+            // The file may also switch anonymous off or restrict it, so it matters to every request.
+            Family::StructuredConfiguration => true,
+            // They pass on what is not a compact JWT without an error; every JWT has dots.
+            Family::ServiceAccount | Family::Oidc => structured,
+            // Passes on what does not look like id.secret.
+            Family::Bootstrap => structured,
+            // The recorded webhook knows the tokens of its table and says no to every other.
+            Family::Webhook => others.iter().any(|token| self.webhook.contains(token.as_str())),
+            Family::Unknown => true,
+        };
+        (!self.left_out.iter().any(sees)).then_some(request)
+    }
+
+    fn in_token_file(&self, token: &str) -> bool {
+        self.token_file.lines().any(|line| line.split(',').next() == Some(token))
+    }
+}
+
+/// The family of a flag that is left out; none for a flag that countersign understands.
+fn family(flag: &str) -> Option<Family> {
+    let (name, value) = flag.split_once('=').unwrap_or((flag, ""));
+    match name {
+        "--token-auth-file" | "--anonymous-auth" | "--api-audiences" => None,
+        "--authentication-config" => {
+            let file = fs::read_to_string(data("world").join(value)).unwrap();
+            depends_on_issuers(&file).then_some(Family::StructuredConfiguration)
+        }
+        "--client-ca-file" => Some(Family::ClientCertificate),
+        "--enable-bootstrap-token-auth" => Some(Family::Bootstrap),
+        _ if name.starts_with("--requestheader-") => Some(Family::ClientCertificate),
+        _ if name.starts_with("--service-account-") => Some(Family::ServiceAccount),
+        _ if name.starts_with("--oidc-") => Some(Family::Oidc),
+        _ if name.starts_with("--authentication-token-webhook-") => Some(Family::Webhook),
+        _ => Some(Family::Unknown),
+    }
+}
+
+/// Whether the JWT issuers that an authentication configuration lists may matter to its fate. What is not YAML, or an object
+/// of another kind or version, is refused before anybody looks at them.
+pub(super) fn depends_on_issuers(file: &str) -> bool {
+    let Ok(config) = serde_saphyr::from_str::<serde_json::Value>(file) else { return false };
+    let version =
+        config["apiVersion"].as_str().and_then(|version| version.strip_prefix("apiserver.config.k8s.io/"));
+    config["kind"] == "AuthenticationConfiguration"
+        && version.is_some_and(|version| ["v1", "v1beta1", "v1alpha1"].contains(&version))
+        && config["jwt"].as_array().is_some_and(|issuers| !issuers.is_empty())
+}
+
+/// Everything in a request that any reader might take for a bearer token, rather too much than too little.
+fn tokens(request: &Request) -> BTreeSet<String> {
+    let text = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
+    let authorization = request.values("authorization").map(text).collect::<Vec<_>>().join(",");
+    let words = authorization.split([' ', '\t', ',']).map(str::to_owned);
+    let protocols = request.values("sec-websocket-protocol").map(text).collect::<Vec<_>>().join(",");
+    let decode = |encoded| URL_SAFE_NO_PAD.decode(encoded).ok().map(|token| text(&token));
+    let websocket = protocols
+        .split(',')
+        .filter_map(|protocol| protocol.trim().strip_prefix(WEBSOCKET_TOKEN).and_then(decode));
+    words.chain(websocket).filter(|token| !token.is_empty()).collect()
+}
+
+fn webhook_tokens() -> BTreeSet<String> {
+    let table = fs::read_to_string(data("world/webhook/table.json")).unwrap();
+    let table: serde_json::Value = serde_json::from_str(&table).unwrap();
+    table["tokens"].as_object().unwrap().keys().cloned().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::conformance::vectors::scenarios;
+
+    fn chain() -> Reach {
+        Reach::of(scenarios().iter().find(|scenario| scenario.name == "chain").unwrap())
+    }
+
+    fn reached(headers: &[(&str, &str)], client_cert: Option<&str>) -> bool {
+        let recorded = json!({"method": "GET", "path": "/", "headers": headers, "client_cert": client_cert});
+        chain().request(&serde_json::from_value(recorded).unwrap()).is_some()
+    }
+
+    #[test]
+    fn a_request_without_credentials_is_in_reach() {
+        assert!(reached(&[], None));
+        assert!(reached(&[("X-Remote-User", "u")], None), "nobody reads these without a certificate");
+    }
+
+    #[test]
+    fn a_request_with_a_client_certificate_is_awaited() {
+        assert!(!reached(&[], Some("alice")));
+    }
+
+    #[test]
+    fn a_token_of_the_token_file_is_in_reach_whatever_it_looks_like() {
+        assert!(reached(&[("Authorization", "Bearer csv.jwt.like")], None));
+        assert!(reached(&[("Authorization", "Bearer csvdup.0123456789abcdef")], None));
+        assert!(reached(&[("Authorization", "Bearer wh-ok")], None));
+    }
+
+    #[test]
+    fn a_token_that_somebody_left_out_may_know_is_awaited() {
+        assert!(!reached(&[("Authorization", "Bearer a.b.c")], None), "JWT");
+        assert!(!reached(&[("Authorization", "Bearer valid1.0123456789abcdef")], None), "bootstrap");
+        assert!(!reached(&[("Authorization", "Bearer wh-500")], None), "webhook");
+        assert!(
+            !reached(&[("Authorization", "Bearer csv-dev"), ("Authorization", "Bearer a.b.c")], None),
+            "the second"
+        );
+        let protocols = "base64url.bearer.authorization.k8s.io.YS5iLmM, v4.channel.k8s.io";
+        assert!(!reached(&[("Sec-WebSocket-Protocol", protocols)], None), "a.b.c in a subprotocol");
+    }
+
+    #[test]
+    fn a_token_that_nobody_knows_is_in_reach() {
+        assert!(reached(&[("Authorization", "Bearer nope")], None));
+    }
+
+    #[test]
+    fn a_flag_that_the_rule_does_not_know_puts_everything_out_of_reach() {
+        let scenario =
+            Scenario { name: "new".into(), flags: vec!["--new-credentials=x".into()], vectors: Vec::new() };
+        let recorded = json!({"method": "GET", "path": "/", "headers": [], "client_cert": null});
+        assert!(Reach::of(&scenario).request(&serde_json::from_value(recorded).unwrap()).is_none());
+    }
+
+    #[test]
+    fn an_authentication_configuration_with_issuers_is_awaited_unless_it_is_refused_without_a_look_at_them() {
+        let file = |version, kind, jwt| {
+            format!("apiVersion: apiserver.config.k8s.io/{version}\nkind: {kind}\n{jwt}")
+        };
+        let config = "AuthenticationConfiguration";
+        let issuers = "jwt:\n- issuer: {url: https://a}\n";
+        assert!(depends_on_issuers(&file("v1", config, issuers)));
+        assert!(depends_on_issuers(&file("v1beta1", config, issuers)));
+        assert!(!depends_on_issuers(&file("v2", config, issuers)));
+        assert!(!depends_on_issuers(&file("v1", "AuthorizationConfiguration", issuers)));
+        assert!(!depends_on_issuers(&file("v1", config, "jwt: []\n")));
+        assert!(!depends_on_issuers(&file("v1", config, "\t- x\n")));
+    }
+}

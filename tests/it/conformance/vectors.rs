@@ -1,0 +1,141 @@
+//! Loads the recorded vectors of `tests/conformance`.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use crate::support::envoy::Request;
+use crate::support::verdict::{User, Verdict};
+
+/// Where a file or folder of the vectors is.
+pub(super) fn data(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/conformance").join(path)
+}
+
+/// One set of kube-apiserver's flags and what that server said to each request.
+pub(super) struct Scenario {
+    pub(super) name: String,
+    pub(super) flags: Vec<String>,
+    pub(super) vectors: Vec<Vector>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Vector {
+    pub(super) id: String,
+    pub(super) class: String,
+    pub(super) request: Recorded,
+    expect: Expect,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Recorded {
+    method: String,
+    path: String,
+    headers: Vec<(String, HeaderValue)>,
+    pub(super) client_cert: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum HeaderValue {
+    Text(String),
+    Bytes { b64: String },
+    Signed { jwt: serde_json::Value },
+}
+
+#[derive(Deserialize)]
+struct Expect {
+    authenticated: bool,
+    user: Option<User>,
+}
+
+/// Flags and files that kube-apiserver starts with, or does not.
+#[derive(Deserialize)]
+pub(super) struct Config {
+    pub(super) id: String,
+    pub(super) class: String,
+    pub(super) flags: Vec<String>,
+    pub(super) files: BTreeMap<String, String>,
+    expect: Starts,
+}
+
+#[derive(Deserialize)]
+struct Starts {
+    starts: bool,
+}
+
+impl Vector {
+    /// Every way of being refused is the same to Envoy: 401, 400 and a handshake that fails.
+    pub(super) fn theirs(&self) -> Verdict {
+        match (self.expect.authenticated, &self.expect.user) {
+            (true, Some(user)) => Verdict::Authenticated(user.clone()),
+            (false, None) => Verdict::Refused,
+            _ => panic!("{}: an expectation is a user or none", self.id),
+        }
+    }
+}
+
+impl Recorded {
+    /// The request, unless a token has to be signed for it first.
+    pub(super) fn request(&self) -> Option<Request> {
+        let headers = self.headers.iter().map(|(name, value)| Some((name.clone(), value.bytes()?)));
+        Some(Request {
+            method: self.method.clone(),
+            path: self.path.clone(),
+            headers: headers.collect::<Option<_>>()?,
+        })
+    }
+}
+
+impl HeaderValue {
+    fn bytes(&self) -> Option<Vec<u8>> {
+        match self {
+            Self::Text(text) => Some(text.clone().into_bytes()),
+            Self::Bytes { b64 } => Some(STANDARD.decode(b64).unwrap()),
+            Self::Signed { jwt } => jwt.is_null().then(Vec::new),
+        }
+    }
+}
+
+impl Config {
+    pub(super) fn starts(&self) -> bool {
+        self.expect.starts
+    }
+}
+
+pub(super) fn scenarios() -> Vec<Scenario> {
+    let mut folders: Vec<_> =
+        fs::read_dir(data("scenarios")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    folders.sort();
+    folders.iter().map(|folder| scenario(folder)).collect()
+}
+
+pub(super) fn configs() -> Vec<Config> {
+    json_lines(&data("configs/configs.jsonl"))
+}
+
+fn scenario(folder: &Path) -> Scenario {
+    let flags = fs::read_to_string(folder.join("flags.txt")).unwrap();
+    let mut vectors = json_lines(&folder.join("cases.jsonl"));
+    let clock = folder.join("cases-clock.jsonl");
+    if clock.exists() {
+        vectors.extend(json_lines::<Vector>(&clock));
+    }
+    Scenario {
+        name: folder.file_name().unwrap().to_string_lossy().into_owned(),
+        flags: flags.lines().filter(|line| line.starts_with("--")).map(str::to_owned).collect(),
+        vectors,
+    }
+}
+
+fn json_lines<T: DeserializeOwned>(file: &Path) -> Vec<T> {
+    let text = fs::read_to_string(file).unwrap();
+    text.lines()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{file:?}: {e}: {line}")))
+        .collect()
+}

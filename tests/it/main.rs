@@ -1,0 +1,18 @@
+//! The program as a whole, over its real gRPC listener, with nothing else beside it.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    reason = "tests panic on purpose, print what they counted and read what they are about"
+)]
+
+mod check;
+mod conformance;
+mod layering;
+mod lifecycle;
+mod message;
+mod readme;
+#[path = "../support/mod.rs"]
+mod support;

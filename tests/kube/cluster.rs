@@ -1,0 +1,178 @@
+//! A real kube-apiserver with its etcd.
+
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+use std::{env, fs};
+
+use s2n_tls::config::Config;
+use s2n_tls::security::DEFAULT_TLS13;
+use tempfile::TempDir;
+use tokio::time::sleep;
+
+use super::support::envoy::Request;
+use super::wire;
+
+const START: Duration = Duration::from_secs(90);
+
+/// A row that every token file for a cluster has: its token is used to see whether the server is ready.
+pub(crate) const READY_ROW: &str = "readiness-probe,readiness-probe,readiness-probe\n";
+const READY_TOKEN: &str = "readiness-probe";
+
+/// Lets every user do everything, anonymous ones too. `--authorization-mode=AlwaysAllow` would switch anonymous off.
+const POLICY: &str = r#"{"apiVersion":"abac.authorization.kubernetes.io/v1beta1","kind":"Policy","spec":{"user":"*","apiGroup":"*","resource":"*","namespace":"*","nonResourcePath":"*"}}
+{"apiVersion":"abac.authorization.kubernetes.io/v1beta1","kind":"Policy","spec":{"group":"system:unauthenticated","apiGroup":"*","resource":"*","namespace":"*","nonResourcePath":"*"}}
+{"apiVersion":"abac.authorization.kubernetes.io/v1beta1","kind":"Policy","spec":{"user":"system:anonymous","apiGroup":"*","resource":"*","namespace":"*","nonResourcePath":"*"}}
+"#;
+
+const AUDIT_POLICY: &str = "apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: [{level: Metadata}]\n";
+
+/// Both processes, which end with the value.
+pub(crate) struct Cluster {
+    etcd: Process,
+    api: Process,
+    dir: TempDir,
+    pub(crate) port: u16,
+    pub(crate) tls: Config,
+}
+
+impl Cluster {
+    /// Starts kube-apiserver in `world` with these flags for authentication, one of which names a token file that has
+    /// [`READY_ROW`], and waits until it is ready.
+    pub(crate) async fn start(world: &Path, flags: &[String]) -> Self {
+        let binaries = binaries();
+        let dir = TempDir::new().unwrap();
+        let [port, client, peers] = free_ports();
+        let (client, peers) = (format!("http://127.0.0.1:{client}"), format!("http://127.0.0.1:{peers}"));
+
+        let mut command = Command::new(binaries.join("etcd"));
+        command.args(["--name=test", "--unsafe-no-fsync"]);
+        command.arg(format!("--data-dir={}", dir.path().join("etcd").display()));
+        command
+            .args(["listen-client-urls", "advertise-client-urls"].map(|flag| format!("--{flag}={client}")));
+        command.args(
+            ["listen-peer-urls", "initial-advertise-peer-urls"].map(|flag| format!("--{flag}={peers}")),
+        );
+        command.arg(format!("--initial-cluster=test={peers}"));
+        let etcd = Process::start("etcd", command, dir.path());
+
+        let file = |name: &str, content: &str| {
+            fs::write(dir.path().join(name), content).unwrap();
+            dir.path().join(name).display().to_string()
+        };
+        let keys = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/conformance/world/sa");
+        let mut command = Command::new(binaries.join("kube-apiserver"));
+        command.current_dir(world).args([
+            format!("--etcd-servers={client}"),
+            format!("--secure-port={port}"),
+            format!("--cert-dir={}", dir.path().join("certificates").display()),
+            format!("--authorization-policy-file={}", file("policy.jsonl", POLICY)),
+            format!("--audit-policy-file={}", file("audit.yaml", AUDIT_POLICY)),
+            format!("--audit-log-path={}", dir.path().join("audit.log").display()),
+            format!("--service-account-signing-key-file={}", keys.join("keys/rsa1.key").display()),
+            format!("--service-account-key-file={}", keys.join("rsa1.pub").display()),
+        ]);
+        command.args([
+            "--service-account-issuer=https://issuer.example.test",
+            "--authorization-mode=ABAC",
+            "--audit-log-mode=blocking", // an event is in the file before its request is answered
+            "--bind-address=127.0.0.1",
+            "--advertise-address=192.0.2.1",
+            "--endpoint-reconciler-type=none",
+            "--service-cluster-ip-range=10.0.0.0/24",
+        ]);
+        command.args(flags);
+        let api = Process::start("kube-apiserver", command, dir.path());
+
+        let mut cluster = Self { etcd, api, dir, port, tls: trusting(None) };
+        cluster.wait().await;
+        cluster
+    }
+
+    /// The audit log of all requests so far.
+    pub(crate) fn audit_log(&self) -> String {
+        fs::read_to_string(self.dir.path().join("audit.log")).unwrap()
+    }
+
+    async fn wait(&mut self) {
+        let ready = Request {
+            method: "GET".into(),
+            path: "/readyz".into(),
+            headers: vec![("Authorization".into(), format!("Bearer {READY_TOKEN}").into_bytes())],
+        };
+        let deadline = Instant::now() + START;
+        loop {
+            // kube-apiserver makes itself a certificate as it starts, with a CA that stands behind it in the file.
+            if let Ok(pem) = fs::read(self.dir.path().join("certificates/apiserver.crt")) {
+                self.tls = trusting(Some(&pem));
+                if wire::ask(self, &ready, "ready").await.is_ok_and(|answer| answer.status == 200) {
+                    return;
+                }
+            }
+            self.etcd.assert_runs();
+            self.api.assert_runs();
+            assert!(Instant::now() < deadline, "kube-apiserver is not ready:\n{}", self.api.log());
+            sleep(Duration::from_millis(100)).await;
+        }
+    }
+}
+
+/// Trusts the certificates of a PEM file, or nobody.
+fn trusting(pem: Option<&[u8]>) -> Config {
+    let mut config = Config::builder();
+    config.set_security_policy(&DEFAULT_TLS13).unwrap();
+    config.with_system_certs(false).unwrap();
+    // A file that is only half written is read again.
+    pem.map(|pem| config.trust_pem(pem).map(drop));
+    config.build().unwrap()
+}
+
+fn binaries() -> PathBuf {
+    let dir = env::var_os("COUNTERSIGN_TEST_KUBE").map(PathBuf::from);
+    let dir = dir.filter(|dir| ["etcd", "kube-apiserver"].iter().all(|name| dir.join(name).is_file()));
+    dir.expect(
+        "COUNTERSIGN_TEST_KUBE names no directory with kube-apiserver and etcd: tests/run builds them (tests/kube/build) and sets it",
+    )
+}
+
+fn free_ports() -> [u16; 3] {
+    let listeners = [(); 3].map(|()| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap());
+    listeners.map(|listener| listener.local_addr().unwrap().port())
+}
+
+/// A child process that logs into a file and is killed with the value.
+struct Process {
+    name: &'static str,
+    child: Child,
+    log: PathBuf,
+}
+
+impl Process {
+    fn start(name: &'static str, mut command: Command, dir: &Path) -> Self {
+        let log = dir.join(name).with_extension("log");
+        let file = fs::File::create(&log).unwrap();
+        command.stdin(Stdio::null()).stdout(file.try_clone().unwrap()).stderr(file);
+        Self { name, child: command.spawn().unwrap(), log }
+    }
+
+    fn assert_runs(&mut self) {
+        let ended = self.child.try_wait().unwrap();
+        assert!(ended.is_none(), "{} ended ({}):\n{}", self.name, ended.unwrap(), self.log());
+    }
+
+    /// The last lines of the log.
+    fn log(&self) -> String {
+        let log = fs::read(&self.log).unwrap();
+        let log = String::from_utf8_lossy(&log);
+        let lines = log.lines().collect::<Vec<_>>();
+        lines[lines.len().saturating_sub(30)..].join("\n")
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}

@@ -1,0 +1,215 @@
+//! Compares the two servers' verdicts. A difference has to be one of a few kinds, in each of which countersign refuses.
+
+use std::fmt;
+
+use super::support::envoy::{Encoding, Request};
+use super::support::verdict::{User, Verdict};
+
+/// A kind of deliberate difference, as `tests/conformance/divergences.yaml` explains it.
+pub(crate) struct Rule {
+    pub(crate) name: &'static str,
+    /// Whether countersign may refuse a request that kube-apiserver takes for this user's.
+    explains: fn(&Request, Encoding, &User) -> bool,
+}
+
+pub(crate) const RULES: [Rule; 5] = [
+    // Envoy joins repeated lines before anyone sees them, so which one was the first cannot be known.
+    Rule {
+        name: "more than one Authorization value",
+        explains: |request, _, _| joined(request, "authorization").contains(&b','),
+    },
+    Rule {
+        name: "more than one Upgrade value",
+        explains: |request, _, _| joined(request, "upgrade").contains(&b','),
+    },
+    // An upstream would read another value than the one that was meant, or two headers.
+    Rule { name: "a value that no header can carry", explains: |_, _, user| !can_travel(user) },
+    // Envoy writes one for every byte that is not UTF-8, so which of the two the client sent cannot be known.
+    Rule {
+        name: "an exclamation mark in joined headers",
+        explains: |request, encoding, _| {
+            let value = joined(request, "authorization");
+            encoding == Encoding::Joined && (value.contains(&b'!') || str::from_utf8(&value).is_err())
+        },
+    },
+    // Servers disagree on what these mean, and the upstream may be one that reads them as another path.
+    Rule {
+        name: "a path with two readings",
+        explains: |request, _, user| user.username == "system:anonymous" && has_two_readings(&request.path),
+    },
+];
+
+/// What the comparison of one request came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    SameUser,
+    BothAnonymous,
+    BothRefuse,
+    Declared(&'static str),
+}
+
+/// A difference that no rule explains.
+#[derive(Debug)]
+pub(crate) struct Difference {
+    request: Request,
+    theirs: Verdict,
+    encoding: Encoding,
+    ours: Result<Verdict, String>,
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{} {}", self.request.method, self.request.path)?;
+        for (name, value) in &self.request.headers {
+            writeln!(f, "  {name}: {:?}", bytes(value))?;
+        }
+        writeln!(f, "    kube-apiserver: {}", self.theirs)?;
+        match &self.ours {
+            Ok(verdict) => writeln!(f, "    countersign, {:?}: {verdict}", self.encoding),
+            Err(wrong) => writeln!(f, "    countersign, {:?}: {wrong}", self.encoding),
+        }
+    }
+}
+
+fn bytes(value: &[u8]) -> String {
+    value
+        .utf8_chunks()
+        .map(|chunk| {
+            chunk.valid().to_owned()
+                + &chunk.invalid().iter().map(|b| format!("<{b:02x}>")).collect::<String>()
+        })
+        .collect()
+}
+
+/// Every encoding has to have kube-apiserver's verdict, or be a refusal that a rule explains.
+pub(crate) fn compare(
+    request: &Request,
+    theirs: &Verdict,
+    ours: &[(Encoding, Result<Verdict, String>)],
+) -> Result<Outcome, Box<Difference>> {
+    let mut outcome = match theirs {
+        Verdict::Refused => Outcome::BothRefuse,
+        Verdict::Authenticated(user) if user.username == "system:anonymous" => Outcome::BothAnonymous,
+        Verdict::Authenticated(_) => Outcome::SameUser,
+    };
+    for (encoding, verdict) in ours {
+        if verdict.as_ref().is_ok_and(|verdict| verdict == theirs) {
+            continue;
+        }
+        let rule = match (verdict, theirs) {
+            (Ok(Verdict::Refused), Verdict::Authenticated(user)) => {
+                RULES.iter().find(|rule| (rule.explains)(request, *encoding, user))
+            }
+            _ => None,
+        };
+        let Some(rule) = rule else {
+            let (request, theirs, ours) = (request.clone(), theirs.clone(), verdict.clone());
+            return Err(Box::new(Difference { request, theirs, encoding: *encoding, ours }));
+        };
+        outcome = Outcome::Declared(rule.name);
+    }
+    Ok(outcome)
+}
+
+fn joined(request: &Request, name: &str) -> Vec<u8> {
+    request.values(name).collect::<Vec<_>>().join(&b","[..])
+}
+
+fn can_travel(user: &User) -> bool {
+    let extra = user.extra.iter().flat_map(|(key, values)| values.iter().chain([key]));
+    let mut values = [&user.username, &user.uid].into_iter().chain(&user.groups).chain(extra);
+    !user.username.is_empty()
+        && values.all(|value| value.trim() == value && !value.chars().any(char::is_control))
+}
+
+fn has_two_readings(path: &str) -> bool {
+    let path = path.split('?').next().unwrap().to_ascii_lowercase();
+    const CODED: [&str; 7] = ["%2f", "%5c", "%2e", "%25", "%3b", "%23", "%3f"];
+    const PLAIN: [&str; 5] = [";", "\\", "//", "/./", "/../"];
+    CODED.iter().chain(&PLAIN).any(|part| path.contains(part))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(authorization: &str) -> Request {
+        let headers = vec![("Authorization".to_owned(), authorization.as_bytes().to_vec())];
+        Request { method: "GET".into(), path: "/".into(), headers }
+    }
+
+    fn user(name: &str) -> Verdict {
+        Verdict::Authenticated(User { username: name.into(), ..User::default() })
+    }
+
+    fn judge(authorization: &str, theirs: Verdict, ours: Verdict) -> Result<Outcome, Box<Difference>> {
+        compare(&request(authorization), &theirs, &[(Encoding::Raw, Ok(ours))])
+    }
+
+    #[test]
+    fn equal_verdicts_are_counted_by_kind() {
+        assert_eq!(judge("Bearer t", user("alice"), user("alice")).unwrap(), Outcome::SameUser);
+        assert_eq!(
+            judge("", user("system:anonymous"), user("system:anonymous")).unwrap(),
+            Outcome::BothAnonymous
+        );
+        assert_eq!(judge("Bearer x", Verdict::Refused, Verdict::Refused).unwrap(), Outcome::BothRefuse);
+    }
+
+    #[test]
+    fn a_difference_without_a_rule_is_one() {
+        assert!(judge("Bearer t", user("alice"), Verdict::Refused).is_err());
+        assert!(judge("Bearer t", user("alice"), user("system:anonymous")).is_err());
+    }
+
+    #[test]
+    fn a_rule_explains_a_refusal_and_nothing_else() {
+        let two = "Bearer a,Bearer b";
+        assert!(matches!(judge(two, user("alice"), Verdict::Refused), Ok(Outcome::Declared(_))));
+        assert!(judge(two, user("alice"), user("bob")).is_err(), "somebody else");
+        assert!(judge(two, user("alice"), user("system:anonymous")).is_err(), "anonymous");
+        assert!(judge(two, Verdict::Refused, user("alice")).is_err(), "more permissive");
+    }
+
+    #[test]
+    fn one_wrong_encoding_is_enough() {
+        let verdicts = [(Encoding::Raw, Ok(user("alice"))), (Encoding::Joined, Ok(Verdict::Refused))];
+        assert!(compare(&request("Bearer t"), &user("alice"), &verdicts).is_err());
+        assert!(
+            compare(&request("Bearer t!"), &user("alice"), &verdicts).is_ok(),
+            "Envoy may have hidden a byte"
+        );
+        let swapped = [(Encoding::Joined, Ok(user("alice"))), (Encoding::Raw, Ok(Verdict::Refused))];
+        assert!(
+            compare(&request("Bearer t!"), &user("alice"), &swapped).is_err(),
+            "raw headers hide nothing"
+        );
+    }
+
+    #[test]
+    fn a_reply_that_cannot_be_read_is_a_difference() {
+        let verdicts = [(Encoding::Raw, Err("a gRPC error".to_owned()))];
+        assert!(compare(&request("Bearer a,Bearer b"), &user("alice"), &verdicts).is_err());
+    }
+
+    #[test]
+    fn values_travel_unless_they_hold_controls_or_begin_or_end_with_white_space() {
+        let named = |username: &str| User { username: username.into(), ..User::default() };
+        assert!(can_travel(&User { groups: vec![String::new(), "a b".into(), "ü,;".into()], ..named("a") }));
+        for user in [named(""), named("a\tb"), named("a "), User { uid: "\u{7f}".into(), ..named("a") }] {
+            assert!(!can_travel(&user), "{user:?}");
+        }
+        assert!(!can_travel(&User { groups: vec!["dev".into(), " dev".into()], ..named("a") }));
+        assert!(!can_travel(&User { extra: [("k".into(), vec!["\n".into()])].into(), ..named("a") }));
+    }
+
+    #[test]
+    fn a_path_has_two_readings_for_the_reasons_listed_only() {
+        for path in ["/a%2Fb", "//a", "/x/../a", "/a;v", "/100%25", "/a%3fb"] {
+            assert!(has_two_readings(path), "{path}");
+        }
+        for path in ["/healthz", "/health%7a", "/a%20b", "/a?//%2f;"] {
+            assert!(!has_two_readings(path), "{path}");
+        }
+    }
+}

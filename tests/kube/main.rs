@@ -1,0 +1,208 @@
+//! Differential tests: the same requests to a real kube-apiserver and to countersign have to have the same verdicts.
+//!
+//! `COUNTERSIGN_TEST_KUBE` names a directory with kube-apiserver and etcd. `COUNTERSIGN_TEST_KUBE_REQUESTS` makes a run longer,
+//! `COUNTERSIGN_TEST_KUBE_SEED` repeats one.
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    reason = "tests panic on purpose, print what they counted and read the environment for themselves"
+)]
+
+mod cluster;
+mod compare;
+mod generate;
+mod random;
+#[path = "../support/mod.rs"]
+mod support;
+mod wire;
+
+use std::collections::{BTreeMap, HashMap};
+use std::{env, fs, path::Path};
+
+use futures_util::{StreamExt, stream};
+use serde::Deserialize;
+use tempfile::TempDir;
+
+use cluster::{Cluster, READY_ROW};
+use compare::{Outcome, RULES, compare};
+use generate::{ANONYMOUS_PATHS, Case, TokenFile};
+use random::Random;
+use support::envoy::Request;
+use support::subject::Subject;
+use support::verdict::{User, Verdict};
+
+/// How many requests in all; `COUNTERSIGN_TEST_KUBE_REQUESTS` says otherwise.
+const REQUESTS: usize = 2000;
+
+#[tokio::test]
+async fn tokens_in_headers_and_subprotocols_get_the_verdicts_of_kube_apiserver() {
+    let mut random = Random::from_env("credentials");
+    let tokens = token_file(&mut random);
+    let cases: Vec<_> =
+        (0..requests() * 3 / 4).map(|_| generate::credentials(&mut random, &tokens)).collect();
+
+    let world = TempDir::new().unwrap();
+    fs::write(world.path().join("tokens.csv"), &tokens.csv).unwrap();
+    let counts = run(world.path(), &["--token-auth-file=tokens.csv".into()], &cases).await;
+
+    for family in ["authorization", "websocket", "authorization and websocket"] {
+        assert_seen(&counts, family, &[Outcome::SameUser, Outcome::BothAnonymous, Outcome::BothRefuse]);
+    }
+    assert_seen(&counts, "repeated authorization", &[Outcome::BothRefuse, Outcome::Declared(RULES[0].name)]);
+    assert_seen(&counts, "no credential", &[Outcome::BothAnonymous]);
+}
+
+#[tokio::test]
+async fn anonymous_requests_get_the_verdicts_of_kube_apiserver_on_every_path() {
+    let mut random = Random::from_env("paths");
+    let tokens = token_file(&mut random);
+    let cases: Vec<_> = (0..requests() / 4).map(|_| generate::anonymous(&mut random, &tokens)).collect();
+
+    let world = TempDir::new().unwrap();
+    fs::write(world.path().join("tokens.csv"), &tokens.csv).unwrap();
+    fs::write(world.path().join("authn.yaml"), authentication_configuration()).unwrap();
+    let flags = ["--token-auth-file=tokens.csv".into(), "--authentication-config=authn.yaml".into()];
+    let counts = run(world.path(), &flags, &cases).await;
+
+    assert_seen(
+        &counts,
+        "anonymous by path",
+        &[Outcome::BothAnonymous, Outcome::BothRefuse, Outcome::Declared(RULES[4].name)],
+    );
+}
+
+fn requests() -> usize {
+    env::var("COUNTERSIGN_TEST_KUBE_REQUESTS")
+        .map_or(REQUESTS, |n| n.parse().expect("COUNTERSIGN_TEST_KUBE_REQUESTS is a number"))
+}
+
+fn token_file(random: &mut Random) -> TokenFile {
+    let odd = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/conformance/world/tokens/tokens-odd.csv");
+    TokenFile::random(random, &(READY_ROW.to_owned() + &fs::read_to_string(odd).unwrap()))
+}
+
+fn authentication_configuration() -> String {
+    let paths: String = ANONYMOUS_PATHS.iter().map(|path| format!("  - path: \"{path}\"\n")).collect();
+    format!(
+        "apiVersion: apiserver.config.k8s.io/v1\nkind: AuthenticationConfiguration\nanonymous:\n  enabled: true\n  conditions:\n{paths}"
+    )
+}
+
+type Counts = BTreeMap<&'static str, Vec<Outcome>>;
+
+/// Sends all cases to both servers, prints how they compare and fails if there is an undeclared difference.
+async fn run(world: &Path, flags: &[String], cases: &[Case]) -> Counts {
+    let theirs = kube_apiserver(world, flags, cases).await;
+    let mut server = Subject::start(world, flags).await;
+    let (mut counts, mut differences) = (Counts::new(), Vec::new());
+    for (case, theirs) in cases.iter().zip(theirs) {
+        match compare(&case.request, &theirs, &server.verdicts(&case.request).await) {
+            Ok(outcome) => counts.entry(case.family).or_default().push(outcome),
+            Err(difference) => differences.push(difference.to_string()),
+        }
+    }
+    print(&counts);
+    let n = differences.len();
+    differences.truncate(20);
+    assert!(n == 0, "{n} of {} requests differ, among them:\n{}", cases.len(), differences.join("\n"));
+    counts
+}
+
+fn print(counts: &Counts) {
+    for (family, outcomes) in counts {
+        let count = |outcome| outcomes.iter().filter(|o| **o == outcome).count();
+        let [user, anonymous, refused] =
+            [Outcome::SameUser, Outcome::BothAnonymous, Outcome::BothRefuse].map(count);
+        println!("{family:28} {user:5} same user {anonymous:5} anonymous {refused:5} refused");
+        for rule in RULES {
+            match count(Outcome::Declared(rule.name)) {
+                0 => {}
+                n => println!("{:28} {n:5} diverge as declared: {}", "", rule.name),
+            }
+        }
+    }
+}
+
+/// A run that never sees one of these would prove nothing about it.
+fn assert_seen(counts: &Counts, family: &str, outcomes: &[Outcome]) {
+    for outcome in outcomes {
+        assert!(
+            counts.get(family).is_some_and(|seen| seen.contains(outcome)),
+            "{family}: no {outcome:?} among the requests"
+        );
+    }
+}
+
+/// What a real kube-apiserver makes of the cases.
+async fn kube_apiserver(world: &Path, flags: &[String], cases: &[Case]) -> Vec<Verdict> {
+    let cluster = Cluster::start(world, flags).await;
+    let ask = async |(index, case): (usize, &Case)| {
+        let request = without_impersonation(&case.request);
+        let answer = wire::ask(&cluster, &request, &format!("case-{index}")).await;
+        answer.unwrap_or_else(|e| panic!("no answer from kube-apiserver to {request:?}: {e}"))
+    };
+    let answers: Vec<_> = stream::iter(cases.iter().enumerate()).map(ask).buffered(4).collect().await;
+    let users = audited(&cluster.audit_log());
+    let verdict = |(index, answer): (usize, wire::Answer)| {
+        let user = users.get(&format!("case-{index}"));
+        match (answer.status, user) {
+            (401, _) => Verdict::Refused,
+            // Go's HTTP server does not let every request get as far as the audit log.
+            (400, None) => Verdict::Refused,
+            (201, Some(user)) => {
+                assert_eq!(reviewed(&answer.body), *user, "the audit log and the SelfSubjectReview disagree");
+                Verdict::Authenticated(user.clone())
+            }
+            (_, Some(user)) => Verdict::Authenticated(user.clone()),
+            (status, None) => panic!("status {status} and no audit event for {:?}", cases[index].request),
+        }
+    };
+    answers.into_iter().enumerate().map(verdict).collect()
+}
+
+/// kube-apiserver honours these headers after authentication, which is not what is compared here.
+fn without_impersonation(request: &Request) -> Request {
+    let mut request = request.clone();
+    request.headers.retain(|(name, _)| !name.to_ascii_lowercase().starts_with("impersonate-"));
+    request
+}
+
+/// The user of each audit event.
+fn audited(log: &str) -> HashMap<String, User> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Event {
+        #[serde(rename = "auditID")]
+        audit_id: String,
+        stage: String,
+        #[serde(default)]
+        user: KubeUser,
+    }
+    let events = log.lines().map(|line| serde_json::from_str::<Event>(line).unwrap());
+    events
+        .filter(|event| event.stage == "RequestReceived")
+        .map(|event| (event.audit_id, event.user.into()))
+        .collect()
+}
+
+fn reviewed(body: &[u8]) -> User {
+    let review: serde_json::Value = serde_json::from_slice(body).unwrap();
+    serde_json::from_value::<KubeUser>(review["status"]["userInfo"].clone()).unwrap().into()
+}
+
+/// `authentication.k8s.io/v1` UserInfo, in which everything that is empty is left out.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct KubeUser {
+    username: String,
+    uid: String,
+    groups: Vec<String>,
+    extra: BTreeMap<String, Vec<String>>,
+}
+
+impl From<KubeUser> for User {
+    fn from(KubeUser { username, uid, groups, extra }: KubeUser) -> Self {
+        Self { username, uid, groups, extra }
+    }
+}

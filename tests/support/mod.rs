@@ -1,0 +1,7 @@
+//! What more than one of the test binaries uses.
+#![allow(dead_code, reason = "each uses a part")]
+
+pub(crate) mod envoy;
+pub(crate) mod program;
+pub(crate) mod subject;
+pub(crate) mod verdict;

@@ -1,0 +1,37 @@
+//! countersign as the program under test: the same request in every encoding, and its verdicts.
+
+use std::path::Path;
+
+use envoy_types::pb::envoy::service::auth::v3::authorization_client::AuthorizationClient;
+use tonic::transport::Channel;
+
+use super::envoy::{ENCODINGS, Encoding, Request, check_request};
+use super::program::Server;
+use super::verdict::{Verdict, read};
+
+/// A running server and a connection to it. Ends with the value.
+pub(crate) struct Subject {
+    client: AuthorizationClient<Channel>,
+    _server: Server,
+}
+
+impl Subject {
+    /// Starts `serve` with these flags, and with the encoding of groups that loses nothing.
+    pub(crate) async fn start(folder: &Path, flags: &[String]) -> Self {
+        let server = Server::start(folder, &[flags, &["--groups-encoding=metadata".to_owned()]].concat());
+        Self { client: server.client().await, _server: server }
+    }
+
+    /// Asks in every encoding. An error is a reply that Envoy could misread, or none.
+    pub(crate) async fn verdicts(&mut self, request: &Request) -> Vec<(Encoding, Result<Verdict, String>)> {
+        let mut verdicts = Vec::new();
+        for encoding in ENCODINGS {
+            let verdict = match self.client.check(check_request(request, encoding)).await {
+                Ok(response) => read(response.get_ref(), request),
+                Err(status) => Err(format!("a gRPC error: {status}")),
+            };
+            verdicts.push((encoding, verdict));
+        }
+        verdicts
+    }
+}
