@@ -12,7 +12,7 @@
 //!
 //! | module | may use |
 //! |---|---|
-//! | [`identity`], [`request`], [`secret`] | nothing of ours |
+//! | [`identity`], [`pki`], [`request`], [`secret`] | nothing of ours |
 //! | [`decision`] | `identity` |
 //! | [`authn`] | `decision`, `identity`, `request`, `secret` |
 //! | [`chain`] | `authn` and what it uses |
@@ -30,6 +30,7 @@ pub mod config;
 pub mod decision;
 pub mod envoy;
 pub mod identity;
+pub mod pki;
 pub mod request;
 pub mod secret;
 pub mod server;

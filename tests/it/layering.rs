@@ -4,8 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// A module and what it may name of ours.
-const MAY_USE: [(&str, &[&str]); 9] = [
+const MAY_USE: [(&str, &[&str]); 10] = [
     ("identity", &[]),
+    ("pki", &[]),
     ("request", &[]),
     ("secret", &[]),
     ("decision", &["identity"]),
