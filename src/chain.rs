@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use crate::authn::token::TokenAuthenticator;
-use crate::authn::{Anonymous, AuthenticateRequest, Basic, Bearer, Now, Outcome, Union, WebSocket};
+use crate::authn::{
+    Anonymous, AuthenticateRequest, Basic, Bearer, Now, Outcome, RequestHeader, Union, WebSocket, X509,
+};
 use crate::decision::{Authenticator, Decision, Denial, Reason};
 use crate::request::Request;
 
@@ -13,8 +15,12 @@ type Tokens = Union<TokenAuthenticator>;
 /// What a chain is made of: the members that the configuration asks for.
 #[derive(Debug, Default)]
 pub struct Members {
+    /// `--requestheader-client-ca-file` and what goes with it.
+    pub request_header: Option<RequestHeader>,
     /// `--basic-auth-file`.
     pub basic: Option<Basic>,
+    /// `--client-ca-file`.
+    pub x509: Option<X509>,
     /// The token authenticators, in [`Members::into_chain`]'s order.
     pub tokens: Vec<TokenAuthenticator>,
     /// Anonymous, if allowed at all.
@@ -31,13 +37,14 @@ impl Members {
     pub fn into_chain(self) -> Chain {
         let schemes = Schemes { basic: self.basic.is_some(), bearer: !self.tokens.is_empty() };
         let mut credentials = Vec::new();
-        // Request header comes first in Kubernetes: a front proxy that has authenticated the user speaks for it, whatever
-        // else the request carries. Its place is here.
+        // A front proxy that has authenticated the user speaks for it, whatever else the request carries.
+        credentials.extend(self.request_header.map(|a| RequestAuthenticator::RequestHeader(Box::new(a))));
 
         // "front-proxy, BasicAuth methods, local first": basic stood here, before x509, until it was removed in 1.19.
         credentials.extend(self.basic.map(|basic| RequestAuthenticator::Basic(Box::new(basic))));
 
-        // x509 follows. Its place is here: a good certificate wins over any token.
+        // A good certificate wins over any token.
+        credentials.extend(self.x509.map(|a| RequestAuthenticator::X509(Box::new(a))));
 
         // The token authenticators, "local first, then remote": token file, service accounts (legacy, then bound), bootstrap,
         // JWT ("keep the OpenID Connect after Service Accounts": whichever comes first costs the other), webhook.
@@ -95,7 +102,9 @@ impl Chain {
 /// One of the request authenticators.
 #[derive(Debug)]
 enum RequestAuthenticator {
+    RequestHeader(Box<RequestHeader>),
     Basic(Box<Basic>),
+    X509(Box<X509>),
     Bearer(Bearer<Tokens>),
     WebSocket(WebSocket<Tokens>),
 }
@@ -103,7 +112,9 @@ enum RequestAuthenticator {
 impl AuthenticateRequest for RequestAuthenticator {
     async fn authenticate(&self, request: &Request<'_>, now: Now) -> Outcome {
         match self {
+            Self::RequestHeader(a) => a.authenticate(request, now).await,
             Self::Basic(a) => a.authenticate(request, now).await,
+            Self::X509(a) => a.authenticate(request, now).await,
             Self::Bearer(a) => a.authenticate(request, now).await,
             Self::WebSocket(a) => a.authenticate(request, now).await,
         }

@@ -9,6 +9,10 @@ use crate::identity::Identity;
 /// The members of the chain, named as in Kubernetes' source. Also the label in logs and metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Authenticator {
+    /// A front proxy's headers, behind `--requestheader-client-ca-file`.
+    RequestHeader,
+    /// A client certificate of `--client-ca-file`.
+    X509,
     /// HTTP basic authentication against `--basic-auth-file`.
     Basic,
     /// A token in the Authorization header; itself only the finder, unless no token authenticator knew the token.
@@ -27,6 +31,8 @@ impl Authenticator {
     /// The label in logs and metrics.
     pub fn label(self) -> &'static str {
         match self {
+            Self::RequestHeader => "requestheader",
+            Self::X509 => "x509",
             Self::Basic => "basic",
             Self::Bearer => "bearer",
             Self::WebSocket => "websocket",
@@ -55,6 +61,20 @@ pub enum Reason {
     AmbiguousAuthorization,
     /// Several Upgrade lines, joined by the proxy, of which the first asks for a websocket.
     AmbiguousUpgrade,
+    /// An identity header of a front proxy that is repeated, or that may have been or may hide something in the joined encoding.
+    AmbiguousIdentityHeader,
+    /// A client certificate that Go's parser refuses, for which kube-apiserver ends the handshake.
+    MalformedCertificate,
+    /// An `x-forwarded-client-cert` that is not what Envoy writes, or not about the certificate beside it.
+    MalformedForwardedCertificate,
+    /// A client certificate that is not valid now.
+    CertificateExpired,
+    /// A client certificate that the CAs do not vouch for.
+    UntrustedCertificate,
+    /// A client certificate with two uids, or an empty one.
+    CertificateUid,
+    /// A front proxy's certificate without an allowed common name.
+    ProxyNameNotAllowed,
     /// A header that carries a credential holds control characters; Go's HTTP server refuses such a request.
     MalformedHeader,
     /// The request has no HTTP attributes, method or path, or is not a CheckRequest at all.
@@ -91,6 +111,13 @@ impl Reason {
         match self {
             Self::AmbiguousAuthorization => "ambiguous_authorization",
             Self::AmbiguousUpgrade => "ambiguous_upgrade",
+            Self::AmbiguousIdentityHeader => "ambiguous_identity_header",
+            Self::MalformedCertificate => "malformed_certificate",
+            Self::MalformedForwardedCertificate => "malformed_forwarded_certificate",
+            Self::CertificateExpired => "certificate_expired",
+            Self::UntrustedCertificate => "untrusted_certificate",
+            Self::CertificateUid => "certificate_uid",
+            Self::ProxyNameNotAllowed => "proxy_name_not_allowed",
             Self::MalformedHeader => "malformed_header",
             Self::MalformedRequest => "malformed_request",
             Self::UndecodableToken => "undecodable_token",
@@ -108,13 +135,17 @@ impl Reason {
         }
     }
 
-    /// Whether Kubernetes would not reject for this: it sees the client's own header lines, and would have read the credential.
-    /// Such a rejection is final, lest another credential of the same request is taken in its place.
-    pub fn is_ours_alone(self) -> bool {
+    /// Whether no other credential of the same request may be taken in place of the one that was rejected. Kubernetes does not
+    /// reject for these reasons but would have read the credential, as somebody perhaps, from the client's own header lines; or
+    /// it would have ended the connection, and with it the whole request.
+    pub fn is_final(self) -> bool {
         matches!(
             self,
             Self::AmbiguousAuthorization
+                | Self::AmbiguousIdentityHeader
                 | Self::AmbiguousUpgrade
+                | Self::MalformedCertificate
+                | Self::MalformedForwardedCertificate
                 | Self::MalformedHeader
                 | Self::UndecodableToken
         )

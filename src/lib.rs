@@ -14,11 +14,11 @@
 //! |---|---|
 //! | [`identity`], [`pki`], [`request`], [`secret`] | nothing of ours |
 //! | [`decision`] | `identity` |
-//! | [`authn`] | `decision`, `identity`, `request`, `secret` |
+//! | [`authn`] | `decision`, `identity`, `pki`, `request`, `secret` |
 //! | [`chain`] | `authn` and what it uses |
 //! | [`config`] | `chain` and what it uses |
 //! | [`envoy`] | all of the above; alone in naming protobuf types |
-//! | [`server`], [`telemetry`], `main` | everything |
+//! | [`reload`], [`server`], [`telemetry`], `main` | everything |
 //!
 //! Two rules run through all of it. Whatever goes wrong, the answer is a denial: no error, no panic and no malformed message
 //! becomes an OK, nor a gRPC error, with which Envoy may be told to let requests pass. And what is not known is not guessed: a
@@ -31,6 +31,7 @@ pub mod decision;
 pub mod envoy;
 pub mod identity;
 pub mod pki;
+pub mod reload;
 pub mod request;
 pub mod secret;
 pub mod server;

@@ -3,7 +3,8 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use countersign::config::{Config, ConfigError, options};
+use countersign::config::{Config, ConfigError, Environment, Loaded, options};
+use countersign::reload::Reloader;
 use countersign::{server, telemetry};
 
 /// For speed: a Check allocates and frees a handful of small buffers.
@@ -15,8 +16,9 @@ fn main() -> ExitCode {
     let (command, arguments) =
         matches.subcommand().unwrap_or_else(|| unreachable!("clap requires a command"));
     #[expect(clippy::disallowed_methods, reason = "main hands the environment down")]
-    let environment = std::env::vars_os();
-    let config = match Config::load(arguments, environment) {
+    let environment: Environment = std::env::vars_os().collect();
+    let Loaded { config, files } = Config::load(arguments, environment.clone());
+    let config = match config {
         Ok(config) => config,
         Err(errors) => return refuse(&errors),
     };
@@ -27,7 +29,8 @@ fn main() -> ExitCode {
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
-    match server::run(config) {
+    let reloader = Reloader::new(arguments.clone(), environment, files, config.server.reload_interval);
+    match server::run(config, reloader) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!(%error, "stopped");

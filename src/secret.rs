@@ -1,6 +1,7 @@
 //! Secrets are compared and looked up by keyed digest, so that no timing depends on them.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::hmac;
@@ -25,13 +26,27 @@ impl Digester {
 
     /// The digest of `secret`.
     pub fn digest(&self, secret: &[u8]) -> Digest {
-        let mut digest = [0; 32];
-        digest.copy_from_slice(hmac::sign(&self.0, secret).as_ref());
-        Digest(digest)
+        Digest::of(hmac::sign(&self.0, secret))
+    }
+
+    /// The digest of several parts, each with its length, so that no two lists have the same.
+    pub fn digest_of(&self, parts: &[&[u8]]) -> Digest {
+        let mut context = hmac::Context::with_key(&self.0);
+        for part in parts {
+            context.update(&part.len().to_be_bytes());
+            context.update(part);
+        }
+        Digest::of(context.sign())
     }
 }
 
 impl Digest {
+    fn of(tag: hmac::Tag) -> Self {
+        let mut digest = [0; 32];
+        digest.copy_from_slice(tag.as_ref());
+        Self(digest)
+    }
+
     /// A hash for tables: the digest is as good as random, so any part of it will do.
     pub fn bucket(&self) -> u64 {
         let [a, b, c, d, e, f, g, h, ..] = self.0;
@@ -47,6 +62,12 @@ impl PartialEq for Digest {
 }
 
 impl Eq for Digest {}
+
+impl Hash for Digest {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.bucket());
+    }
+}
 
 impl fmt::Debug for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -21,6 +21,7 @@ use tonic_health::server::{HealthReporter, health_reporter};
 use crate::config::{Config, ListenAddress, ServerConfig};
 use crate::envoy::view::server::authorization_server::AuthorizationServer;
 use crate::envoy::{CheckService, FILE_DESCRIPTOR_SET, SERVICE_NAME, Snapshot};
+use crate::reload::Reloader;
 
 /// Why the server stopped, or never started.
 #[derive(Debug, Error)]
@@ -40,21 +41,23 @@ pub enum ServerError {
 }
 
 /// Serves until SIGTERM or SIGINT, then drains.
-pub fn run(config: Config) -> Result<(), ServerError> {
+pub fn run(config: Config, reloader: Reloader) -> Result<(), ServerError> {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(ServerError::Start)?;
-    let done = runtime.block_on(serve(config));
+    let done = runtime.block_on(serve(config, reloader));
     // What is left are calls that outlived the drain, and password hashes that nobody waits for.
     runtime.shutdown_background();
     done
 }
 
-async fn serve(config: Config) -> Result<(), ServerError> {
+async fn serve(config: Config, reloader: Reloader) -> Result<(), ServerError> {
+    // Before anybody knows that we are there: a signal that is not listened to ends the process.
     let mut signals = Signals::new().map_err(ServerError::Start)?;
+    let hangup = signal(SignalKind::hangup()).map_err(ServerError::Start)?;
     let Config { chain, reply, server: limits, .. } = config;
     let current = Arc::new(ArcSwap::from_pointee(Snapshot::new(chain.into_chain(), reply)));
     let (mut health, health_service) = health_reporter();
-    let check = AuthorizationServer::new(CheckService::new(current))
+    let check = AuthorizationServer::new(CheckService::new(Arc::clone(&current)))
         .max_decoding_message_size(limits.max_check_request_bytes);
     let descriptors = || {
         tonic_reflection::server::Builder::configure()
@@ -74,6 +77,7 @@ async fn serve(config: Config) -> Result<(), ServerError> {
     tokio::select! {
         stopped = &mut server => return ended(stopped),
         () = signals.next() => {}
+        () = reloader.run(current, limits.clone(), hangup) => {}
     }
     tracing::info!(delay = ?limits.shutdown_delay, "told to stop; health says NOT_SERVING, still serving");
     report(&health, ServingStatus::NotServing).await;

@@ -15,7 +15,7 @@
 //! |---|---|---|
 //! | anything | `Authenticated` | stop: authenticated, whatever was rejected before |
 //! | anything | `Rejected` | remember it, go on |
-//! | anything | `Rejected` for a [reason that is ours alone](Reason::is_ours_alone) | stop: rejected |
+//! | anything | `Rejected` for a [final reason](Reason::is_final) | stop: rejected |
 //! | anything | `NoOpinion` | go on |
 //! | at the end, nothing remembered | | `NoOpinion` |
 //! | at the end, something remembered | | `Rejected`, with all of it |
@@ -26,11 +26,16 @@
 mod anonymous;
 pub mod basic;
 mod bearer;
+mod client_certificate;
 pub mod csv;
+mod pem_text;
+mod request_header;
 pub mod token;
 mod union;
 pub mod user_file;
 mod websocket;
+mod x509;
+mod xfcc;
 
 use std::fmt;
 use std::future::Future;
@@ -42,8 +47,11 @@ use crate::request::Request;
 pub use anonymous::Anonymous;
 pub use basic::Basic;
 pub use bearer::Bearer;
+pub use client_certificate::ClientCertificates;
+pub use request_header::{RequestHeader, RequestHeaderNames};
 pub use union::Union;
 pub use websocket::{WebSocket, without_token_protocol};
+pub use x509::X509;
 
 /// What one authenticator says about one credential.
 #[must_use]

@@ -41,8 +41,8 @@ impl<A: AuthenticateToken> AuthenticateToken for Union<A> {
     }
 }
 
-/// The rule itself: a success ends the search, a rejection is remembered. One that Kubernetes does not know, because it would
-/// have read the credential, ends the search too: whoever comes next might find somebody else in the same request.
+/// The rule itself: a success ends the search, a rejection is remembered. A [final](Reason::is_final) one ends the
+/// search too: whoever comes next might find somebody else in the same request.
 #[derive(Default)]
 struct Fold {
     rejections: Rejections,
@@ -55,7 +55,7 @@ impl Fold {
             Outcome::NoOpinion => {}
             Outcome::Rejected(rejections) => self.rejections.extend(rejections),
         }
-        if self.rejections.iter().any(|r| r.reason.is_ours_alone()) { Break(None) } else { Continue(()) }
+        if self.rejections.iter().any(|r| r.reason.is_final()) { Break(None) } else { Continue(()) }
     }
 
     fn finish(self) -> Outcome {
@@ -147,14 +147,17 @@ mod tests {
 
     /// Kubernetes would have read the credential, as somebody perhaps. Nobody else may be found in its place.
     #[tokio::test]
-    async fn a_rejection_that_is_ours_alone_ends_the_search() {
-        let ours = [
+    async fn a_final_rejection_ends_the_search() {
+        let last_words = [
             Reason::AmbiguousAuthorization,
+            Reason::AmbiguousIdentityHeader,
             Reason::AmbiguousUpgrade,
+            Reason::MalformedCertificate,
+            Reason::MalformedForwardedCertificate,
             Reason::MalformedHeader,
             Reason::UndecodableToken,
         ];
-        for reason in ours {
+        for reason in last_words {
             let unreadable = || rejected(&[Rejection { by: Authenticator::Bearer, reason }]);
             let (outcome, asked) = ask(vec![unreadable(), somebody("b")]).await;
             assert_eq!((outcome, asked), (unreadable(), vec![1, 0]));

@@ -16,6 +16,7 @@ fn chain() -> Chain {
         basic: Some(Basic::new(users(b"password,basic-user,1\n"), warn).expect("a good password")),
         tokens: vec![TokenAuthenticator::TokenFile(TokenFile::new(users(b"token,token-user,2\n"), warn))],
         anonymous: Some(Anonymous::new(["/open".into()])),
+        ..Members::default()
     }
     .into_chain()
 }

@@ -6,6 +6,8 @@
 //! environment, the environment over the file, the file over the default.
 
 mod authentication_configuration;
+mod certificates;
+mod file;
 mod identity_headers;
 mod listen;
 pub mod options;
@@ -19,14 +21,16 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::authn::token::{TokenAuthenticator, TokenFile};
-use crate::authn::{Anonymous, Basic, user_file};
+use crate::authn::{Anonymous, Basic, RequestHeaderNames, user_file};
 use crate::chain::Members;
 
 use authentication_configuration::AnonymousAuthConfig;
+use certificates::CertificateAuthenticators;
 use options::option;
 use sources::Sources;
 use values::Values;
 
+pub use file::Files;
 pub use identity_headers::{GroupsEncoding, IdentityHeaders};
 pub use listen::ListenAddress;
 pub use sources::Environment;
@@ -51,6 +55,10 @@ pub struct Config {
 pub struct ReplyConfig {
     /// The headers that carry it.
     pub headers: IdentityHeaders,
+    /// The headers that a front proxy writes, which go no further.
+    pub front_proxy: RequestHeaderNames,
+    /// Whether `x-forwarded-client-cert` is read here; then it goes no further either.
+    pub xfcc: bool,
     /// How several values of one of them travel.
     pub groups_encoding: GroupsEncoding,
     /// Whether the identity goes out as dynamic metadata too.
@@ -64,7 +72,7 @@ pub struct ReplyConfig {
 }
 
 /// The listener and its limits.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerConfig {
     /// Where to listen.
     pub listen: ListenAddress,
@@ -80,6 +88,8 @@ pub struct ServerConfig {
     pub keepalive_timeout: Duration,
     /// After this, a connection is told to go away, so that Envoy spreads over the replicas there are.
     pub max_connection_age: Duration,
+    /// How often the files are looked at.
+    pub reload_interval: Duration,
     /// After SIGTERM, how long to go on serving while health says NOT_SERVING.
     pub shutdown_delay: Duration,
     /// After that, how long what is in flight may take.
@@ -93,6 +103,15 @@ pub struct LogConfig {
     pub json: bool,
     /// A level, or tracing's filter directives.
     pub filter: String,
+}
+
+/// A configuration, or all that is wrong with it, and the files that decided about it.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The configuration.
+    pub config: Result<Config, Vec<ConfigError>>,
+    /// All files that it names: when one of them changes, it is worth loading again.
+    pub files: Files,
 }
 
 /// One thing that is wrong with the configuration: where, what, and how to mend it.
@@ -116,18 +135,21 @@ impl Config {
     pub fn load(
         matches: &clap::ArgMatches,
         environment: impl IntoIterator<Item = (OsString, OsString)>,
-    ) -> Result<Self, Vec<ConfigError>> {
-        let mut errors = Vec::new();
-        let sources = Sources::merge(matches, environment, &mut errors);
-        let config = Self::parse(&mut Values::new(sources, &mut errors));
-        if errors.is_empty() { Ok(config) } else { Err(errors) }
+    ) -> Loaded {
+        let (mut errors, mut files) = (Vec::new(), Files::default());
+        let sources = Sources::merge(matches, environment, &mut files, &mut errors);
+        let config = Self::parse(&mut Values::new(sources, &mut files, &mut errors));
+        Loaded { config: if errors.is_empty() { Ok(config) } else { Err(errors) }, files }
     }
 
     /// What the values mean. Where one is wrong, a stand-in takes its place, so that the rest can be looked at.
     fn parse(values: &mut Values<'_>) -> Self {
         let mut warnings = Vec::new();
-        let chain = members(values, &mut warnings);
-        let reply = reply(values);
+        let xfcc_trusted_hops = values.number(option("xfcc-trusted-hops"), 0, MAX_HOPS);
+        let certificates = certificates::authenticators(values, xfcc_trusted_hops, &mut warnings);
+        let front_proxy = certificates.header_names.clone();
+        let chain = members(values, certificates, &mut warnings);
+        let reply = reply(values, front_proxy, xfcc_trusted_hops > 0);
         let server = server(values);
         let log = LogConfig {
             json: values.choice(option("log-format"), &["text", "json"]) == "json",
@@ -137,7 +159,12 @@ impl Config {
     }
 }
 
-fn members(values: &mut Values<'_>, warnings: &mut Vec<String>) -> Members {
+fn members(
+    values: &mut Values<'_>,
+    certificates: CertificateAuthenticators,
+    warnings: &mut Vec<String>,
+) -> Members {
+    let CertificateAuthenticators { request_header, x509, .. } = certificates;
     // Read for its form only: no authenticator so far looks at audiences.
     let _audiences = values.list(option("api-audiences"));
 
@@ -159,7 +186,7 @@ fn members(values: &mut Values<'_>, warnings: &mut Vec<String>) -> Members {
     }
 
     let anonymous = anonymous(values, warnings);
-    let nobody = !values.is_set(option("token-auth-file")) && !values.is_set(option("basic-auth-file"));
+    let nobody = !CREDENTIALS.iter().any(|name| values.is_set(option(name)));
     if nobody && anonymous.is_none() {
         values.error(
             "configuration",
@@ -185,7 +212,7 @@ fn members(values: &mut Values<'_>, warnings: &mut Vec<String>) -> Members {
                 .to_owned(),
         );
     }
-    Members { basic, tokens, anonymous }
+    Members { request_header, basic, x509, tokens, anonymous }
 }
 
 /// Go: `BuiltInAuthenticationOptions.ToAuthenticationConfig`, "hoisted out of AuthenticationConfig".
@@ -224,7 +251,7 @@ fn anonymous(values: &mut Values<'_>, warnings: &mut Vec<String>) -> Option<Anon
     }
 }
 
-fn reply(values: &mut Values<'_>) -> ReplyConfig {
+fn reply(values: &mut Values<'_>, front_proxy: RequestHeaderNames, xfcc: bool) -> ReplyConfig {
     let headers = IdentityHeaders {
         user: values.header_name(option("identity-user-header")),
         uid: values.header_name(option("identity-uid-header")),
@@ -248,6 +275,8 @@ fn reply(values: &mut Values<'_>) -> ReplyConfig {
     }
     ReplyConfig {
         headers,
+        front_proxy,
+        xfcc,
         groups_encoding,
         dynamic_metadata,
         undecided_unavailable: values.choice(option("undecided-status"), &["401", "503"]) == "503",
@@ -276,18 +305,21 @@ fn server(values: &mut Values<'_>) -> ServerConfig {
         keepalive_interval: values.duration(option("keepalive-interval")),
         keepalive_timeout: values.duration(option("keepalive-timeout")),
         max_connection_age: values.duration(option("max-connection-age")),
+        reload_interval: values.duration(option("reload-interval")).max(MIN_RELOAD_INTERVAL),
         shutdown_delay: values.duration(option("shutdown-delay-duration")),
         shutdown_timeout: values.duration(option("shutdown-timeout")),
     }
 }
 
-/// A file that the configuration names, read.
-pub(crate) struct NamedFile {
-    /// The option and the file's name, for errors.
-    pub(crate) place: String,
-    /// What it holds.
-    pub(crate) bytes: zeroize::Zeroizing<Vec<u8>>,
-}
+/// The options that bring an authenticator of credentials.
+const CREDENTIALS: [&str; 4] =
+    ["token-auth-file", "basic-auth-file", "client-ca-file", "requestheader-client-ca-file"];
+
+/// Looking at files more often than this helps nobody.
+const MIN_RELOAD_INTERVAL: Duration = Duration::from_millis(10);
+
+/// Proxies in a row. Two are common, ten are a mistake.
+const MAX_HOPS: usize = 10;
 
 /// The values of one source, by option name.
 type Layer = BTreeMap<&'static str, config::Value>;

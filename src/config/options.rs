@@ -33,6 +33,26 @@ pub enum Kind {
 /// Every option but `--config`, in the order of the help: kube-apiserver's first, with its names and meanings.
 pub const OPTIONS: &[OptionSpec] = &[
     one("token-auth-file", "FILE", "", "CSV file of static tokens: token,user,uid,\"group1,group2\""),
+    one(
+        "client-ca-file",
+        "FILE",
+        "",
+        "PEM bundle of CAs whose client certificates name users: common name, and organizations as groups",
+    ),
+    one(
+        "requestheader-client-ca-file",
+        "FILE",
+        "",
+        "PEM bundle of CAs whose clients are front proxies, believed when they name users in headers",
+    ),
+    list("requestheader-allowed-names", "Common names that a front proxy's certificate may have; empty: any"),
+    list("requestheader-username-headers", "Headers to look for the user's name in; X-Remote-User is common"),
+    list("requestheader-uid-headers", "Headers to look for the uid in; X-Remote-Uid is suggested"),
+    list("requestheader-group-headers", "Headers to look for groups in; X-Remote-Group is suggested"),
+    list(
+        "requestheader-extra-headers-prefix",
+        "Prefixes of headers with extra facts; X-Remote-Extra- is suggested",
+    ),
     flag(
         "anonymous-auth",
         "true",
@@ -44,17 +64,18 @@ pub const OPTIONS: &[OptionSpec] = &[
         "",
         "AuthenticationConfiguration (apiserver.config.k8s.io); so far its anonymous part",
     ),
-    OptionSpec {
-        name: "api-audiences",
-        kind: Kind::List,
-        default: "",
-        help: "Audiences that tokens must be meant for",
-    },
+    list("api-audiences", "Audiences that tokens must be meant for"),
     one(
         "basic-auth-file",
         "FILE",
         "",
         "CSV file of passwords: password,user,uid,\"group1,group2\"; a password may be a bcrypt or argon2 hash",
+    ),
+    one(
+        "xfcc-trusted-hops",
+        "N",
+        "0",
+        "Proxies, Envoy included, that have written an element of x-forwarded-client-cert; 0: not looked at",
     ),
     one("listen", "ADDRESS", "127.0.0.1:9001", "Where Envoy reaches us: host:port or unix:/path"),
     flag(
@@ -104,6 +125,12 @@ pub const OPTIONS: &[OptionSpec] = &[
         "After SIGTERM, how long to go on serving while health says NOT_SERVING",
     ),
     one("shutdown-timeout", "DURATION", "10s", "After that, how long the calls in flight may take"),
+    one(
+        "reload-interval",
+        "DURATION",
+        "2s",
+        "How often the files that the configuration names are looked at; a change is loaded and served without a restart",
+    ),
     one("log-format", "FORMAT", "text", "text or json"),
     one("log-level", "LEVEL", "info", "error, warn, info, debug, trace, or tracing's filter directives"),
 ];
@@ -115,6 +142,10 @@ const fn one(
     help: &'static str,
 ) -> OptionSpec {
     OptionSpec { name, kind: Kind::One(value), default, help }
+}
+
+const fn list(name: &'static str, help: &'static str) -> OptionSpec {
+    OptionSpec { name, kind: Kind::List, default: "", help }
 }
 
 const fn flag(name: &'static str, default: &'static str, help: &'static str) -> OptionSpec {

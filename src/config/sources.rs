@@ -9,7 +9,7 @@ use config::builder::DefaultState;
 use config::{ConfigBuilder, Map, Source, Value, ValueKind};
 
 use super::options::{CONFIG, Kind, OPTIONS, OptionSpec};
-use super::{ConfigError, Layer, yaml};
+use super::{ConfigError, Files, Layer, yaml};
 
 /// What was written, the strongest source of each option only.
 pub(super) struct Sources {
@@ -24,6 +24,7 @@ impl Sources {
     pub(super) fn merge(
         matches: &ArgMatches,
         environment: impl IntoIterator<Item = (OsString, OsString)>,
+        files: &mut Files,
         errors: &mut Vec<ConfigError>,
     ) -> Self {
         let environment = variables(environment, errors);
@@ -33,7 +34,7 @@ impl Sources {
             .cloned()
             .or_else(|| environment.iter().find(|(name, _)| *name == CONFIG).map(|(_, value)| value.clone()));
         if let Some(path) = file {
-            builder = builder.add_source(Given(from_file(Path::new(&path), errors)));
+            builder = builder.add_source(Given(from_file(Path::new(&path), files, errors)));
         }
         builder = builder.add_source(Given(from_environment(&environment)));
         builder = builder.add_source(Given(from_flags(matches)));
@@ -104,11 +105,11 @@ fn from_flags(matches: &ArgMatches) -> Map<String, Value> {
 }
 
 /// The keys of the file. Strict: an unknown key is an error, and so is one that stands there twice.
-fn from_file(path: &Path, errors: &mut Vec<ConfigError>) -> Map<String, Value> {
+fn from_file(path: &Path, files: &mut Files, errors: &mut Vec<ConfigError>) -> Map<String, Value> {
     let place = path.display().to_string();
     let mut error =
         |at: &str, problem: String| errors.push(ConfigError { place: format!("{place}{at}"), problem });
-    let text = match super::values::read(path) {
+    let text = match files.read(path) {
         Ok(text) => text,
         Err(problem) => {
             error("", problem);

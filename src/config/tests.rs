@@ -7,7 +7,7 @@ fn load(flags: &[&str], environment: &[(&str, &str)]) -> Result<Config, Vec<Conf
     let matches =
         options::command().try_get_matches_from(options::normalize(arguments)).expect("clap takes the flags");
     let (_, matches) = matches.subcommand().expect("serve");
-    Config::load(matches, environment.iter().map(|(n, v)| (OsString::from(n), OsString::from(v))))
+    Config::load(matches, environment.iter().map(|(n, v)| (OsString::from(n), OsString::from(v)))).config
 }
 
 fn errors(flags: &[&str], environment: &[(&str, &str)]) -> Vec<String> {

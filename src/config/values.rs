@@ -1,26 +1,28 @@
 //! Strings into values. An error is noted with its place, and a stand-in returned, so that all errors come at once.
 
 use std::fmt::Display;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use config::{Value, ValueKind};
 use tracing_subscriber::EnvFilter;
-use zeroize::Zeroizing;
 
+use super::file::{Files, NamedFile};
 use super::options::OptionSpec;
 use super::sources::Sources;
-use super::{ConfigError, ListenAddress, NamedFile, identity_headers};
+use super::{ConfigError, ListenAddress, identity_headers};
+use crate::authn::csv;
 
 /// The options' values on their way to a [`super::Config`].
 pub(super) struct Values<'e> {
     sources: Sources,
+    files: &'e mut Files,
     errors: &'e mut Vec<ConfigError>,
 }
 
 impl<'e> Values<'e> {
-    pub(super) fn new(sources: Sources, errors: &'e mut Vec<ConfigError>) -> Self {
-        Self { sources, errors }
+    pub(super) fn new(sources: Sources, files: &'e mut Files, errors: &'e mut Vec<ConfigError>) -> Self {
+        Self { sources, files, errors }
     }
 
     /// Whether anybody wrote the option.
@@ -108,16 +110,35 @@ impl<'e> Values<'e> {
         })
     }
 
-    /// Comma-separated, as pflag's StringSlice.
-    pub(super) fn list(&self, option: &OptionSpec) -> Vec<String> {
-        let split = |text: String| text.split(',').map(str::to_owned).collect::<Vec<_>>();
-        match self.sources.get(option).map(|value| value.kind.clone()) {
-            None => Vec::new(),
+    /// Comma-separated, as pflag's StringSlice: CSV, so that quotes keep a comma; nothing between the commas is an empty item.
+    pub(super) fn list(&mut self, option: &OptionSpec) -> Vec<String> {
+        let texts = match self.sources.get(option).map(|value| value.kind.clone()) {
             Some(ValueKind::Array(items)) => {
-                items.into_iter().filter_map(|item| item.into_string().ok()).flat_map(split).collect()
+                items.into_iter().filter_map(|item| item.into_string().ok()).collect()
             }
-            Some(_) => split(self.text(option)),
+            _ => vec![self.text(option)],
+        };
+        let mut list = Vec::new();
+        for text in texts {
+            match csv::parse(text.as_bytes()) {
+                Ok(records) => list.extend(records.into_iter().take(1).flat_map(|record| record.fields)),
+                Err(error) => {
+                    let place = self.place(option);
+                    self.error(&place, &format!("{text:?}: {error}"));
+                }
+            }
         }
+        list
+    }
+
+    /// A list of which no item may be white space only. Go: `checkForWhiteSpaceOnly`.
+    pub(super) fn list_of_names(&mut self, option: &OptionSpec) -> Vec<String> {
+        let list = self.list(option);
+        if list.iter().any(|item| item.trim().is_empty()) {
+            let place = self.place(option);
+            self.error(&place, &format!("empty value in {:?}; remove it", option.name));
+        }
+        list
     }
 
     /// The file that an option names, if it names one.
@@ -127,7 +148,7 @@ impl<'e> Values<'e> {
             return None;
         }
         let place = format!("{}: {}", self.place(option), path.display());
-        match read(&path) {
+        match self.files.read(&path) {
             Ok(bytes) => Some(NamedFile { place, bytes }),
             Err(problem) => {
                 self.error(&place, &problem);
@@ -135,13 +156,6 @@ impl<'e> Values<'e> {
             }
         }
     }
-}
-
-/// Reads a file that the configuration names.
-pub(super) fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
-    #[expect(clippy::disallowed_methods, reason = "the one place that reads the configuration's files")]
-    let bytes = std::fs::read(path);
-    bytes.map(Zeroizing::new).map_err(|error| format!("cannot be read: {error}"))
 }
 
 /// Longer than any of these waits is sensible, and short enough to be added to any clock.

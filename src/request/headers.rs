@@ -73,7 +73,7 @@ impl<'a> Headers<'a> {
     }
 
     /// The values of all lines named `name` (in lower case), in order.
-    pub fn get_all(&self, name: &'static [u8]) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+    pub fn get_all<'n>(&self, name: &'n [u8]) -> impl Iterator<Item = &'a [u8]> + use<'a, 'n> {
         self.iter().filter(move |(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }
 
@@ -121,6 +121,11 @@ impl<'a> Headers<'a> {
     /// encoding. No credential with a `!` is believed there (threats S8, CVE-2023-27488).
     pub fn may_hide_bytes(&self, value: &[u8]) -> bool {
         self.encoding == Encoding::Joined && value.contains(&b'!')
+    }
+
+    /// Whether `value` may have been several lines, which the joined encoding writes with commas between them.
+    pub fn may_be_joined(&self, value: &[u8]) -> bool {
+        self.encoding == Encoding::Joined && value.contains(&b',')
     }
 }
 

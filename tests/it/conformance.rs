@@ -87,7 +87,9 @@ async fn every_recorded_request_in_reach_gets_the_verdict_of_kube_apiserver() {
                 server = Some(Subject::start(world.path(), &reach.flags).await);
             }
             let ours = server.as_mut().unwrap().verdicts(&request).await;
-            tally.count(declared.judge_request(&vector.id, &vector.theirs(), &ours), &mut problems);
+            let ours: Vec<_> = ours.into_iter().map(|(e, v)| (e, v.map(|v| vector.ordered(v)))).collect();
+            let hidden = request.joined_hides_something();
+            tally.count(declared.judge_request(&vector.id, &vector.theirs(), &ours, hidden), &mut problems);
             seen.push(vector.id.clone());
         }
         tally.print(&scenario.name);
@@ -135,8 +137,15 @@ fn flags_in_reach(config: &Config) -> Option<Vec<String>> {
     }
     let rest = config.flags.iter().filter(|flag| !INSISTED_ON.contains(&flag.as_str()));
     let mut flags = rest.cloned().collect::<Vec<_>>();
-    let understood = ["--token-auth-file", "--anonymous-auth", "--api-audiences", "--authentication-config"];
-    if !flags.iter().all(|flag| understood.contains(&flag.split('=').next().unwrap())) {
+    let understood = [
+        "--token-auth-file",
+        "--anonymous-auth",
+        "--api-audiences",
+        "--authentication-config",
+        "--client-ca-file",
+    ];
+    let understands = |name: &str| understood.contains(&name) || name.starts_with("--requestheader-");
+    if !flags.iter().all(|flag| understands(flag.split('=').next().unwrap())) {
         return None;
     }
     if config.files.values().any(|file| reach::depends_on_issuers(file)) {
@@ -148,12 +157,12 @@ fn flags_in_reach(config: &Config) -> Option<Vec<String>> {
     Some(flags)
 }
 
-/// The world's token files and authentication configurations in a directory of their own, with the stand-in token file.
+/// The world's token files, bundles and authentication configurations in a directory of their own, with the stand-in token file.
 fn world() -> TempDir {
     let dir = TempDir::new().unwrap();
-    for folder in ["tokens", "authn"] {
-        for entry in fs::read_dir(data("world").join(folder)).unwrap() {
-            let file = entry.unwrap();
+    for folder in ["tokens", "authn", "ca", "certs/keys"] {
+        let files = fs::read_dir(data("world").join(folder)).unwrap().map(Result::unwrap);
+        for file in files.filter(|file| file.file_type().unwrap().is_file()) {
             let path = format!("{folder}/{}", file.file_name().to_string_lossy());
             write(dir.path(), &path, &fs::read_to_string(file.path()).unwrap());
         }

@@ -8,11 +8,13 @@
     reason = "tests panic on purpose, print what they counted and read what they are about"
 )]
 
+mod certificates;
 mod check;
 mod conformance;
 mod layering;
 mod lifecycle;
 mod message;
 mod readme;
+mod reload;
 #[path = "../support/mod.rs"]
 mod support;

@@ -6,7 +6,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use std::{env, fs};
 
-use s2n_tls::config::Config;
+use s2n_tls::config::{self, Config};
+use s2n_tls::enums::ClientAuthType;
 use s2n_tls::security::DEFAULT_TLS13;
 use tempfile::TempDir;
 use tokio::time::sleep;
@@ -85,9 +86,18 @@ impl Cluster {
         command.args(flags);
         let api = Process::start("kube-apiserver", command, dir.path());
 
-        let mut cluster = Self { etcd, api, dir, port, tls: trusting(None) };
+        let mut cluster = Self { etcd, api, dir, port, tls: trusted(b"").build().unwrap() };
         cluster.wait().await;
         cluster
+    }
+
+    /// TLS in which the client shows this chain.
+    pub(crate) fn presenting(&self, chain: &str, key: &str) -> Config {
+        let pem = fs::read(self.dir.path().join("certificates/apiserver.crt")).unwrap();
+        let mut config = trusted(&pem);
+        config.load_pem(chain.as_bytes(), key.as_bytes()).unwrap();
+        config.set_client_auth_type(ClientAuthType::Optional).unwrap();
+        config.build().unwrap()
     }
 
     /// The audit log of all requests so far.
@@ -100,12 +110,14 @@ impl Cluster {
             method: "GET".into(),
             path: "/readyz".into(),
             headers: vec![("Authorization".into(), format!("Bearer {READY_TOKEN}").into_bytes())],
+            certificates: Vec::new(),
+            key: None,
         };
         let deadline = Instant::now() + START;
         loop {
             // kube-apiserver makes itself a certificate as it starts, with a CA that stands behind it in the file.
             if let Ok(pem) = fs::read(self.dir.path().join("certificates/apiserver.crt")) {
-                self.tls = trusting(Some(&pem));
+                self.tls = trusted(&pem).build().unwrap();
                 if wire::ask(self, &ready, "ready").await.is_ok_and(|answer| answer.status == 200) {
                     return;
                 }
@@ -118,14 +130,14 @@ impl Cluster {
     }
 }
 
-/// Trusts the certificates of a PEM file, or nobody.
-fn trusting(pem: Option<&[u8]>) -> Config {
+/// Trusts the certificates of a PEM file.
+fn trusted(pem: &[u8]) -> config::Builder {
     let mut config = Config::builder();
     config.set_security_policy(&DEFAULT_TLS13).unwrap();
     config.with_system_certs(false).unwrap();
     // A file that is only half written is read again.
-    pem.map(|pem| config.trust_pem(pem).map(drop));
-    config.build().unwrap()
+    config.trust_pem(pem).ok();
+    config
 }
 
 fn binaries() -> PathBuf {

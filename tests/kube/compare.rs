@@ -12,7 +12,7 @@ pub(crate) struct Rule {
     explains: fn(&Request, Encoding, &User) -> bool,
 }
 
-pub(crate) const RULES: [Rule; 5] = [
+pub(crate) const RULES: [Rule; 7] = [
     // Envoy joins repeated lines before anyone sees them, so which one was the first cannot be known.
     Rule {
         name: "more than one Authorization value",
@@ -36,6 +36,24 @@ pub(crate) const RULES: [Rule; 5] = [
     Rule {
         name: "a path with two readings",
         explains: |request, _, user| user.username == "system:anonymous" && has_two_readings(&request.path),
+    },
+    // A proxy that writes two has let one of its client's through, and nobody can tell which.
+    Rule {
+        name: "two lines of a header with a user or uid",
+        explains: |request, _, _| {
+            ["x-remote-user", "x-front-user", "x-remote-uid"]
+                .iter()
+                .any(|name| request.values(name).count() > 1)
+        },
+    },
+    // Envoy has joined a front proxy's header lines, or replaced bytes in them.
+    Rule {
+        name: "front-proxy headers in joined headers",
+        explains: |request, encoding, _| {
+            encoding == Encoding::Joined
+                && !request.certificates.is_empty()
+                && request.joined_hides_something()
+        },
     },
 ];
 
@@ -135,7 +153,7 @@ mod tests {
 
     fn request(authorization: &str) -> Request {
         let headers = vec![("Authorization".to_owned(), authorization.as_bytes().to_vec())];
-        Request { method: "GET".into(), path: "/".into(), headers }
+        Request { method: "GET".into(), path: "/".into(), headers, certificates: Vec::new(), key: None }
     }
 
     fn user(name: &str) -> Verdict {

@@ -144,7 +144,16 @@ pub(crate) fn credentials(random: &mut Random, tokens: &TokenFile) -> Case {
             headers.swap(from, to);
         }
     }
-    Case { family, request: Request { method: "POST".into(), path: SELF_SUBJECT_REVIEW.into(), headers } }
+    Case {
+        family,
+        request: Request {
+            method: "POST".into(),
+            path: SELF_SUBJECT_REVIEW.into(),
+            headers,
+            certificates: Vec::new(),
+            key: None,
+        },
+    }
 }
 
 fn authorization(random: &mut Random, tokens: &TokenFile) -> Line {
@@ -350,7 +359,10 @@ pub(crate) fn anonymous(random: &mut Random, tokens: &TokenFile) -> Case {
         path += random.pick(&["?", "?verbose", "?/../x", "?a=%zz"]);
     }
     let method = random.mostly("GET", &["HEAD", "POST", "PUT", "OPTIONS", "DELETE", "PATCH"]);
-    Case { family: "anonymous by path", request: Request { method: method.into(), path, headers } }
+    Case {
+        family: "anonymous by path",
+        request: Request { method: method.into(), path, headers, certificates: Vec::new(), key: None },
+    }
 }
 
 /// A path as a request target: only what has to be encoded is.

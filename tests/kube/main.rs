@@ -9,6 +9,7 @@
     reason = "tests panic on purpose, print what they counted and read the environment for themselves"
 )]
 
+mod certificates;
 mod cluster;
 mod compare;
 mod generate;
@@ -16,6 +17,7 @@ mod random;
 #[path = "../support/mod.rs"]
 mod support;
 mod wire;
+mod x509;
 
 use std::collections::{BTreeMap, HashMap};
 use std::{env, fs, path::Path};
@@ -72,9 +74,28 @@ async fn anonymous_requests_get_the_verdicts_of_kube_apiserver_on_every_path() {
     );
 }
 
+/// Certificates of every kind of issuer, and what front proxies write or others pretend to.
+#[tokio::test]
+async fn client_certificates_and_front_proxies_get_the_verdicts_of_kube_apiserver() {
+    let mut random = Random::from_env("certificates");
+    let world = TempDir::new().unwrap();
+    fs::write(world.path().join("tokens.csv"), READY_ROW).unwrap();
+    let pki = certificates::Pki::new(world.path());
+    let cases: Vec<_> = (0..requests() / 4).map(|_| pki.case(&mut random)).collect();
+    let counts = run(world.path(), &certificates::FLAGS.map(str::to_owned), &cases).await;
+
+    assert_seen(&counts, "certificate", &[Outcome::SameUser, Outcome::BothRefuse]);
+    assert_seen(&counts, "certificate", &[Outcome::Declared(RULES[6].name)]);
+    assert_seen(&counts, "no certificate", &[Outcome::BothAnonymous]);
+}
+
 fn requests() -> usize {
+    requests_or(REQUESTS)
+}
+
+fn requests_or(default: usize) -> usize {
     env::var("COUNTERSIGN_TEST_KUBE_REQUESTS")
-        .map_or(REQUESTS, |n| n.parse().expect("COUNTERSIGN_TEST_KUBE_REQUESTS is a number"))
+        .map_or(default, |n| n.parse().expect("COUNTERSIGN_TEST_KUBE_REQUESTS is a number"))
 }
 
 fn token_file(random: &mut Random) -> TokenFile {

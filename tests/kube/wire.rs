@@ -32,7 +32,11 @@ pub(crate) async fn ask(cluster: &Cluster, request: &Request, audit_id: &str) ->
 async fn exchange(cluster: &Cluster, request: &Request, audit_id: &str) -> io::Result<Answer> {
     let tcp = TcpStream::connect((Ipv4Addr::LOCALHOST, cluster.port)).await?;
     tcp.set_nodelay(true)?;
-    let mut stream = TlsConnector::new(cluster.tls.clone()).connect(SERVER_NAME, tcp).await?;
+    let tls = match &request.key {
+        Some(key) => cluster.presenting(&request.certificates.concat(), key),
+        None => cluster.tls.clone(),
+    };
+    let mut stream = TlsConnector::new(tls).connect(SERVER_NAME, tcp).await?;
     stream.write_all(&message(request, cluster.port, audit_id)).await?;
     stream.flush().await?;
     answer(&mut stream).await

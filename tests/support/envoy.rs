@@ -3,6 +3,9 @@
 
 use std::collections::HashMap;
 
+use aws_lc_rs::digest::{SHA256, digest};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use envoy_types::pb::envoy::config::core::v3::address::Address as AnyAddress;
 use envoy_types::pb::envoy::config::core::v3::socket_address::PortSpecifier;
 use envoy_types::pb::envoy::config::core::v3::{Address, HeaderMap, HeaderValue, Metadata, SocketAddress};
@@ -18,6 +21,10 @@ pub(crate) struct Request {
     pub(crate) method: String,
     pub(crate) path: String,
     pub(crate) headers: Vec<(String, Vec<u8>)>,
+    /// What the client presented in TLS, leaf first, as PEM.
+    pub(crate) certificates: Vec<String>,
+    /// The key of the first, where the request goes over TLS: PEM.
+    pub(crate) key: Option<String>,
 }
 
 impl Request {
@@ -27,6 +34,20 @@ impl Request {
             .iter()
             .filter(move |(n, _)| n.eq_ignore_ascii_case(name))
             .map(|(_, value)| value.as_slice())
+    }
+}
+
+impl Request {
+    /// Whether the joined encoding cannot show what the client sent: several lines of one name, which are not of a header that is
+    /// a list, or values with what Envoy writes in their place.
+    pub(crate) fn joined_hides_something(&self) -> bool {
+        let lists = ["authorization", "connection", "upgrade", "sec-websocket-protocol"];
+        let names: Vec<String> = self.headers.iter().map(|(name, _)| name.to_ascii_lowercase()).collect();
+        self.headers.iter().zip(&names).any(|((_, value), name)| {
+            let several = names.iter().filter(|n| *n == name).count() > 1;
+            let marked = value.contains(&b',') || value.contains(&b'!') || str::from_utf8(value).is_err();
+            !lists.contains(&&**name) && (several || marked)
+        })
     }
 }
 
@@ -65,9 +86,11 @@ pub(crate) fn check_request(request: &Request, encoding: Encoding) -> CheckReque
         Encoding::Raw => http.header_map = Some(raw(join(lines, |name| INLINE.contains(&name)))),
         Encoding::Joined => http.headers = texts(join(lines, |_| true)),
     }
+    let mut source = peer("192.0.2.7", 51820);
+    source.certificate = request.certificates.first().map(|pem| url_encoded(pem)).unwrap_or_default();
     CheckRequest {
         attributes: Some(AttributeContext {
-            source: Some(peer("192.0.2.7", 51820)),
+            source: Some(source),
             destination: Some(peer("192.0.2.1", 443)),
             request: Some(Attributes {
                 time: Some(Timestamp { seconds: 1_790_000_000, nanos: 0 }),
@@ -100,13 +123,31 @@ fn received(request: &Request) -> Vec<(String, Vec<u8>)> {
     ];
     let owned = |(name, value): &(&str, &str)| (name.to_string(), value.as_bytes().to_vec());
     let sent = request.headers.iter().map(|(name, value)| (name.to_ascii_lowercase(), trim(value).to_vec()));
+    let chain = forwarded_client_cert(&request.certificates);
     pseudo
         .iter()
         .map(owned)
         .chain(sent)
+        .chain(chain.map(|value| ("x-forwarded-client-cert".to_owned(), value.into_bytes())))
         .chain(body.iter().map(owned))
         .chain(added.iter().map(owned))
         .collect()
+}
+
+/// As Envoy writes it with SANITIZE_SET and `{cert: true, chain: true}`. The leaf alone is in the attributes as well, so it goes
+/// without.
+fn forwarded_client_cert(certificates: &[String]) -> Option<String> {
+    let [leaf, _, ..] = certificates else { return None };
+    let base64: String = leaf.lines().filter(|line| !line.starts_with("-----")).collect();
+    let der = STANDARD.decode(base64).unwrap();
+    let hash: String = digest(&SHA256, &der).as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    let (cert, chain) = (url_encoded(leaf), url_encoded(&certificates.concat()));
+    Some(format!("Hash={hash};Cert=\"{cert}\";Chain=\"{chain}\""))
+}
+
+fn url_encoded(text: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    text.bytes().map(|b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()
 }
 
 /// Optional white space of RFC 9110, which is not part of a field's value.

@@ -18,7 +18,8 @@ pub(crate) struct Subject {
 impl Subject {
     /// Starts `serve` with these flags, and with the encoding of groups that loses nothing.
     pub(crate) async fn start(folder: &Path, flags: &[String]) -> Self {
-        let server = Server::start(folder, &[flags, &["--groups-encoding=metadata".to_owned()]].concat());
+        let more = ["--groups-encoding=metadata", "--xfcc-trusted-hops=1"].map(str::to_owned);
+        let server = Server::start(folder, &[flags, &more].concat());
         Self { client: server.client().await, _server: server }
     }
 

@@ -55,7 +55,7 @@ impl Replies {
     /// Replies as `config` has them, with challenges for `schemes`.
     pub fn new(config: ReplyConfig, schemes: Schemes) -> Self {
         Self {
-            scrub: Scrub::new(&config.headers),
+            scrub: Scrub::new(&config),
             unauthorized: unauthorized(schemes),
             unavailable: unavailable(),
             config,

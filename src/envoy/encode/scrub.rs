@@ -3,7 +3,7 @@
 //! in every spelling that a server behind us may take for one of them.
 
 use super::headers::Line;
-use crate::config::IdentityHeaders;
+use crate::config::{IdentityHeaders, ReplyConfig};
 use crate::decision::Reason;
 use crate::request::Headers;
 
@@ -20,20 +20,24 @@ pub(super) struct Scrub {
 }
 
 impl Scrub {
-    /// The standard names and those configured.
-    pub(super) fn new(configured: &IdentityHeaders) -> Self {
-        let IdentityHeaders { user, uid, group, extra_prefix } = configured;
-        let sorted = |names: &[&str]| {
-            let mut names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+    /// The standard names, those configured, and those that a front proxy writes.
+    pub(super) fn new(config: &ReplyConfig) -> Self {
+        let IdentityHeaders { user, uid, group, extra_prefix } = &config.headers;
+        let proxy = &config.front_proxy;
+        let sorted = |own: &[&str], more: &[&Vec<String>]| {
+            let more = more.iter().flat_map(|names| names.iter()).cloned();
+            let mut names: Vec<String> = own.iter().map(|name| (*name).to_owned()).chain(more).collect();
             names.sort();
             names.dedup();
             names
         };
         let stem = extra_prefix.trim_end_matches('-');
+        let mut own = vec!["x-remote-user", "x-remote-uid", "x-remote-group", user, uid, group];
+        own.extend(config.xfcc.then_some("x-forwarded-client-cert"));
         Self {
-            names: sorted(&["x-remote-user", "x-remote-uid", "x-remote-group", user, uid, group]),
-            prefixes: sorted(&["x-remote-extra-", "impersonate-", extra_prefix]),
-            numbered: sorted(&["x-remote-group-", "x-remote-extra", &format!("{group}-"), stem]),
+            names: sorted(&own, &[&proxy.username, &proxy.uid, &proxy.group]),
+            prefixes: sorted(&["x-remote-extra-", "impersonate-", extra_prefix], &[&proxy.extra_prefix]),
+            numbered: sorted(&["x-remote-group-", "x-remote-extra", &format!("{group}-"), stem], &[]),
         }
     }
 

@@ -5,6 +5,7 @@ use envoy_types::pb::google::protobuf::value::Kind;
 use envoy_types::pb::google::protobuf::{Struct, Value};
 
 use super::*;
+use crate::authn::RequestHeaderNames;
 use crate::config::{GroupsEncoding, IdentityHeaders};
 use crate::decision::Authenticator;
 use crate::identity::Identity;
@@ -20,6 +21,8 @@ fn config(groups_encoding: GroupsEncoding) -> ReplyConfig {
             group: "x-remote-group".into(),
             extra_prefix: "x-remote-extra-".into(),
         },
+        front_proxy: RequestHeaderNames::default(),
+        xfcc: false,
         groups_encoding,
         dynamic_metadata: true,
         undecided_unavailable: false,

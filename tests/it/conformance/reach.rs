@@ -30,7 +30,6 @@ pub(super) struct Reach {
 /// Flags that serve the same kind of credential.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Family {
-    ClientCertificate,
     StructuredConfiguration,
     ServiceAccount,
     Bootstrap,
@@ -59,14 +58,11 @@ impl Reach {
     /// The request, if no flag that is left out could change what becomes of it.
     pub(super) fn request(&self, recorded: &Recorded) -> Option<Request> {
         let request = recorded.request()?;
-        let certificate = recorded.client_cert.is_some();
         let tokens = tokens(&request);
         // The token file is asked first, so the tokens that it knows get no further.
         let others = tokens.iter().filter(|token| !self.in_token_file(token)).collect::<Vec<_>>();
         let structured = others.iter().any(|token| token.contains(['.', '{']));
         let sees = |family: &Family| match family {
-            // A front proxy's headers are looked at behind its certificate only, so both families need one.
-            Family::ClientCertificate => certificate,
             // The file may also switch anonymous off or restrict it, so it matters to every request.
             Family::StructuredConfiguration => true,
             // They pass on what is not a compact JWT without an error; every JWT has dots.
@@ -89,14 +85,13 @@ impl Reach {
 fn family(flag: &str) -> Option<Family> {
     let (name, value) = flag.split_once('=').unwrap_or((flag, ""));
     match name {
-        "--token-auth-file" | "--anonymous-auth" | "--api-audiences" => None,
+        "--token-auth-file" | "--anonymous-auth" | "--api-audiences" | "--client-ca-file" => None,
         "--authentication-config" => {
             let file = fs::read_to_string(data("world").join(value)).unwrap();
             depends_on_issuers(&file).then_some(Family::StructuredConfiguration)
         }
-        "--client-ca-file" => Some(Family::ClientCertificate),
         "--enable-bootstrap-token-auth" => Some(Family::Bootstrap),
-        _ if name.starts_with("--requestheader-") => Some(Family::ClientCertificate),
+        _ if name.starts_with("--requestheader-") => None,
         _ if name.starts_with("--service-account-") => Some(Family::ServiceAccount),
         _ if name.starts_with("--oidc-") => Some(Family::Oidc),
         _ if name.starts_with("--authentication-token-webhook-") => Some(Family::Webhook),
@@ -146,7 +141,9 @@ mod tests {
     }
 
     fn reached(headers: &[(&str, &str)], client_cert: Option<&str>) -> bool {
-        let recorded = json!({"method": "GET", "path": "/", "headers": headers, "client_cert": client_cert});
+        let pem = client_cert.map(|_| ["-----BEGIN CERTIFICATE-----\n"]);
+        let recorded =
+            json!({"method": "GET", "path": "/", "headers": headers, "client_cert_chain_pem": pem});
         chain().request(&serde_json::from_value(recorded).unwrap()).is_some()
     }
 
@@ -157,8 +154,8 @@ mod tests {
     }
 
     #[test]
-    fn a_request_with_a_client_certificate_is_awaited() {
-        assert!(!reached(&[], Some("alice")));
+    fn a_request_with_a_client_certificate_is_in_reach() {
+        assert!(reached(&[], Some("alice")));
     }
 
     #[test]
@@ -190,7 +187,7 @@ mod tests {
     fn a_flag_that_the_rule_does_not_know_puts_everything_out_of_reach() {
         let scenario =
             Scenario { name: "new".into(), flags: vec!["--new-credentials=x".into()], vectors: Vec::new() };
-        let recorded = json!({"method": "GET", "path": "/", "headers": [], "client_cert": null});
+        let recorded = json!({"method": "GET", "path": "/", "headers": [], "client_cert_chain_pem": null});
         assert!(Reach::of(&scenario).request(&serde_json::from_value(recorded).unwrap()).is_none());
     }
 

@@ -30,6 +30,9 @@ pub(super) struct Vector {
     pub(super) class: String,
     pub(super) request: Recorded,
     expect: Expect,
+    /// Extra keys, as `extra.key`, whose values kube-apiserver gives in an order of chance.
+    #[serde(default)]
+    unordered: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -37,7 +40,7 @@ pub(super) struct Recorded {
     method: String,
     path: String,
     headers: Vec<(String, HeaderValue)>,
-    pub(super) client_cert: Option<String>,
+    client_cert_chain_pem: Option<Vec<String>>,
 }
 
 #[derive(Deserialize)]
@@ -73,10 +76,21 @@ impl Vector {
     /// Every way of being refused is the same to Envoy: 401, 400 and a handshake that fails.
     pub(super) fn theirs(&self) -> Verdict {
         match (self.expect.authenticated, &self.expect.user) {
-            (true, Some(user)) => Verdict::Authenticated(user.clone()),
+            (true, Some(user)) => self.ordered(Verdict::Authenticated(user.clone())),
             (false, None) => Verdict::Refused,
             _ => panic!("{}: an expectation is a user or none", self.id),
         }
+    }
+
+    /// A verdict with those values sorted whose order is left to chance.
+    pub(super) fn ordered(&self, mut verdict: Verdict) -> Verdict {
+        if let Verdict::Authenticated(user) = &mut verdict {
+            let keys = self.unordered.iter().map(|key| key.strip_prefix("extra.").unwrap());
+            for key in keys {
+                user.extra.get_mut(key).into_iter().for_each(|values| values.sort());
+            }
+        }
+        verdict
     }
 }
 
@@ -88,6 +102,8 @@ impl Recorded {
             method: self.method.clone(),
             path: self.path.clone(),
             headers: headers.collect::<Option<_>>()?,
+            certificates: self.client_cert_chain_pem.clone().unwrap_or_default(),
+            key: None,
         })
     }
 }

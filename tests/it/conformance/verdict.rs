@@ -13,7 +13,7 @@ use crate::support::verdict::{User, Verdict, read};
 
 fn request(headers: &[(&str, &[u8])]) -> Request {
     let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), value.to_vec())).collect();
-    Request { method: "GET".into(), path: "/p?q".into(), headers }
+    Request { method: "GET".into(), path: "/p?q".into(), headers, certificates: Vec::new(), key: None }
 }
 
 #[expect(deprecated, reason = "Envoy reads `append` for headers of an OK answer")]

@@ -1,0 +1,198 @@
+//! The client's certificate, found and verified. Envoy hands on what it was given, whether it has verified it or not
+//! (`ACCEPT_UNTRUSTED`, resumed sessions, connections that outlive a certificate), so it is verified here, on every request
+//! (threats S30). `source.principal` is what Envoy makes of a certificate and is never looked at.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::UNIX_EPOCH;
+
+use aws_lc_rs::digest::{SHA256, digest};
+use moka::sync::Cache;
+
+use super::{Now, pem_text, xfcc};
+use crate::decision::Reason;
+use crate::identity::Identity;
+use crate::pki::{CertPool, Certificate, Invalid, VerifyError, verify};
+use crate::request::Request;
+use crate::secret::{Digest, Digester};
+
+/// Verifies client certificates against a bundle of CAs.
+pub struct ClientCertificates {
+    roots: Arc<CertPool>,
+    /// How many proxies, the Envoy that asks us included, have written an element of `x-forwarded-client-cert`. 0: it is not
+    /// looked at.
+    xfcc_trusted_hops: usize,
+    digester: Digester,
+    /// What was presented and has been verified, by digest of the text. Only what is good is remembered, so that nobody can
+    /// fill this who has no certificate.
+    verified: Cache<Digest, Arc<VerifiedCertificate>>,
+}
+
+/// What a request presents to one bundle of CAs.
+#[derive(Debug)]
+pub(super) enum Presented {
+    /// No certificate.
+    Nothing,
+    /// One that is bad, or cannot be read.
+    Rejected(Reason),
+    /// One that these CAs vouch for.
+    Verified(Arc<VerifiedCertificate>),
+}
+
+/// A certificate that has been verified.
+#[derive(Debug)]
+pub(super) struct VerifiedCertificate {
+    /// The last common name of the subject, empty if there is none.
+    pub(super) common_name: Box<str>,
+    /// Whom it stands for: nobody, if it has no common name.
+    pub(super) identity: Result<Option<Arc<Identity>>, Reason>,
+    /// Until when the chain that was found is valid, in seconds since 1970.
+    not_after: i64,
+}
+
+impl ClientCertificates {
+    /// Verifies against `roots`, and reads the chain from `x-forwarded-client-cert` if that is trusted.
+    pub fn new(roots: Arc<CertPool>, xfcc_trusted_hops: usize) -> Self {
+        Self { roots, xfcc_trusted_hops, digester: Digester::random(), verified: Cache::new(REMEMBERED) }
+    }
+
+    /// The certificate of a request.
+    pub(super) fn presented(&self, request: &Request<'_>, now: Now) -> Presented {
+        let leaf = request.client_certificate;
+        let forwarded = self.forwarded(request);
+        // Behind more than one proxy the leaf is the last proxy's, not the client's.
+        if forwarded.is_empty() && (leaf.is_empty() || self.xfcc_trusted_hops > 1) {
+            return Presented::Nothing;
+        }
+        let key = self.digester.digest_of(&[leaf, &forwarded]);
+        if let Some(known) = self.verified.get(&key)
+            && seconds(now) < known.not_after
+        {
+            return Presented::Verified(known);
+        }
+        match self.verify(leaf, &forwarded, now) {
+            Err(reason) => Presented::Rejected(reason),
+            Ok(None) => Presented::Nothing,
+            Ok(Some(certificate)) => {
+                let certificate = Arc::new(certificate);
+                self.verified.insert(key, Arc::clone(&certificate));
+                Presented::Verified(certificate)
+            }
+        }
+    }
+
+    /// The value of `x-forwarded-client-cert`, if anybody is trusted to have written it.
+    fn forwarded(&self, request: &Request<'_>) -> Vec<u8> {
+        if self.xfcc_trusted_hops == 0 {
+            return Vec::new();
+        }
+        request.headers.get_all(b"x-forwarded-client-cert").collect::<Vec<_>>().join(&b","[..])
+    }
+
+    /// Go: `leaf.Verify(VerifyOptions{Roots, Intermediates, CurrentTime, KeyUsages: [ClientAuth]})`. `None` if the client
+    /// presented no certificate to the first proxy.
+    fn verify(&self, leaf: &[u8], forwarded: &[u8], now: Now) -> Result<Option<VerifiedCertificate>, Reason> {
+        let Some(chain) = chain(leaf, forwarded, self.xfcc_trusted_hops)? else { return Ok(None) };
+        let parsed: Result<Vec<Certificate>, _> = chain.iter().map(|der| Certificate::parse(der)).collect();
+        // kube-apiserver ends the handshake when any of them cannot be parsed.
+        let parsed = parsed.map_err(|_| Reason::MalformedCertificate)?;
+        let (leaf, intermediates) = parsed.split_first().ok_or(Reason::MalformedCertificate)?;
+        let not_after = verify(leaf, intermediates, &self.roots, now.0).map_err(|error| reason(&error))?;
+        Ok(Some(VerifiedCertificate {
+            common_name: leaf.common_name().into(),
+            identity: identity(leaf),
+            not_after,
+        }))
+    }
+}
+
+impl fmt::Debug for ClientCertificates {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ClientCertificates({} hops)", self.xfcc_trusted_hops)
+    }
+}
+
+/// The certificates that the client presented, leaf first, as DER.
+fn chain(leaf: &[u8], forwarded: &[u8], hops: usize) -> Result<Option<Vec<Vec<u8>>>, Reason> {
+    let leaf = match leaf {
+        b"" => None,
+        text => match <[_; 1]>::try_from(pem_text::url_encoded(text).ok_or(Reason::MalformedCertificate)?) {
+            Ok(leaf) => Some(leaf),
+            Err(_several) => return Err(Reason::MalformedCertificate),
+        },
+    };
+    if forwarded.is_empty() {
+        return Ok(leaf.map(Vec::from));
+    }
+    let malformed = Reason::MalformedForwardedCertificate;
+    let elements = xfcc::parse(forwarded, hops).ok_or(malformed)?;
+    let chains: Option<Vec<_>> = elements.into_iter().map(forwarded_chain).collect();
+    let mut chains = chains.ok_or(malformed)?;
+    // The last element was written by the Envoy that asks us, about the peer whose certificate it also gives us.
+    let last = chains.last().and_then(|chain| chain.first());
+    if leaf.is_some_and(|[leaf]| last != Some(&leaf)) {
+        return Err(malformed);
+    }
+    // Fewer than the hops: nobody has presented a certificate to the first of them.
+    Ok((chains.len() == hops).then(|| chains.swap_remove(0)))
+}
+
+/// An element's certificates, if its parts agree with each other.
+fn forwarded_chain(element: xfcc::Element) -> Option<Vec<Vec<u8>>> {
+    let chain = match (element.chain, element.cert) {
+        (Some(chain), None) => chain,
+        (None, Some(cert)) => vec![cert],
+        (Some(chain), Some(cert)) => (chain.first() == Some(&cert)).then_some(chain)?,
+        (None, None) => return None,
+    };
+    (sha256_hex(chain.first()?) == element.hash).then_some(chain)
+}
+
+/// Go: `CommonNameUserConversion` and `parseUIDFromCert`.
+fn identity(leaf: &Certificate) -> Result<Option<Arc<Identity>>, Reason> {
+    if leaf.common_name().is_empty() {
+        return Ok(None);
+    }
+    // "expected 1 UID, but found multiple", "UID cannot be an empty string"
+    let uid = match leaf.uids() {
+        [] => "",
+        [uid] if !uid.is_empty() => &**uid,
+        _ => return Err(Reason::CertificateUid),
+    };
+    let credential_id = format!("X509SHA256={}", sha256_hex(leaf.der()));
+    Ok(Some(Arc::new(Identity {
+        username: leaf.common_name().into(),
+        uid: uid.into(),
+        own_groups: leaf.organizations().iter().map(|o| Box::from(&**o)).collect(),
+        extra: BTreeMap::from([(CREDENTIAL_ID.into(), vec![credential_id.into()])]),
+    })))
+}
+
+/// The reason code of an error; the log has no use for more.
+fn reason(error: &VerifyError) -> Reason {
+    match error {
+        VerifyError::Invalid { reason: Invalid::Expired | Invalid::NotYetValid, .. } => {
+            Reason::CertificateExpired
+        }
+        _ => Reason::UntrustedCertificate,
+    }
+}
+
+fn seconds(now: Now) -> i64 {
+    let seconds = now.0.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    i64::try_from(seconds).unwrap_or(i64::MAX)
+}
+
+fn sha256_hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    digest(&SHA256, bytes).as_ref().iter().fold(String::with_capacity(64), |mut hex, byte| {
+        let _infallible = write!(hex, "{byte:02x}");
+        hex
+    })
+}
+
+/// Go's `user.CredentialIDKey`.
+const CREDENTIAL_ID: &str = "authentication.kubernetes.io/credential-id";
+/// As many verified certificates as are remembered for one bundle: about 1 KiB each.
+const REMEMBERED: u64 = 10_000;

@@ -1,0 +1,91 @@
+//! One watcher for every file that the configuration names: look, load, build, swap.
+//!
+//! It looks at the files at an interval, rather than asking the kernel to tell: a look costs a `stat` a file, and no
+//! notification is lost when a Kubernetes volume swaps its links. A configuration that is bad in any part changes nothing: it is
+//! reported once, the old one goes on serving, and the next change is tried again. A Check in flight keeps the snapshot that it
+//! started with, and what it needs goes with the last of them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use clap::ArgMatches;
+use tokio::signal::unix::Signal;
+use tokio::time::sleep;
+
+use crate::config::{Config, Environment, Files, Loaded, ServerConfig};
+use crate::envoy::Snapshot;
+
+/// What it takes to load the configuration again.
+#[derive(Debug)]
+pub struct Reloader {
+    matches: ArgMatches,
+    environment: Environment,
+    files: Files,
+    interval: Duration,
+    /// Counts the configurations that have served; the first is 1.
+    generation: u64,
+}
+
+impl Reloader {
+    /// Watches the `files` of a configuration that was loaded from `matches` and `environment`.
+    pub fn new(matches: ArgMatches, environment: Environment, files: Files, interval: Duration) -> Self {
+        Self { matches, environment, files, interval, generation: 1 }
+    }
+
+    /// Watches until it is dropped. `SIGHUP` makes it load at once, whether anything looks changed or not.
+    pub(crate) async fn run(
+        mut self,
+        current: Arc<ArcSwap<Snapshot>>,
+        running: ServerConfig,
+        mut hangup: Signal,
+    ) {
+        loop {
+            let asked = tokio::select! {
+                () = sleep(self.interval) => false,
+                _ = hangup.recv() => true,
+            };
+            if asked || self.files.changed() {
+                self = self.reload(&current, &running).await;
+            }
+        }
+    }
+
+    async fn reload(mut self, current: &ArcSwap<Snapshot>, running: &ServerConfig) -> Self {
+        let (matches, environment) = (self.matches.clone(), self.environment.clone());
+        // A million tokens take a second of reading and hashing.
+        let loading = tokio::task::spawn_blocking(move || {
+            let Loaded { config, files } = Config::load(&matches, environment);
+            (
+                config.map(|config| {
+                    (Snapshot::new(config.chain.into_chain(), config.reply), config.server, config.warnings)
+                }),
+                files,
+            )
+        });
+        let Ok((config, files)) = loading.await else {
+            tracing::error!("loading the configuration panicked; the old one goes on serving");
+            return self;
+        };
+        self.files = files;
+        match config {
+            Err(errors) => {
+                for error in errors {
+                    tracing::error!(%error, "not reloaded; the old configuration goes on serving");
+                }
+            }
+            Ok((snapshot, server, warnings)) => {
+                current.store(Arc::new(snapshot));
+                self.generation += 1;
+                for warning in warnings {
+                    tracing::warn!("{warning}");
+                }
+                if server != *running {
+                    tracing::warn!("options of the listener have changed, which takes a restart");
+                }
+                tracing::info!(generation = self.generation, "reloaded");
+            }
+        }
+        self
+    }
+}

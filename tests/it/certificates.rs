@@ -1,0 +1,275 @@
+//! Client certificates and front proxies over the real listener. Verdicts on certificates as such are in the recorded vectors.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use aws_lc_rs::digest::{SHA256, digest};
+use envoy_types::pb::envoy::service::auth::v3::CheckRequest;
+use envoy_types::pb::envoy::service::auth::v3::attribute_context::Peer;
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose};
+use rcgen::{ExtendedKeyUsagePurpose, SanType};
+use tempfile::TempDir;
+use time::OffsetDateTime;
+
+use crate::message::{get, verdict};
+use crate::support::program::Server;
+
+type Ca = CertifiedIssuer<'static, KeyPair>;
+
+fn ca(name: &str) -> Ca {
+    let mut params = CertificateParams::default();
+    params.distinguished_name.push(DnType::CommonName, name);
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+    CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
+}
+
+fn client(name: &str) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.distinguished_name.push(DnType::CommonName, name);
+    params.distinguished_name.push(DnType::OrganizationName, "dev");
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+    params
+}
+
+fn issue(params: &CertificateParams, ca: &Ca) -> rcgen::Certificate {
+    params.signed_by(&KeyPair::generate().unwrap(), ca).unwrap()
+}
+
+/// As Envoy writes it.
+fn url_encoded(pem: &str) -> String {
+    let pem = pem.replace("\r\n", "\n");
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+    pem.bytes().map(|b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()
+}
+
+fn forwarded(cert: &rcgen::Certificate) -> String {
+    let hash: String = digest(&SHA256, cert.der()).as_ref().iter().map(|b| format!("{b:02x}")).collect();
+    let pem = url_encoded(&cert.pem());
+    format!("Hash={hash};Cert=\"{pem}\";Chain=\"{pem}\"")
+}
+
+/// A request over TLS with this certificate, however Envoy came by it.
+fn with_certificate(certificate: String, headers: &[(&str, &str)]) -> CheckRequest {
+    let headers: Vec<(&str, &[u8])> = headers.iter().map(|(n, v)| (*n, v.as_bytes())).collect();
+    let mut request = get("/", &headers);
+    let principal = "CN=admin,O=system:masters".to_owned();
+    request.attributes.as_mut().unwrap().source = Some(Peer { certificate, principal, ..Default::default() });
+    request
+}
+
+struct World {
+    folder: TempDir,
+    clients: Ca,
+    proxies: Ca,
+}
+
+impl World {
+    fn new() -> Self {
+        let world =
+            Self { folder: tempfile::tempdir().unwrap(), clients: ca("clients"), proxies: ca("proxies") };
+        fs::write(world.path().join("clients.pem"), world.clients.pem()).unwrap();
+        fs::write(world.path().join("proxies.pem"), world.proxies.pem()).unwrap();
+        fs::write(world.path().join("tokens.csv"), "token-1,alice,1\n").unwrap();
+        world
+    }
+
+    fn path(&self) -> &Path {
+        self.folder.path()
+    }
+}
+
+fn xfcc(value: &str) -> [(&str, &str); 1] {
+    [("x-forwarded-client-cert", value)]
+}
+
+const X509: [&str; 2] = ["--client-ca-file=clients.pem", "--token-auth-file=tokens.csv"];
+const TOKEN: (&str, &str) = ("authorization", "Bearer token-1");
+
+async fn ask(server: &Server, request: CheckRequest) -> Result<String, i32> {
+    verdict(server.client().await.check(request).await.unwrap().get_ref())
+}
+
+/// S30: whatever Envoy made of the certificate, we verify it; the principal is what Envoy makes of it and means nothing.
+#[tokio::test]
+async fn a_certificate_is_believed_if_our_ca_vouches_for_it_and_not_otherwise() {
+    let world = World::new();
+    let server = Server::start(world.path(), &X509);
+    let good = url_encoded(&issue(&client("bob"), &world.clients).pem());
+    assert_eq!(ask(&server, with_certificate(good.clone(), &[])).await, Ok("bob".to_owned()));
+    assert_eq!(
+        ask(&server, with_certificate(good, &[TOKEN])).await,
+        Ok("bob".to_owned()),
+        "before any token"
+    );
+    let foreign = url_encoded(&issue(&client("admin"), &ca("clients")).pem());
+    assert_eq!(ask(&server, with_certificate(foreign.clone(), &[])).await, Err(401), "never anonymous");
+    assert_eq!(ask(&server, with_certificate(foreign, &[TOKEN])).await, Ok("alice".to_owned()));
+    assert_eq!(ask(&server, with_certificate(String::new(), &[])).await, Ok("system:anonymous".to_owned()));
+}
+
+/// kube-apiserver ends the handshake, so a good token is of no help.
+#[tokio::test]
+async fn a_certificate_that_cannot_be_read_refuses_the_request() {
+    let world = World::new();
+    let server = Server::start(world.path(), &X509);
+    let good = url_encoded(&issue(&client("bob"), &world.clients).pem());
+    let refused = [
+        "garbage".to_owned(),
+        "%".to_owned(),
+        good[..good.len() - 10].to_owned(),
+        format!("{good}{good}"),
+        format!("{good}x"),
+        format!("x{good}"),
+        good.replace("%0A", "%0D%0A"),
+        good.replace("%20", "+"),
+        good.replace("MII", "MIA"),
+    ];
+    for certificate in refused {
+        assert_eq!(
+            ask(&server, with_certificate(certificate.clone(), &[TOKEN])).await,
+            Err(401),
+            "{certificate}"
+        );
+    }
+}
+
+/// S29 (envoy#794): off unless asked for, and then exactly what Envoy writes, about the certificate beside it.
+#[tokio::test]
+async fn the_forwarded_certificate_is_read_only_where_it_is_trusted() {
+    let world = World::new();
+    let (bob, admin) = (issue(&client("bob"), &world.clients), issue(&client("admin"), &world.clients));
+    let (leaf, about_bob, about_admin) = (url_encoded(&bob.pem()), forwarded(&bob), forwarded(&admin));
+
+    let default = Server::start(world.path(), &X509);
+    let asked = ask(&default, with_certificate(String::new(), &xfcc(&about_admin))).await;
+    assert_eq!(asked, Ok("system:anonymous".to_owned()));
+    assert_eq!(
+        ask(&default, with_certificate(leaf.clone(), &xfcc(&about_admin))).await,
+        Ok("bob".to_owned())
+    );
+
+    let one = Server::start(world.path(), &[X509[0], X509[1], "--xfcc-trusted-hops=1"]);
+    assert_eq!(ask(&one, with_certificate(leaf.clone(), &xfcc(&about_bob))).await, Ok("bob".to_owned()));
+    assert_eq!(ask(&one, with_certificate(String::new(), &xfcc(&about_bob))).await, Ok("bob".to_owned()));
+    assert_eq!(ask(&one, with_certificate(leaf.clone(), &[])).await, Ok("bob".to_owned()));
+    let two = format!("{about_admin},{about_bob}");
+    for forged in [&*about_admin, &two, &about_bob.replace("Cert=", "Subject=\"x\";Cert="), "x"] {
+        assert_eq!(ask(&one, with_certificate(leaf.clone(), &xfcc(forged))).await, Err(401), "{forged}");
+    }
+    let wrong_hash =
+        about_admin.split(';').next().unwrap().to_owned() + &about_bob[about_bob.find(';').unwrap()..];
+    assert_eq!(ask(&one, with_certificate(leaf.clone(), &xfcc(&wrong_hash))).await, Err(401));
+
+    // Two hops: the first wrote about the client, the second about the first.
+    let hops = Server::start(world.path(), &[X509[0], X509[1], "--xfcc-trusted-hops=2"]);
+    assert_eq!(ask(&hops, with_certificate(leaf.clone(), &xfcc(&two))).await, Ok("admin".to_owned()));
+    let no_client = ask(&hops, with_certificate(leaf.clone(), &xfcc(&about_bob))).await;
+    assert_eq!(no_client, Ok("system:anonymous".to_owned()), "a proxy's certificate is not its client's");
+    assert_eq!(ask(&hops, with_certificate(leaf, &[])).await, Ok("system:anonymous".to_owned()));
+}
+
+/// S13, and that nobody behind us reads what was meant for us.
+#[tokio::test]
+async fn what_a_front_proxy_wrote_goes_no_further() {
+    let world = World::new();
+    let flags = [
+        "--requestheader-client-ca-file=proxies.pem",
+        "--requestheader-allowed-names=front",
+        "--requestheader-username-headers=X-Remote-User,X-Front-User",
+        "--requestheader-group-headers=X-Remote-Group",
+        "--requestheader-extra-headers-prefix=X-Remote-Extra-,X-Front-",
+        "--xfcc-trusted-hops=1",
+    ];
+    let server = Server::start(world.path(), &flags);
+    let front = url_encoded(&issue(&client("front"), &world.proxies).pem());
+    let headers = [("x-front-user", "carol"), ("x-front-team", "blue"), ("x-remote-group", "ops")];
+    let response = server.client().await.check(with_certificate(front, &headers)).await.unwrap().into_inner();
+    assert_eq!(verdict(&response), Ok("carol".to_owned()));
+    let Some(envoy_types::pb::envoy::service::auth::v3::check_response::HttpResponse::OkResponse(ok)) =
+        response.http_response
+    else {
+        panic!("not OK")
+    };
+    let set: Vec<(String, String)> =
+        ok.headers.into_iter().filter_map(|h| h.header).map(|h| (h.key, h.value)).collect();
+    let line = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    assert_eq!(
+        set,
+        [
+            line("x-remote-user", "carol"),
+            line("x-remote-group", "ops,system:authenticated"),
+            line("x-remote-extra-team", "blue"),
+            line("x-remote-extra-user", "carol"),
+        ]
+    );
+    assert_eq!(
+        ok.headers_to_remove,
+        ["authorization", "x-forwarded-client-cert", "x-front-user", "x-remote-uid", "x-front-team"]
+    );
+    // An ordinary certificate, or a proxy of another name, proves nothing.
+    for certificate in [issue(&client("front"), &world.clients), issue(&client("other"), &world.proxies)] {
+        let asked = ask(&server, with_certificate(url_encoded(&certificate.pem()), &headers)).await;
+        assert_eq!(asked, Err(401));
+    }
+}
+
+/// S14 (kubernetes#118980, finding 5).
+#[test]
+fn one_ca_for_clients_and_proxies_needs_allowed_names() {
+    let world = World::new();
+    let flags = ["--client-ca-file=clients.pem", "--requestheader-client-ca-file=clients.pem"];
+    let check = |flags: &[&str]| {
+        crate::support::program::countersign("check-config", world.path(), flags).output().unwrap()
+    };
+    let refused = check(&flags);
+    assert_eq!(refused.status.code(), Some(1));
+    let said = String::from_utf8(refused.stderr).unwrap();
+    assert!(
+        said.contains("overlapping certificates; --requestheader-allowed-names must be specified"),
+        "{said}"
+    );
+    assert!(check(&[&flags[..], &["--requestheader-allowed-names=front"]].concat()).status.success());
+}
+
+/// S19: what is remembered is never believed past the certificate's own end.
+#[tokio::test]
+async fn a_remembered_certificate_ends_when_it_expires() {
+    let world = World::new();
+    let server = Server::start(world.path(), &X509);
+    let mut short = client("bob");
+    short.not_after = OffsetDateTime::now_utc() + Duration::from_secs(3);
+    let certificate = url_encoded(&issue(&short, &world.clients).pem());
+    assert_eq!(ask(&server, with_certificate(certificate.clone(), &[])).await, Ok("bob".to_owned()));
+    let deadline = std::time::Instant::now() + crate::support::program::PATIENCE;
+    while ask(&server, with_certificate(certificate.clone(), &[])).await != Err(401) {
+        assert!(std::time::Instant::now() < deadline, "still believed");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert!(
+        OffsetDateTime::now_utc() >= short.not_after.replace_nanosecond(0).unwrap(),
+        "not before its time"
+    );
+}
+
+/// S27 (CVE-2025-66220): a name with a NUL or another control character is nobody's.
+#[tokio::test]
+async fn control_characters_in_names_deny() {
+    let world = World::new();
+    let server = Server::start(world.path(), &X509);
+    let mut nul_group = client("bob");
+    nul_group.distinguished_name.push(DnType::OrganizationName, "dev\0");
+    for params in [client("admin\0.example.test"), client("a\u{1}"), nul_group] {
+        let certificate = url_encoded(&issue(&params, &world.clients).pem());
+        assert_eq!(ask(&server, with_certificate(certificate, &[])).await, Err(401));
+    }
+    let mut san = client("bob");
+    san.subject_alt_names = vec![SanType::URI("spiffe://lab/x;Subject=CN=admin".try_into().unwrap())];
+    let certificate = url_encoded(&issue(&san, &world.clients).pem());
+    assert_eq!(
+        ask(&server, with_certificate(certificate, &[])).await,
+        Ok("bob".to_owned()),
+        "SANs name nobody"
+    );
+}

@@ -1,0 +1,118 @@
+//! Files change, and no request is refused for it.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::time::Instant;
+
+use crate::message::{get, verdict};
+use crate::support::program::{PATIENCE, Server};
+
+async fn user(server: &Server, token: &str) -> Result<String, i32> {
+    let authorization = format!("Bearer {token}");
+    let request = get("/", &[("authorization", authorization.as_bytes())]);
+    verdict(server.client().await.check(request).await.unwrap().get_ref())
+}
+
+/// A volume as the kubelet writes it: `name -> ..data/name`, `..data -> ..<version>`, and a new version is a new folder, to which
+/// `..data` is renamed in one step.
+fn write_volume(folder: &Path, version: &str, name: &str, text: &str) {
+    let data = folder.join(format!("..{version}"));
+    fs::create_dir(&data).unwrap();
+    fs::write(data.join(name), text).unwrap();
+    symlink(format!("..{version}"), folder.join("..data_tmp")).unwrap();
+    fs::rename(folder.join("..data_tmp"), folder.join("..data")).unwrap();
+    if fs::symlink_metadata(folder.join(name)).is_err() {
+        symlink(format!("..data/{name}"), folder.join(name)).unwrap();
+    }
+}
+
+const FLAGS: [&str; 2] = ["--token-auth-file=tokens.csv", "--reload-interval=50ms"];
+
+/// kubernetes#27418, open since 2016: kube-apiserver reads its token file once.
+#[tokio::test]
+async fn a_kubernetes_volume_that_changes_is_served_without_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    write_volume(folder.path(), "2026_1", "tokens.csv", "one,alice,1\n");
+    let mut server = Server::start(folder.path(), &FLAGS);
+    assert_eq!(user(&server, "one").await, Ok("alice".to_owned()));
+    assert_eq!(user(&server, "two").await, Err(401));
+    write_volume(folder.path(), "2026_2", "tokens.csv", "two,alice,1\n");
+    assert_eq!(server.wait_for("reloaded")["fields"]["generation"], 2);
+    assert_eq!(user(&server, "one").await, Err(401), "withdrawn");
+    assert_eq!(user(&server, "two").await, Ok("alice".to_owned()));
+}
+
+/// A bad file changes nothing, is reported once, and is tried again when it has changed.
+#[tokio::test]
+async fn a_bad_file_keeps_the_old_configuration_serving() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("tokens.csv");
+    fs::write(&file, "one,alice,1\n").unwrap();
+    let mut server = Server::start(folder.path(), &FLAGS);
+    fs::write(&file, "s3cret\n").unwrap();
+    let event = server.wait_for("not reloaded; the old configuration goes on serving");
+    let error = event["fields"]["error"].as_str().unwrap().to_owned();
+    assert!(
+        error.starts_with("--token-auth-file: tokens.csv: line 1: must have at least 3 columns"),
+        "{error}"
+    );
+    assert_eq!(user(&server, "one").await, Ok("alice".to_owned()));
+    fs::remove_file(&file).unwrap();
+    server.wait_for("not reloaded; the old configuration goes on serving");
+    assert_eq!(user(&server, "one").await, Ok("alice".to_owned()), "nor does a missing file");
+    fs::write(&file, "two,alice,1\n").unwrap();
+    server.wait_for("reloaded");
+    assert_eq!((user(&server, "one").await, user(&server, "two").await), (Err(401), Ok("alice".to_owned())));
+    let reports = server.logged().matches("not reloaded").count();
+    assert_eq!(reports, 2, "once for each change:\n{}", server.logged());
+    assert!(!server.logged().contains("s3cret"));
+}
+
+#[tokio::test]
+async fn hangup_loads_again_and_a_changed_listener_is_said_to_need_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("tokens.csv"), "one,alice,1\n").unwrap();
+    let config = folder.path().join("countersign.yaml");
+    fs::write(&config, "token-auth-file: tokens.csv\nreload-interval: 1h\n").unwrap();
+    let mut server = Server::start(folder.path(), &["--config=countersign.yaml"]);
+    fs::write(folder.path().join("more.csv"), "two,bob,2\n").unwrap();
+    fs::write(&config, "token-auth-file: more.csv\nmax-concurrent-streams: 7\nreload-interval: 1h\n")
+        .unwrap();
+    server.signal("HUP");
+    server.wait_for("options of the listener have changed, which takes a restart");
+    server.wait_for("reloaded");
+    assert_eq!((user(&server, "one").await, user(&server, "two").await), (Err(401), Ok("bob".to_owned())));
+}
+
+/// With the file replaced over and over, a token that is in every version is never refused.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_request_is_refused_while_files_change() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |version: usize| {
+        let temporary = folder.path().join("tokens.new");
+        fs::write(&temporary, format!("one,alice,1\nother-{version},bob,2\n")).unwrap();
+        fs::rename(temporary, folder.path().join("tokens.csv")).unwrap();
+    };
+    write(0);
+    let flags = ["--token-auth-file=tokens.csv", "--reload-interval=10ms"];
+    let mut server = Server::start(folder.path(), &flags);
+    let mut client = server.client().await;
+    let asking = tokio::spawn(async move {
+        let (begin, mut answers) = (Instant::now(), 0);
+        while begin.elapsed().as_secs() < 2 {
+            let response = client.check(get("/", &[("authorization", b"Bearer one")])).await.unwrap();
+            assert_eq!(verdict(response.get_ref()), Ok("alice".to_owned()));
+            answers += 1;
+        }
+        answers
+    });
+    let mut version = 0;
+    while !asking.is_finished() {
+        version += 1;
+        write(version);
+        server.wait_for("reloaded");
+    }
+    let answers = tokio::time::timeout(PATIENCE, asking).await.unwrap().unwrap();
+    assert!(answers > 100 && version > 10, "{answers} answers over {version} versions");
+}
