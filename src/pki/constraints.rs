@@ -5,10 +5,10 @@
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::alternative_names::AlternativeNames;
 use super::der::{Reader, SEQUENCE, context, context_constructed};
 use super::domain::{self, Mailbox};
 use super::error::ParseError;
-use super::extensions::AlternativeNames;
 use super::uri::{self, Family};
 
 /// What a certificate permits and excludes below itself.

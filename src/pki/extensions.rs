@@ -2,12 +2,12 @@
 
 use std::collections::HashSet;
 
+use super::alternative_names::AlternativeNames;
 use super::constraints::NameConstraints;
 use super::der::{
     BOOLEAN, INTEGER, OBJECT_IDENTIFIER, OCTET_STRING, Reader, SEQUENCE, context, context_constructed, is_oid,
 };
 use super::error::ParseError;
-use super::{domain, uri};
 
 /// anyExtendedKeyUsage, 2.5.29.37.0.
 const ANY_USAGE: &[u8] = &[0x55, 0x1d, 0x25, 0x00];
@@ -59,21 +59,6 @@ pub(super) struct ExtendedKeyUsage {
     pub(super) any: bool,
     /// clientAuth is there.
     pub(super) client_auth: bool,
-}
-
-/// RFC 5280, section 4.2.1.6.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct AlternativeNames {
-    /// The extension's value, byte for byte.
-    pub(super) raw: Vec<u8>,
-    /// dNSName.
-    pub(super) dns: Vec<Vec<u8>>,
-    /// rfc822Name.
-    pub(super) emails: Vec<Vec<u8>>,
-    /// iPAddress, four or sixteen bytes each.
-    pub(super) addresses: Vec<Vec<u8>>,
-    /// The hosts of uniformResourceIdentifier, with their ports, empty for a URI without one.
-    pub(super) uri_hosts: Vec<Vec<u8>>,
 }
 
 /// RFC 5280, sections 4.2.1.4, 4.2.1.5, 4.2.1.11 and 4.2.1.14. Policies are the bytes of their object identifiers.
@@ -199,39 +184,6 @@ impl BasicConstraints {
         let path_length =
             if reader.peek(INTEGER) { Some(u64::try_from(reader.int64(INTEGER)?).ok()?) } else { None };
         Some(Self { is_ca, path_length })
-    }
-}
-
-impl AlternativeNames {
-    /// Go: `parseSANExtension`. Other kinds of names are skipped.
-    fn parse(value: &[u8]) -> Result<Self, ParseError> {
-        const MALFORMED: ParseError = ParseError::Extension("subject alternative names");
-        let mut names = Self { raw: value.to_vec(), ..Self::default() };
-        let mut reader = Reader::new(value).enter(SEQUENCE).ok_or(MALFORMED)?;
-        while !reader.is_empty() {
-            let name = reader.any().ok_or(MALFORMED)?;
-            let text = || name.content.is_ascii().then(|| name.content.to_vec());
-            if name.tag == context(1) {
-                names.emails.push(text().ok_or(ParseError::Extension("rfc822Name"))?);
-            } else if name.tag == context(2) {
-                names.dns.push(text().ok_or(ParseError::Extension("dNSName"))?);
-            } else if name.tag == context(6) {
-                let host =
-                    text().and_then(|text| uri::host(&text)).filter(|host| domain::is_valid(host, false));
-                names.uri_hosts.push(host.ok_or(ParseError::Extension("uniformResourceIdentifier"))?);
-            } else if name.tag == context(7) {
-                if ![4, 16].contains(&name.content.len()) {
-                    return Err(ParseError::Extension("iPAddress"));
-                }
-                names.addresses.push(name.content.to_vec());
-            }
-        }
-        Ok(names)
-    }
-
-    fn has_any(&self) -> bool {
-        let lists = [&self.dns, &self.emails, &self.addresses, &self.uri_hosts];
-        lists.into_iter().any(|list| !list.is_empty())
     }
 }
 

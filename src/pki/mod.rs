@@ -14,6 +14,7 @@
 //! - PSS parameters with bytes left over, Ed25519 keys that are not in their shortest form;
 //! - a version of 2^63 - 1, which overflows in Go, certificates of more than 256 KiB, and more than a hundred at once.
 
+mod alternative_names;
 mod certificate;
 mod constraints;
 mod der;
