@@ -129,9 +129,10 @@ fn chain(leaf: &[u8], forwarded: &[u8], hops: usize) -> Result<Option<Vec<Vec<u8
     let elements = xfcc::parse(forwarded, hops).ok_or(malformed)?;
     let chains: Option<Vec<_>> = elements.into_iter().map(forwarded_chain).collect();
     let mut chains = chains.ok_or(malformed)?;
-    // The last element was written by the Envoy that asks us, about the peer whose certificate it also gives us.
+    // The last element was written by the Envoy that asks us, about the peer whose certificate it also gives us. Without that
+    // one, anybody may have written it: a certificate is no secret.
     let last = chains.last().and_then(|chain| chain.first());
-    if leaf.is_some_and(|[leaf]| last != Some(&leaf)) {
+    if leaf.as_ref().map(|[leaf]| leaf) != last {
         return Err(malformed);
     }
     // Fewer than the hops: nobody has presented a certificate to the first of them.

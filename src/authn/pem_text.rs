@@ -4,6 +4,8 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use percent_encoding::percent_decode;
 
+use crate::pki::MAX_INTERMEDIATES;
+
 /// URL-encoded PEM (`source.certificate`, and the text form of `x-forwarded-client-cert`) as DER, or `None` if it is anything that
 /// Envoy would not write.
 pub(super) fn url_encoded(text: &[u8]) -> Option<Vec<Vec<u8>>> {
@@ -36,8 +38,8 @@ pub(super) fn plain(text: &str) -> Option<Vec<Vec<u8>>> {
 
 const BEGIN: &str = "-----BEGIN CERTIFICATE-----\n";
 const END: &str = "-----END CERTIFICATE-----\n";
-/// As many certificates as a chain may have. Envoy verifies chains of at most 100; real ones have two or three.
-const MAX_CERTIFICATES: usize = 16;
+/// A leaf and as many certificates beside it as are looked at. Envoy's limit on headers ends most chains long before.
+const MAX_CERTIFICATES: usize = MAX_INTERMEDIATES + 1;
 
 #[cfg(test)]
 mod tests {
@@ -71,8 +73,8 @@ mod tests {
         for bad in ["%", "%4", "%4g", "%zz", "a b", "a+b", "\n", "%ff"] {
             assert_eq!(url_encoded(bad.as_bytes()), None, "{bad:?}");
         }
-        assert_eq!(plain(&good.repeat(16)).map(|c| c.len()), Some(16));
-        assert_eq!(plain(&good.repeat(17)), None);
+        assert_eq!(plain(&good.repeat(101)).map(|c| c.len()), Some(101));
+        assert_eq!(plain(&good.repeat(102)), None);
     }
 
     proptest! {

@@ -75,7 +75,7 @@ pub const OPTIONS: &[OptionSpec] = &[
         "xfcc-trusted-hops",
         "N",
         "0",
-        "Proxies, Envoy included, that have written an element of x-forwarded-client-cert; 0: not looked at",
+        "Proxies, Envoy included, that have written an element of x-forwarded-client-cert; 0: not looked at; let Envoy's decoder_header_mutation_rules allow its removal",
     ),
     one("listen", "ADDRESS", "127.0.0.1:9001", "Where Envoy reaches us: host:port or unix:/path"),
     flag(
@@ -129,7 +129,7 @@ pub const OPTIONS: &[OptionSpec] = &[
         "reload-interval",
         "DURATION",
         "2s",
-        "How often the files that the configuration names are looked at; a change is loaded and served without a restart",
+        "How often the files that the configuration names are looked at; a change is loaded and served without a restart (replace files by rename, so that none is read half written)",
     ),
     one("log-format", "FORMAT", "text", "text or json"),
     one("log-level", "LEVEL", "info", "error, warn, info, debug, trace, or tracing's filter directives"),

@@ -8,10 +8,13 @@
     reason = "Envoy's place is in the environment, logs and ports are in files"
 )]
 
+mod certificates;
 mod denials;
+mod front_proxy;
 mod identity;
 mod lua;
 mod outages;
+mod rotation;
 mod spoofing;
 mod support;
 mod websocket;

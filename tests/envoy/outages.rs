@@ -12,7 +12,13 @@ const ALICE: &str = "authorization: Bearer alice-token";
 
 #[tokio::test]
 async fn envoy_accepts_the_shipped_configuration_without_a_warning() {
-    for config in [Config::untouched(), Config::untouched().with_lua()] {
+    let shipped = Config::untouched();
+    for config in [
+        shipped.clone(),
+        shipped.clone().with_lua(),
+        shipped.clone().with_client_certificates(),
+        shipped.with_client_certificates().with_chains(),
+    ] {
         let directory = tempfile::tempdir().unwrap();
         let verdict = validate(directory.path(), &config);
         let log = String::from_utf8_lossy(&verdict.stderr);

@@ -9,7 +9,7 @@ const AS_ALICE: [&str; 3] =
 const AS_NOBODY: [&str; 2] = ["x-remote-user: system:anonymous", "x-remote-group: system:unauthenticated"];
 
 /// Made-up identity in which no header has an underscore.
-const SPOOFS: [&str; 16] = [
+pub(crate) const SPOOFS: [&str; 16] = [
     "X-Remote-User: evil",
     "x-remote-user: worse",
     "X-REMOTE-USER: worst",
@@ -29,7 +29,7 @@ const SPOOFS: [&str; 16] = [
 ];
 
 /// The same names as a CGI-like server folds them.
-const UNDERSCORES: [&str; 10] = [
+pub(crate) const UNDERSCORES: [&str; 10] = [
     "x_remote_user: evil",
     "X_Remote_User: worse",
     "X-Remote_User: worst",
@@ -49,25 +49,13 @@ async fn nothing_arrives_of(edge: &Edge, spoofs: &[&str]) {
     attempts.push(spoofs.to_vec());
     for attempt in attempts {
         let with_token: Vec<&str> = attempt.iter().copied().chain([ALICE]).collect();
-        assert_eq!(edge.http1(&attempt).await.forwarded(), AS_NOBODY, "{attempt:?}");
-        assert_eq!(edge.http1(&with_token).await.forwarded(), AS_ALICE, "{attempt:?}");
-
-        let lower = |lines: &[&str]| -> Vec<String> { lines.iter().map(|line| lower_name(line)).collect() };
-        let (attempt, with_token) = (lower(&attempt), lower(&with_token));
-        let (attempt, with_token) = (borrowed(&attempt), borrowed(&with_token));
-        assert_eq!(edge.http2(&attempt).await.unwrap().forwarded(), AS_NOBODY, "{attempt:?}");
-        assert_eq!(edge.http2(&with_token).await.unwrap().forwarded(), AS_ALICE, "{attempt:?}");
+        for response in edge.both(&attempt).await {
+            assert_eq!(response.forwarded(), AS_NOBODY, "{attempt:?}");
+        }
+        for response in edge.both(&with_token).await {
+            assert_eq!(response.forwarded(), AS_ALICE, "{attempt:?}");
+        }
     }
-}
-
-/// HTTP/2 knows only lower-case names.
-fn lower_name(line: &str) -> String {
-    let (name, value) = line.split_once(": ").unwrap();
-    format!("{}: {value}", name.to_lowercase())
-}
-
-fn borrowed(lines: &[String]) -> Vec<&str> {
-    lines.iter().map(String::as_str).collect()
 }
 
 /// S1 (envoy#43310), S13 (kubernetes#119631), S16 (GHSA-r5c2-7hp9-v678).
@@ -96,7 +84,7 @@ async fn made_up_identity_with_underscores_is_refused_by_the_shipped_wiring() {
     for spoof in UNDERSCORES {
         let response = stack.envoy.edge.http1(&[spoof, ALICE]).await;
         assert_eq!((response.status, response.body.as_str()), (400, "Bad Request"), "{spoof}");
-        let reset = stack.envoy.edge.http2(&[&lower_name(spoof), ALICE]).await.unwrap_err();
+        let reset = stack.envoy.edge.http2(&[spoof, ALICE]).await.unwrap_err();
         assert!(reset.is_reset() && reset.is_remote(), "{spoof}: {reset}");
     }
     assert_eq!(stack.upstream.seen(), [[""; 0]; 0]);
@@ -146,8 +134,8 @@ async fn unused_numbered_group_headers_are_scrubbed() {
 /// S13: with other names for the identity headers, the configured and the usual ones are both scrubbed.
 #[tokio::test]
 async fn renamed_identity_headers_are_scrubbed_under_both_names() {
-    let names = r#""authorization|sec-websocket-protocol|(x[-_]remote|impersonate)[-_].+""#;
-    let more_names = r#""authorization|sec-websocket-protocol|(x[-_]remote|impersonate|auth)[-_].+""#;
+    let names = "|(x[-_]remote|impersonate)[-_].+";
+    let more_names = "|(x[-_]remote|impersonate|auth)[-_].+";
     let stack = Setup::new()
         .flags(&[
             "--identity-user-header=Auth-User",

@@ -8,13 +8,14 @@ use h2::{RecvStream, SendStream};
 use http::Request;
 use s2n_tls::config::Config;
 use s2n_tls_tokio::{TlsConnector, TlsStream};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncRead, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
-use super::certificate;
+use super::authority::Certified;
 use super::message::{Incoming, value};
 use super::process::eventually;
+use super::{certificate, python};
 
 /// Lines that Envoy itself puts into every request that it forwards. Nothing here carries identity.
 const ENVOYS_OWN: [&str; 5] =
@@ -45,14 +46,42 @@ impl Response {
 #[derive(Clone)]
 pub(crate) struct Edge {
     address: SocketAddr,
+    trusted: String,
     tls1: Config,
     tls2: Config,
 }
 
 impl Edge {
     pub(crate) fn new(address: SocketAddr, trusted: &str) -> Self {
-        let [tls1, tls2] = ["http/1.1", "h2"].map(|name| certificate::client(trusted, name));
-        Self { address, tls1, tls2 }
+        Self::with(address, trusted, None)
+    }
+
+    fn with(address: SocketAddr, trusted: &str, own: Option<&Certified>) -> Self {
+        let [tls1, tls2] = ["http/1.1", "h2"].map(|name| certificate::client(trusted, name, own));
+        Self { address, trusted: trusted.to_owned(), tls1, tls2 }
+    }
+
+    /// The same for a client that has a certificate.
+    pub(crate) fn holding(&self, own: &Certified) -> Self {
+        Self::with(self.address, &self.trusted, Some(own))
+    }
+
+    /// As [`Edge::http1`], for a client whose certificate s2n-tls cannot use.
+    pub(crate) async fn http1_by_python(&self, own: &Certified, lines: &[&str]) -> Response {
+        let answer = python::get(self.address, &self.trusted, own, lines).await;
+        Http1(Incoming::new(answer.as_bytes())).answer().await.unwrap()
+    }
+
+    /// Whether Envoy ends the handshake, or the connection right after it, without an answer.
+    pub(crate) async fn hangs_up(&self) -> bool {
+        let stream = TcpStream::connect(self.address).await.unwrap();
+        let Ok(mut stream) = TlsConnector::new(self.tls1.clone()).connect(certificate::NAME, stream).await
+        else {
+            return true;
+        };
+        // In TLS 1.3 the client is through before the server has seen its certificate.
+        let sent = stream.write_all(b"GET / HTTP/1.1\r\nHost: app.test\r\n\r\n").await;
+        sent.is_err() || Incoming::new(stream).some().await.is_none()
     }
 
     /// `GET /` with these header lines over HTTP/1.1, on a connection of its own.
@@ -71,6 +100,11 @@ impl Edge {
         self.http2_request(Request::get("https://app.test/"), lines).await
     }
 
+    /// The same `GET /` over HTTP/1.1 and over HTTP/2.
+    pub(crate) async fn both(&self, lines: &[&str]) -> [Response; 2] {
+        [self.http1(lines).await, self.http2(lines).await.unwrap()]
+    }
+
     /// As [`Edge::http2`], for another method or path.
     pub(crate) async fn http2_request(
         &self,
@@ -78,6 +112,7 @@ impl Edge {
         lines: &[&str],
     ) -> Result<Response, h2::Error> {
         for line in lines {
+            // Names become lower-case here: HTTP/2 knows no others.
             let (name, value) = line.split_once(": ").unwrap();
             request = request.header(name, value);
         }
@@ -172,16 +207,13 @@ impl Tunnel {
 }
 
 /// An HTTP/1.1 connection.
-pub(crate) struct Http1(Incoming<TlsStream<TcpStream>>);
+pub(crate) struct Http1<S = TlsStream<TcpStream>>(Incoming<S>);
 
 impl Http1 {
     /// `GET /` with these header lines; nothing if the connection ends first.
     pub(crate) async fn get(&mut self, lines: &[&[u8]]) -> Option<Response> {
         self.send(lines).await;
-        let (status, headers) = self.head().await?;
-        let length = value(&headers, "content-length").unwrap_or("0").parse().unwrap();
-        let body = String::from_utf8(self.0.exactly(length).await?).unwrap();
-        Some(Response { status, headers, body })
+        self.answer().await
     }
 
     /// Sends the head of `GET /`.
@@ -195,6 +227,20 @@ impl Http1 {
         self.write(&head).await;
     }
 
+    pub(crate) async fn write(&mut self, bytes: &[u8]) {
+        self.0.stream.write_all(bytes).await.unwrap();
+    }
+}
+
+impl<S: AsyncRead + Unpin> Http1<S> {
+    /// The next answer; nothing if the connection ends first.
+    async fn answer(&mut self) -> Option<Response> {
+        let (status, headers) = self.head().await?;
+        let length = value(&headers, "content-length").unwrap_or("0").parse().unwrap();
+        let body = String::from_utf8(self.0.exactly(length).await?).unwrap();
+        Some(Response { status, headers, body })
+    }
+
     /// Status and header lines of the next answer; nothing if the connection ends first.
     pub(crate) async fn head(&mut self) -> Option<(u16, Vec<String>)> {
         let mut lines = self.0.head().await?;
@@ -205,9 +251,5 @@ impl Http1 {
     /// The next bytes of a tunnel.
     pub(crate) async fn exactly(&mut self, length: usize) -> Option<Vec<u8>> {
         self.0.exactly(length).await
-    }
-
-    pub(crate) async fn write(&mut self, bytes: &[u8]) {
-        self.0.stream.write_all(bytes).await.unwrap();
     }
 }

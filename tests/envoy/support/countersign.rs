@@ -28,6 +28,12 @@ impl Countersign {
         self.address.rsplit_once(':').unwrap().1.parse().unwrap()
     }
 
+    /// How many lines with this message are in its log.
+    pub(crate) fn logged(&self, message: &str) -> usize {
+        let lines = self.process.log();
+        lines.lines().filter(|line| fields(line).is_some_and(|fields| fields["message"] == message)).count()
+    }
+
     pub(crate) fn terminate(&self) {
         self.process.terminate();
     }
@@ -44,8 +50,11 @@ impl Countersign {
 /// The address in the log line `serving`, once that is there.
 fn serving(log: &str) -> Option<String> {
     log.lines().find_map(|line| {
-        let line: Value = serde_json::from_str(line).ok()?;
-        let fields = &line["fields"];
+        let fields = fields(line)?;
         (fields["message"] == "serving").then(|| fields["address"].as_str().unwrap().to_owned())
     })
+}
+
+fn fields(line: &str) -> Option<Value> {
+    Some(serde_json::from_str::<Value>(line).ok()?["fields"].take())
 }

@@ -48,8 +48,29 @@ impl Config {
 
     /// Turns on the Lua filter.
     pub(crate) fn with_lua(self) -> Self {
-        assert!(self.0.contains("#|- name: envoy.filters.http.lua"), "the Lua option is gone");
-        Self(self.0.replace("#|", ""))
+        assert!(self.0.contains("#lua|- name: envoy.filters.http.lua"), "the Lua option is gone");
+        Self(self.0.replace("#lua|", ""))
+    }
+
+    /// Clients are asked for a certificate.
+    pub(crate) fn with_client_certificates(self) -> Self {
+        assert!(self.0.contains("#clients|validation_context:"), "the option of client certificates is gone");
+        Self(self.0.replace("#clients|", ""))
+    }
+
+    /// Envoy tells countersign the intermediate certificates as well.
+    pub(crate) fn with_chains(self) -> Self {
+        self.with("forward_client_cert_details: SANITIZE #", "forward_client_cert_details: SANITIZE_SET #")
+    }
+
+    /// As README.md has it for a front proxy that writes `X-Front-*`.
+    pub(crate) fn with_front_proxy_of_other_names(self) -> Self {
+        self.with("|(x[-_]remote|impersonate)[-_].+", "|(x[-_]remote|x[-_]front|impersonate)[-_].+")
+    }
+
+    /// As README.md has it for a front proxy that writes `X-Remote-*`.
+    pub(crate) fn with_front_proxy_of_usual_names(self) -> Self {
+        self.with(r#""(x[-_]remote|impersonate)[-_].*""#, r#""(impersonate)[-_].*""#)
     }
 
     /// Nobody is asked: a filter in place of ext_authz writes this metadata (JSON) where an answer would have.

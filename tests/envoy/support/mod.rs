@@ -1,14 +1,17 @@
 //! What stands around a test: the processes, a client and the application.
 
+mod authority;
 mod certificate;
 mod client;
 mod countersign;
 mod envoy;
 mod message;
 mod process;
+mod python;
 mod stack;
 mod upstream;
 
+pub(crate) use authority::{Authority, Certified, valid};
 pub(crate) use client::{Edge, Http1, Response};
 pub(crate) use envoy::{Config, Envoy, validate};
 pub(crate) use process::eventually;

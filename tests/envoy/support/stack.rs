@@ -1,9 +1,11 @@
 //! Envoy, countersign and the application, put together.
 
 use std::fs;
+use std::path::Path;
 
 use tempfile::TempDir;
 
+use super::certificate;
 use super::countersign::Countersign;
 use super::envoy::{Config, Envoy};
 use super::upstream::Upstream;
@@ -21,18 +23,49 @@ const PASSWORDS: &str = "hidden,dave,\n";
 pub(crate) struct Setup {
     flags: Vec<String>,
     config: Config,
+    directory: TempDir,
     replicas: usize,
     unix: bool,
 }
 
 impl Setup {
     pub(crate) fn new() -> Self {
-        Self { flags: Vec::new(), config: Config::shipped(), replicas: 1, unix: false }
+        Self {
+            flags: Vec::new(),
+            config: Config::shipped(),
+            replicas: 1,
+            unix: false,
+            directory: tempfile::tempdir().unwrap(),
+        }
     }
 
     /// More flags for countersign.
     pub(crate) fn flags(mut self, flags: &[&str]) -> Self {
         self.flags.extend(flags.iter().map(|&flag| flag.to_owned()));
+        self
+    }
+
+    /// A file where countersign is started.
+    pub(crate) fn file(self, name: &str, content: &str) -> Self {
+        fs::write(self.directory().join(name), content).unwrap();
+        self
+    }
+
+    /// Where everything will be started.
+    pub(crate) fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// Client certificates of these CAs, with what Envoy needs for them.
+    pub(crate) fn client_certificates(self, authorities: &str) -> Self {
+        self.file("clients.pem", authorities)
+            .flags(&["--client-ca-file=clients.pem"])
+            .config(Config::with_client_certificates)
+    }
+
+    /// Envoy has a certificate with this URI.
+    pub(crate) fn envoy_named(self, uri: &str) -> Self {
+        certificate::write_with(self.directory(), Some(uri));
         self
     }
 
@@ -60,8 +93,7 @@ impl Setup {
 
     /// Starts everything and waits until it works.
     pub(crate) async fn start(mut self) -> Stack {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path();
+        let path = self.directory.path();
         fs::write(path.join("tokens.csv"), TOKENS).unwrap();
         fs::write(path.join("passwords.csv"), PASSWORDS).unwrap();
         self.flags.push("--token-auth-file=tokens.csv".to_owned());
@@ -80,7 +112,7 @@ impl Setup {
         let addresses: Vec<&str> = countersign.iter().map(|replica| replica.address.as_str()).collect();
         let config = self.config.countersign(&addresses).application(upstream.port);
         let envoy = Envoy::start(path, &config).await;
-        Stack { envoy, countersign, upstream, _directory: directory }
+        Stack { envoy, countersign, upstream, directory: self.directory }
     }
 }
 
@@ -89,5 +121,12 @@ pub(crate) struct Stack {
     pub(crate) envoy: Envoy,
     pub(crate) countersign: Vec<Countersign>,
     pub(crate) upstream: Upstream,
-    _directory: TempDir,
+    directory: TempDir,
+}
+
+impl Stack {
+    /// Where everything was started.
+    pub(crate) fn directory(&self) -> &Path {
+        self.directory.path()
+    }
 }
