@@ -215,10 +215,14 @@ async fn intermediate_certificates_count_when_envoy_forwards_them_and_the_applic
     // With a URI in its own certificate, Envoy writes that into the header as well.
     let named = setup().envoy_named("spiffe://mesh/edge").start().await;
     let map = setup().config(Config::with_header_map).start().await;
+    // Envoy 1.38 and later.
+    let json =
+        |config: Config| config.with("cert: true, chain: true }", "cert: true, chain: true, format: JSON }");
+    let json = setup().envoy_named("spiffe://mesh/edge").config(json).start().await;
     for (authority, length) in [(&root, 1), (&department, 2), (&team, 3)] {
         let erin = authority.certify("erin", &["qa"]);
         assert_eq!(erin.chain.matches("BEGIN").count(), length);
-        for edge in [&stack.envoy.edge, &named.envoy.edge, &map.envoy.edge] {
+        for edge in [&stack.envoy.edge, &named.envoy.edge, &map.envoy.edge, &json.envoy.edge] {
             for response in edge.holding(&erin).both(&[]).await {
                 assert_eq!(response.forwarded(), seen_as("erin", "qa,", &erin), "a chain of {length}");
             }
