@@ -4,7 +4,6 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use aws_lc_rs::digest::{SHA256, digest};
 use envoy_types::pb::envoy::service::auth::v3::CheckRequest;
 use envoy_types::pb::envoy::service::auth::v3::attribute_context::Peer;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose};
@@ -13,6 +12,7 @@ use tempfile::TempDir;
 use time::OffsetDateTime;
 
 use crate::message::{get, verdict};
+use crate::support::envoy::{element, url_encoded};
 use crate::support::program::Server;
 
 type Ca = CertifiedIssuer<'static, KeyPair>;
@@ -37,17 +37,13 @@ fn issue(params: &CertificateParams, ca: &Ca) -> rcgen::Certificate {
     params.signed_by(&KeyPair::generate().unwrap(), ca).unwrap()
 }
 
-/// As Envoy writes it.
-fn url_encoded(pem: &str) -> String {
-    let pem = pem.replace("\r\n", "\n");
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
-    pem.bytes().map(|b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()
+/// PEM with unix line ends, as Envoy writes it.
+fn pem(certificate: &rcgen::Certificate) -> String {
+    certificate.pem().replace("\r\n", "\n")
 }
 
-fn forwarded(cert: &rcgen::Certificate) -> String {
-    let hash: String = digest(&SHA256, cert.der()).as_ref().iter().map(|b| format!("{b:02x}")).collect();
-    let pem = url_encoded(&cert.pem());
-    format!("Hash={hash};Cert=\"{pem}\";Chain=\"{pem}\"")
+fn forwarded(certificate: &rcgen::Certificate) -> String {
+    element(&[pem(certificate)])
 }
 
 /// A request over TLS with this certificate, however Envoy came by it.
@@ -96,14 +92,14 @@ async fn ask(server: &Server, request: CheckRequest) -> Result<String, i32> {
 async fn a_certificate_is_believed_if_our_ca_vouches_for_it_and_not_otherwise() {
     let world = World::new();
     let server = Server::start(world.path(), &X509);
-    let good = url_encoded(&issue(&client("bob"), &world.clients).pem());
+    let good = url_encoded(&pem(&issue(&client("bob"), &world.clients)));
     assert_eq!(ask(&server, with_certificate(good.clone(), &[])).await, Ok("bob".to_owned()));
     assert_eq!(
         ask(&server, with_certificate(good, &[TOKEN])).await,
         Ok("bob".to_owned()),
         "before any token"
     );
-    let foreign = url_encoded(&issue(&client("admin"), &ca("clients")).pem());
+    let foreign = url_encoded(&pem(&issue(&client("admin"), &ca("clients"))));
     assert_eq!(ask(&server, with_certificate(foreign.clone(), &[])).await, Err(401), "never anonymous");
     assert_eq!(ask(&server, with_certificate(foreign, &[TOKEN])).await, Ok("alice".to_owned()));
     assert_eq!(ask(&server, with_certificate(String::new(), &[])).await, Ok("system:anonymous".to_owned()));
@@ -114,7 +110,7 @@ async fn a_certificate_is_believed_if_our_ca_vouches_for_it_and_not_otherwise() 
 async fn a_certificate_that_cannot_be_read_refuses_the_request() {
     let world = World::new();
     let server = Server::start(world.path(), &X509);
-    let good = url_encoded(&issue(&client("bob"), &world.clients).pem());
+    let good = url_encoded(&pem(&issue(&client("bob"), &world.clients)));
     let refused = [
         "garbage".to_owned(),
         "%".to_owned(),
@@ -140,7 +136,7 @@ async fn a_certificate_that_cannot_be_read_refuses_the_request() {
 async fn the_forwarded_certificate_is_read_only_where_it_is_trusted() {
     let world = World::new();
     let (bob, admin) = (issue(&client("bob"), &world.clients), issue(&client("admin"), &world.clients));
-    let (leaf, about_bob, about_admin) = (url_encoded(&bob.pem()), forwarded(&bob), forwarded(&admin));
+    let (leaf, about_bob, about_admin) = (url_encoded(&pem(&bob)), forwarded(&bob), forwarded(&admin));
 
     let default = Server::start(world.path(), &X509);
     let asked = ask(&default, with_certificate(String::new(), &xfcc(&about_admin))).await;
@@ -187,7 +183,7 @@ async fn what_a_front_proxy_wrote_goes_no_further() {
         "--xfcc-trusted-hops=1",
     ];
     let server = Server::start(world.path(), &flags);
-    let front = url_encoded(&issue(&client("front"), &world.proxies).pem());
+    let front = url_encoded(&pem(&issue(&client("front"), &world.proxies)));
     let headers = [("x-front-user", "carol"), ("x-front-team", "blue"), ("x-remote-group", "ops")];
     let response = server.client().await.check(with_certificate(front, &headers)).await.unwrap().into_inner();
     assert_eq!(verdict(&response), Ok("carol".to_owned()));
@@ -214,7 +210,7 @@ async fn what_a_front_proxy_wrote_goes_no_further() {
     );
     // An ordinary certificate, or a proxy of another name, proves nothing.
     for certificate in [issue(&client("front"), &world.clients), issue(&client("other"), &world.proxies)] {
-        let asked = ask(&server, with_certificate(url_encoded(&certificate.pem()), &headers)).await;
+        let asked = ask(&server, with_certificate(url_encoded(&pem(&certificate)), &headers)).await;
         assert_eq!(asked, Err(401));
     }
 }
@@ -244,7 +240,7 @@ async fn a_remembered_certificate_ends_when_it_expires() {
     let server = Server::start(world.path(), &X509);
     let mut short = client("bob");
     short.not_after = OffsetDateTime::now_utc() + Duration::from_secs(3);
-    let certificate = url_encoded(&issue(&short, &world.clients).pem());
+    let certificate = url_encoded(&pem(&issue(&short, &world.clients)));
     assert_eq!(ask(&server, with_certificate(certificate.clone(), &[])).await, Ok("bob".to_owned()));
     let deadline = std::time::Instant::now() + crate::support::program::PATIENCE;
     while ask(&server, with_certificate(certificate.clone(), &[])).await != Err(401) {
@@ -265,12 +261,12 @@ async fn control_characters_in_names_deny() {
     let mut nul_group = client("bob");
     nul_group.distinguished_name.push(DnType::OrganizationName, "dev\0");
     for params in [client("admin\0.example.test"), client("a\u{1}"), nul_group] {
-        let certificate = url_encoded(&issue(&params, &world.clients).pem());
+        let certificate = url_encoded(&pem(&issue(&params, &world.clients)));
         assert_eq!(ask(&server, with_certificate(certificate, &[])).await, Err(401));
     }
     let mut san = client("bob");
     san.subject_alt_names = vec![SanType::URI("spiffe://lab/x;Subject=CN=admin".try_into().unwrap())];
-    let certificate = url_encoded(&issue(&san, &world.clients).pem());
+    let certificate = url_encoded(&pem(&issue(&san, &world.clients)));
     assert_eq!(
         ask(&server, with_certificate(certificate, &[])).await,
         Ok("bob".to_owned()),

@@ -137,15 +137,21 @@ fn received(request: &Request) -> Vec<(String, Vec<u8>)> {
 /// As Envoy writes it with SANITIZE_SET and `{cert: true, chain: true}`. The leaf alone is in the attributes as well, so it goes
 /// without.
 fn forwarded_client_cert(certificates: &[String]) -> Option<String> {
-    let [leaf, _, ..] = certificates else { return None };
+    (certificates.len() > 1).then(|| element(certificates))
+}
+
+/// One hop's element about these certificates, leaf first, as PEM.
+pub(crate) fn element(certificates: &[String]) -> String {
+    let leaf = &certificates[0];
     let base64: String = leaf.lines().filter(|line| !line.starts_with("-----")).collect();
     let der = STANDARD.decode(base64).unwrap();
     let hash: String = digest(&SHA256, &der).as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
     let (cert, chain) = (url_encoded(leaf), url_encoded(&certificates.concat()));
-    Some(format!("Hash={hash};Cert=\"{cert}\";Chain=\"{chain}\""))
+    format!("Hash={hash};Cert=\"{cert}\";Chain=\"{chain}\"")
 }
 
-fn url_encoded(text: &str) -> String {
+/// As Envoy writes a certificate.
+pub(crate) fn url_encoded(text: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
     text.bytes().map(|b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()
 }
