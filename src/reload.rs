@@ -13,7 +13,7 @@ use clap::ArgMatches;
 use tokio::signal::unix::Signal;
 use tokio::time::sleep;
 
-use crate::config::{Config, Environment, Files, Loaded, ServerConfig};
+use crate::config::{Config, Deadlines, Environment, Files, Loaded, ServerConfig};
 use crate::envoy::Snapshot;
 
 /// What it takes to load the configuration again.
@@ -23,14 +23,16 @@ pub struct Reloader {
     environment: Environment,
     files: Files,
     interval: Duration,
+    deadlines: Deadlines,
     /// Counts the configurations that have served; the first is 1.
     generation: u64,
 }
 
 impl Reloader {
-    /// Watches the `files` of a configuration that was loaded from `matches` and `environment`.
-    pub fn new(matches: ArgMatches, environment: Environment, files: Files, interval: Duration) -> Self {
-        Self { matches, environment, files, interval, generation: 1 }
+    /// Watches the `files` and the deadlines of `config`, which was loaded from `matches` and `environment`.
+    pub fn new(matches: ArgMatches, environment: Environment, files: Files, config: &Config) -> Self {
+        let (interval, deadlines) = (config.server.reload_interval, config.deadlines.clone());
+        Self { matches, environment, files, interval, deadlines, generation: 1 }
     }
 
     /// Watches until it is dropped. `SIGHUP` makes it load at once, whether anything looks changed or not.
@@ -48,6 +50,9 @@ impl Reloader {
             if asked || self.files.changed() {
                 self = self.reload(&current, &running).await;
             }
+            for problem in self.deadlines.take_passed() {
+                tracing::warn!("{problem}");
+            }
         }
     }
 
@@ -57,8 +62,8 @@ impl Reloader {
         let loading = tokio::task::spawn_blocking(move || {
             let Loaded { config, files } = Config::load(&matches, environment);
             (
-                config.map(|config| {
-                    (Snapshot::new(config.chain.into_chain(), config.reply), config.server, config.warnings)
+                config.map(|Config { chain, reply, server, warnings, deadlines, .. }| {
+                    (Snapshot::new(chain.into_chain(), reply), server, warnings, deadlines)
                 }),
                 files,
             )
@@ -74,7 +79,8 @@ impl Reloader {
                     tracing::error!(%error, "not reloaded; the old configuration goes on serving");
                 }
             }
-            Ok((snapshot, server, warnings)) => {
+            Ok((snapshot, server, warnings, deadlines)) => {
+                self.deadlines = deadlines;
                 current.store(Arc::new(snapshot));
                 self.generation += 1;
                 for warning in warnings {

@@ -7,6 +7,7 @@
 
 mod authentication_configuration;
 mod certificates;
+mod deadlines;
 mod file;
 mod identity_headers;
 mod listen;
@@ -30,6 +31,7 @@ use options::option;
 use sources::Sources;
 use values::Values;
 
+pub use deadlines::Deadlines;
 pub use file::Files;
 pub use identity_headers::{GroupsEncoding, IdentityHeaders};
 pub use listen::ListenAddress;
@@ -48,6 +50,8 @@ pub struct Config {
     pub log: LogConfig,
     /// What is allowed but deserves a second look, to be logged at start.
     pub warnings: Vec<String>,
+    /// What will deserve one, and when.
+    pub deadlines: Deadlines,
 }
 
 /// How an identity is told to the upstream, and a refusal to the client.
@@ -144,9 +148,10 @@ impl Config {
 
     /// What the values mean. Where one is wrong, a stand-in takes its place, so that the rest can be looked at.
     fn parse(values: &mut Values<'_>) -> Self {
-        let mut warnings = Vec::new();
+        let (mut warnings, mut deadlines) = (Vec::new(), Deadlines::default());
         let xfcc_trusted_hops = values.number(option("xfcc-trusted-hops"), 0, MAX_HOPS);
-        let certificates = certificates::authenticators(values, xfcc_trusted_hops, &mut warnings);
+        let certificates =
+            certificates::authenticators(values, xfcc_trusted_hops, &mut deadlines, &mut warnings);
         let front_proxy = certificates.header_names.clone();
         let chain = members(values, certificates, &mut warnings);
         let reply = reply(values, front_proxy, xfcc_trusted_hops > 0);
@@ -155,7 +160,8 @@ impl Config {
             json: values.choice(option("log-format"), &["text", "json"]) == "json",
             filter: values.log_filter(option("log-level")),
         };
-        Self { chain, reply, server, log, warnings }
+        warnings.extend(deadlines.take_passed());
+        Self { chain, reply, server, log, warnings, deadlines }
     }
 }
 

@@ -39,6 +39,15 @@ pub const OPTIONS: &[OptionSpec] = &[
         "",
         "PEM bundle of CAs whose client certificates name users: common name, and organizations as groups",
     ),
+    list(
+        "client-crl-file",
+        "Revocation lists, PEM or DER, of the CAs of client certificates and of front proxies: who is in one is refused",
+    ),
+    flag(
+        "client-crl-require-current",
+        "false",
+        "Refuse whatever a CA has signed whose revocation list is past its next update, rather than warn",
+    ),
     one(
         "requestheader-client-ca-file",
         "FILE",

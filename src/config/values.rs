@@ -143,10 +143,17 @@ impl<'e> Values<'e> {
 
     /// The file that an option names, if it names one.
     pub(super) fn file(&mut self, option: &OptionSpec) -> Option<NamedFile> {
-        let path = PathBuf::from(self.text(option));
-        if path.as_os_str().is_empty() {
-            return None;
-        }
+        let path = self.text(option);
+        if path.is_empty() { None } else { self.read(option, path.into()) }
+    }
+
+    /// The files that an option names, those left out that cannot be read.
+    pub(super) fn files(&mut self, option: &OptionSpec) -> Vec<NamedFile> {
+        let paths = self.list_of_names(option);
+        paths.into_iter().filter_map(|path| self.read(option, path.into())).collect()
+    }
+
+    fn read(&mut self, option: &OptionSpec, path: PathBuf) -> Option<NamedFile> {
         let place = format!("{}: {}", self.place(option), path.display());
         match self.files.read(&path) {
             Ok(bytes) => Some(NamedFile { place, bytes }),

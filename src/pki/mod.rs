@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!   PEM bundle ── pem ──▶ pool ─────────────────────────────────────┐
-//!   DER ── der ──▶ certificate (name, time, key, extensions) ──▶ verify (signature, policies, constraints)
+//!   DER ── der ──▶ certificate (name, time, key, extensions) ──▶ verify (signature, policies, constraints, revocation)
 //! ```
 //!
 //! It is a port rather than a use of a library: a verifier with other rules, or of RFC 5280's letter, would let in whom Kubernetes
@@ -26,6 +26,7 @@ mod name;
 mod pem;
 mod policies;
 mod pool;
+mod revocation;
 mod signature;
 mod time;
 mod uri;
@@ -39,4 +40,5 @@ mod tests;
 pub use certificate::Certificate;
 pub use error::{Invalid, ParseError, PoolError, Role, SignatureError, VerifyError};
 pub use pool::{CertPool, certificates_from_pem};
+pub use revocation::{RevocationList, RevocationLists, revocation_lists};
 pub use verify::{MAX_INTERMEDIATES, MAX_SIGNATURE_CHECKS, verify};
