@@ -13,7 +13,7 @@ use clap::ArgMatches;
 use tokio::signal::unix::Signal;
 use tokio::time::sleep;
 
-use crate::config::{Config, Deadlines, Environment, Files, Loaded, ServerConfig};
+use crate::config::{Config, Deadlines, Environment, Files, Loaded, ServerConfig, Tls};
 use crate::envoy::Snapshot;
 
 /// What it takes to load the configuration again.
@@ -39,6 +39,7 @@ impl Reloader {
     pub(crate) async fn run(
         mut self,
         current: Arc<ArcSwap<Snapshot>>,
+        tls: Option<Arc<ArcSwap<rustls::ServerConfig>>>,
         running: ServerConfig,
         mut hangup: Signal,
     ) {
@@ -48,7 +49,7 @@ impl Reloader {
                 _ = hangup.recv() => true,
             };
             if asked || self.files.changed() {
-                self = self.reload(&current, &running).await;
+                self = self.reload(&current, tls.as_deref(), &running).await;
             }
             for problem in self.deadlines.take_passed() {
                 tracing::warn!("{problem}");
@@ -56,14 +57,19 @@ impl Reloader {
         }
     }
 
-    async fn reload(mut self, current: &ArcSwap<Snapshot>, running: &ServerConfig) -> Self {
+    async fn reload(
+        mut self,
+        current: &ArcSwap<Snapshot>,
+        tls: Option<&ArcSwap<rustls::ServerConfig>>,
+        running: &ServerConfig,
+    ) -> Self {
         let (matches, environment) = (self.matches.clone(), self.environment.clone());
         // A million tokens take a second of reading and hashing.
         let loading = tokio::task::spawn_blocking(move || {
             let Loaded { config, files } = Config::load(&matches, environment);
             (
-                config.map(|Config { chain, reply, server, warnings, deadlines, .. }| {
-                    (Snapshot::new(chain.into_chain(), reply), server, warnings, deadlines)
+                config.map(|Config { chain, reply, server, tls, warnings, deadlines, .. }| {
+                    (Snapshot::new(chain.into_chain(), reply), server, tls, warnings, deadlines)
                 }),
                 files,
             )
@@ -79,14 +85,18 @@ impl Reloader {
                     tracing::error!(%error, "not reloaded; the old configuration goes on serving");
                 }
             }
-            Ok((snapshot, server, warnings, deadlines)) => {
+            Ok((snapshot, server, new_tls, warnings, deadlines)) => {
                 self.deadlines = deadlines;
                 current.store(Arc::new(snapshot));
+                let turned = tls.is_some() != new_tls.is_some();
+                if let (Some(tls), Some(Tls(settings))) = (tls, new_tls) {
+                    tls.store(settings);
+                }
                 self.generation += 1;
                 for warning in warnings {
                     tracing::warn!("{warning}");
                 }
-                if server != *running {
+                if turned || server != *running {
                     tracing::warn!("options of the listener have changed, which takes a restart");
                 }
                 tracing::info!(generation = self.generation, "reloaded");

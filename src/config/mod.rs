@@ -13,6 +13,7 @@ mod identity_headers;
 mod listen;
 pub mod options;
 mod sources;
+mod tls;
 mod values;
 mod yaml;
 
@@ -36,6 +37,7 @@ pub use file::Files;
 pub use identity_headers::{GroupsEncoding, IdentityHeaders};
 pub use listen::ListenAddress;
 pub use sources::Environment;
+pub use tls::Tls;
 
 /// Everything that the program runs with; valid by construction.
 #[derive(Debug)]
@@ -46,6 +48,8 @@ pub struct Config {
     pub reply: ReplyConfig,
     /// The listener and its limits.
     pub server: ServerConfig,
+    /// What the listener needs for TLS; none: plaintext.
+    pub tls: Option<Tls>,
     /// What is logged, and how.
     pub log: LogConfig,
     /// What is allowed but deserves a second look, to be logged at start.
@@ -155,13 +159,14 @@ impl Config {
         let front_proxy = certificates.header_names.clone();
         let chain = members(values, certificates, &mut warnings);
         let reply = reply(values, front_proxy, xfcc_trusted_hops > 0);
+        let tls = tls::listener(values, &mut deadlines, &mut warnings);
         let server = server(values);
         let log = LogConfig {
             json: values.choice(option("log-format"), &["text", "json"]) == "json",
             filter: values.log_filter(option("log-level")),
         };
         warnings.extend(deadlines.take_passed());
-        Self { chain, reply, server, log, warnings, deadlines }
+        Self { chain, reply, server, tls, log, warnings, deadlines }
     }
 }
 
@@ -293,14 +298,18 @@ fn reply(values: &mut Values<'_>, front_proxy: RequestHeaderNames, xfcc: bool) -
 
 fn server(values: &mut Values<'_>) -> ServerConfig {
     let listen = values.listen(option("listen"));
-    if !values.bool(option("insecure-listen-plaintext")) && !listen.is_local() {
+    let tls = values.is_set(option("tls-cert-file"));
+    if !tls && !values.bool(option("insecure-listen-plaintext")) && !listen.is_local() {
         values.error(
             "--listen",
             &format!(
-                "{listen}: bearer tokens and identities would cross the network in clear; listen on a loopback address or a \
-                 unix socket, or allow it with --insecure-listen-plaintext"
+                "{listen}: bearer tokens and identities would cross the network in clear; set --tls-cert-file, listen on a \
+                 loopback address or a unix socket, or allow it with --insecure-listen-plaintext"
             ),
         );
+    }
+    if tls && matches!(listen, ListenAddress::Unix(_)) {
+        values.error("--tls-cert-file", "a unix socket is served in plaintext; remove one of the two");
     }
     let kib = 1024;
     ServerConfig {

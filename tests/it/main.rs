@@ -18,3 +18,4 @@ mod readme;
 mod reload;
 #[path = "../support/mod.rs"]
 mod support;
+mod tls;
