@@ -12,24 +12,26 @@
 //!
 //! | module | may use |
 //! |---|---|
-//! | [`identity`], [`pki`], [`request`], [`secret`] | nothing of ours |
+//! | [`identity`], [`metrics`], [`pki`], [`request`], [`secret`] | nothing of ours |
 //! | [`decision`] | `identity` |
 //! | [`authn`] | `decision`, `identity`, `pki`, `request`, `secret` |
 //! | [`chain`] | `authn` and what it uses |
 //! | [`config`] | `chain` and what it uses |
 //! | [`envoy`] | all of the above; alone in naming protobuf types |
-//! | [`reload`], [`server`], [`telemetry`], `main` | everything |
+//! | `admin`, [`reload`], [`server`], [`telemetry`], `main` | everything |
 //!
 //! Two rules run through all of it. Whatever goes wrong, the answer is a denial: no error, no panic and no malformed message
 //! becomes an OK, nor a gRPC error, with which Envoy may be told to let requests pass. And what is not known is not guessed: a
 //! header that may have been two lines is refused, whichever of them was good.
 
+mod admin;
 pub mod authn;
 pub mod chain;
 pub mod config;
 pub mod decision;
 pub mod envoy;
 pub mod identity;
+pub mod metrics;
 pub mod pki;
 pub mod reload;
 pub mod request;

@@ -13,8 +13,10 @@ use clap::ArgMatches;
 use tokio::signal::unix::Signal;
 use tokio::time::sleep;
 
+use crate::admin::Status;
 use crate::config::{Config, Deadlines, Environment, Files, Loaded, ServerConfig, Tls};
 use crate::envoy::Snapshot;
+use crate::metrics::ReloadResult;
 
 /// What it takes to load the configuration again.
 #[derive(Debug)]
@@ -24,15 +26,13 @@ pub struct Reloader {
     files: Files,
     interval: Duration,
     deadlines: Deadlines,
-    /// Counts the configurations that have served; the first is 1.
-    generation: u64,
 }
 
 impl Reloader {
     /// Watches the `files` and the deadlines of `config`, which was loaded from `matches` and `environment`.
     pub fn new(matches: ArgMatches, environment: Environment, files: Files, config: &Config) -> Self {
         let (interval, deadlines) = (config.server.reload_interval, config.deadlines.clone());
-        Self { matches, environment, files, interval, deadlines, generation: 1 }
+        Self { matches, environment, files, interval, deadlines }
     }
 
     /// Watches until it is dropped. `SIGHUP` makes it load at once, whether anything looks changed or not.
@@ -41,6 +41,7 @@ impl Reloader {
         current: Arc<ArcSwap<Snapshot>>,
         tls: Option<Arc<ArcSwap<rustls::ServerConfig>>>,
         running: ServerConfig,
+        status: Arc<Status>,
         mut hangup: Signal,
     ) {
         loop {
@@ -49,7 +50,7 @@ impl Reloader {
                 _ = hangup.recv() => true,
             };
             if asked || self.files.changed() {
-                self = self.reload(&current, tls.as_deref(), &running).await;
+                self = self.reload(&current, tls.as_deref(), &running, &status).await;
             }
             for problem in self.deadlines.take_passed() {
                 tracing::warn!("{problem}");
@@ -62,6 +63,7 @@ impl Reloader {
         current: &ArcSwap<Snapshot>,
         tls: Option<&ArcSwap<rustls::ServerConfig>>,
         running: &ServerConfig,
+        status: &Status,
     ) -> Self {
         let (matches, environment) = (self.matches.clone(), self.environment.clone());
         // A million tokens take a second of reading and hashing.
@@ -76,30 +78,33 @@ impl Reloader {
         });
         let Ok((config, files)) = loading.await else {
             tracing::error!("loading the configuration panicked; the old one goes on serving");
+            status.metrics.reloaded(ReloadResult::Error);
             return self;
         };
         self.files = files;
         match config {
             Err(errors) => {
+                status.metrics.reloaded(ReloadResult::Error);
                 for error in errors {
                     tracing::error!(%error, "not reloaded; the old configuration goes on serving");
                 }
             }
             Ok((snapshot, server, new_tls, warnings, deadlines)) => {
+                status.told_of(&deadlines);
                 self.deadlines = deadlines;
                 current.store(Arc::new(snapshot));
                 let turned = tls.is_some() != new_tls.is_some();
                 if let (Some(tls), Some(Tls(settings))) = (tls, new_tls) {
                     tls.store(settings);
                 }
-                self.generation += 1;
+                status.metrics.reloaded(ReloadResult::Success);
                 for warning in warnings {
                     tracing::warn!("{warning}");
                 }
                 if turned || server != *running {
                     tracing::warn!("options of the listener have changed, which takes a restart");
                 }
-                tracing::info!(generation = self.generation, "reloaded");
+                tracing::info!(generation = status.metrics.generation.get(), "reloaded");
             }
         }
         self

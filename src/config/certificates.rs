@@ -70,7 +70,7 @@ fn revocations(values: &mut Values<'_>, pools: &[&CertPool], deadlines: &mut Dea
             Ok(lists) => {
                 for next_update in lists.iter().filter_map(RevocationList::next_update) {
                     let problem = format!("{}: a revocation list is past its next update", file.place);
-                    deadlines.add(problem, next_update);
+                    deadlines.add_next_update(problem, next_update);
                 }
                 all.extend(lists);
             }

@@ -20,6 +20,7 @@ mod yaml;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::authn::token::{TokenAuthenticator, TokenFile};
@@ -84,6 +85,8 @@ pub struct ReplyConfig {
 pub struct ServerConfig {
     /// Where to listen.
     pub listen: ListenAddress,
+    /// Where health and metrics are told, if anywhere.
+    pub admin_listen: Option<SocketAddr>,
     /// Largest CheckRequest, in bytes.
     pub max_check_request_bytes: usize,
     /// Largest header list of a gRPC request, in bytes.
@@ -314,6 +317,7 @@ fn server(values: &mut Values<'_>) -> ServerConfig {
     let kib = 1024;
     ServerConfig {
         listen,
+        admin_listen: values.admin_listen(option("admin-listen")),
         max_check_request_bytes: values.number(option("max-check-request-bytes"), kib, 64 * kib * kib),
         max_header_list_bytes: values.number(option("max-header-list-bytes"), kib, kib * kib),
         max_concurrent_streams: values.number(option("max-concurrent-streams"), 1, 1_000_000),

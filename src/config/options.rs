@@ -110,6 +110,12 @@ pub const OPTIONS: &[OptionSpec] = &[
         "DNS names or URIs (SPIFFE ids), one of which such a client must have among its subject alternative names; empty: any",
     ),
     one("tls-min-version", "VERSION", "VersionTLS12", "VersionTLS12 or VersionTLS13"),
+    one(
+        "admin-listen",
+        "ADDRESS",
+        "127.0.0.1:9002",
+        "Where /livez, /readyz and /metrics are, in plaintext: host:port; empty: nowhere",
+    ),
     one("identity-user-header", "NAME", "X-Remote-User", "Header for the user's name"),
     one("identity-uid-header", "NAME", "X-Remote-Uid", "Header for the user's uid"),
     one("identity-group-header", "NAME", "X-Remote-Group", "Header for the groups"),

@@ -1,6 +1,7 @@
 //! Strings into values. An error is noted with its place, and a stand-in returned, so that all errors come at once.
 
 use std::fmt::Display;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -97,6 +98,16 @@ impl<'e> Values<'e> {
 
     pub(super) fn listen(&mut self, option: &OptionSpec) -> ListenAddress {
         self.parsed(option, str::parse)
+    }
+
+    /// None for the empty value.
+    pub(super) fn admin_listen(&mut self, option: &OptionSpec) -> Option<SocketAddr> {
+        self.parsed(option, |text| match text {
+            "" => Ok(None),
+            _ => text.parse().map(Some).map_err(|_| {
+                "must be an address and a port, such as 127.0.0.1:9002 or [::]:9002, or empty".to_owned()
+            }),
+        })
     }
 
     pub(super) fn header_name(&mut self, option: &OptionSpec) -> String {

@@ -3,6 +3,7 @@
 mod tls;
 
 use std::io;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -20,6 +21,7 @@ use tonic::transport::server::TcpIncoming;
 use tonic_health::ServingStatus;
 use tonic_health::server::{HealthReporter, health_reporter};
 
+use crate::admin::{self, Status};
 use crate::config::{Config, ListenAddress, ServerConfig, Tls};
 use crate::envoy::view::server::authorization_server::AuthorizationServer;
 use crate::envoy::{CheckService, FILE_DESCRIPTOR_SET, SERVICE_NAME, Snapshot};
@@ -34,6 +36,9 @@ pub enum ServerError {
     /// The address is taken, or not ours.
     #[error("cannot listen on {0}: {1}; is another server there? choose an address with --listen")]
     Listen(ListenAddress, io::Error),
+    /// Likewise, of the admin listener.
+    #[error("cannot listen on {0}: {1}; choose an address with --admin-listen")]
+    Admin(SocketAddr, io::Error),
     /// The listener failed.
     #[error("the listener failed: {0}")]
     Serve(tonic::transport::Error),
@@ -56,6 +61,8 @@ async fn serve(config: Config, reloader: Reloader) -> Result<(), ServerError> {
     // Before anybody knows that we are there: a signal that is not listened to ends the process.
     let mut signals = Signals::new().map_err(ServerError::Start)?;
     let hangup = signal(SignalKind::hangup()).map_err(ServerError::Start)?;
+    let status = Arc::new(Status::new());
+    status.told_of(&config.deadlines);
     let Config { chain, reply, server: limits, tls, .. } = config;
     let tls = tls.map(|Tls(settings)| Arc::new(ArcSwap::new(settings)));
     let current = Arc::new(ArcSwap::from_pointee(Snapshot::new(chain.into_chain(), reply)));
@@ -72,18 +79,26 @@ async fn serve(config: Config, reloader: Reloader) -> Result<(), ServerError> {
         .add_service(descriptors().build_v1()?)
         .add_service(descriptors().build_v1alpha()?);
 
+    if let Some(address) = limits.admin_listen {
+        let failed = |error| ServerError::Admin(address, error);
+        let address = admin::listen(address, Arc::clone(&status)).await.map_err(failed)?;
+        tracing::info!(%address, "health and metrics");
+    }
     // The chain is built before we listen: whoever gets through to us gets a verdict.
     report(&health, ServingStatus::Serving).await;
     let (drain, draining) = oneshot::channel();
     let mut server = listen(&limits, tls.clone(), services, draining).await?;
 
+    status.now_serving();
+
     tokio::select! {
         stopped = &mut server => return ended(stopped),
         () = signals.next() => {}
-        () = reloader.run(current, tls, limits.clone(), hangup) => {}
+        () = reloader.run(current, tls, limits.clone(), Arc::clone(&status), hangup) => {}
     }
     tracing::info!(delay = ?limits.shutdown_delay, "told to stop; health says NOT_SERVING, still serving");
     report(&health, ServingStatus::NotServing).await;
+    status.now_draining();
     // Envoy must notice before connections go away, else half its calls fail: GOAWAY alone is no graceful restart.
     tokio::select! {
         () = sleep(limits.shutdown_delay) => {}

@@ -349,6 +349,10 @@ async fn a_certificate_that_is_revoked_is_refused_from_the_reload_on() {
     write("clients.crl", list(&world.clients, &[7], soon).pem().unwrap().as_bytes());
     server.wait_for("reloaded");
     server.wait_for("--client-crl-file: clients.crl: a revocation list is past its next update");
+    let next_update =
+        format!("countersign_client_crl_next_update_timestamp_seconds {}\n", soon.unix_timestamp());
+    let (_, metrics) = server.admin_page("/metrics").await;
+    assert!(metrics.contains(&next_update), "{metrics}");
     let other = certificate(&world.clients, 10);
     assert_eq!(ask(&server, with_certificate(other.clone(), &[])).await, Ok("bob".to_owned()));
     let strict = [&X509[..], &flags, &["--client-crl-require-current"]].concat();

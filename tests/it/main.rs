@@ -8,6 +8,7 @@
     reason = "tests panic on purpose, print what they counted and read what they are about"
 )]
 
+mod admin;
 mod certificates;
 mod check;
 mod conformance;
