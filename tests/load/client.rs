@@ -1,0 +1,94 @@
+//! The load: Envoy's pattern of a few HTTP/2 connections with many calls on each, as h2load makes it, but every call may be
+//! another one.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bytes::{BufMut, Bytes, BytesMut};
+use envoy_types::pb::envoy::service::auth::v3::{CheckRequest, CheckResponse};
+use h2::client::SendRequest;
+use http::{Method, Request, Version};
+use prost::Message;
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+
+use crate::process::Server;
+
+const CONNECTIONS: usize = 4;
+const STREAMS: usize = 16;
+
+/// google.rpc.Code of an answer.
+pub(crate) const OK: i32 = 0;
+/// Likewise.
+pub(crate) const UNAUTHENTICATED: i32 = 16;
+
+/// Connections to a server.
+pub(crate) struct Client {
+    connections: Vec<SendRequest<Bytes>>,
+    uri: String,
+}
+
+/// A message as gRPC frames it.
+pub(crate) fn framed(request: &CheckRequest) -> Bytes {
+    let length = request.encoded_len();
+    let mut frame = BytesMut::with_capacity(5 + length);
+    frame.put_u8(0);
+    frame.put_u32(u32::try_from(length).unwrap());
+    request.encode(&mut frame).unwrap();
+    frame.freeze()
+}
+
+impl Client {
+    pub(crate) async fn connect(server: &Server) -> Self {
+        let mut connections = Vec::new();
+        for _ in 0..CONNECTIONS {
+            let tcp = TcpStream::connect(&server.address).await.unwrap();
+            tcp.set_nodelay(true).unwrap();
+            let (send, connection) = h2::client::handshake(tcp).await.unwrap();
+            tokio::spawn(connection);
+            connections.push(send);
+        }
+        let path = "/envoy.service.auth.v3.Authorization/Check";
+        Self { connections, uri: format!("http://{}{path}", server.address) }
+    }
+
+    /// Makes these calls, and sees to it that each is answered so.
+    pub(crate) async fn run(&mut self, calls: &Arc<[Bytes]>, expected: i32) {
+        let next = Arc::new(AtomicUsize::new(0));
+        let mut streams = JoinSet::new();
+        for connection in &self.connections {
+            for _ in 0..STREAMS {
+                let (connection, calls, next) = (connection.clone(), Arc::clone(calls), Arc::clone(&next));
+                let uri = self.uri.clone();
+                streams.spawn(async move {
+                    while let Some(call) = calls.get(next.fetch_add(1, Ordering::Relaxed)) {
+                        let answer = check(connection.clone(), &uri, call.clone()).await;
+                        assert_eq!(answer.status.map(|status| status.code), Some(expected));
+                    }
+                });
+            }
+        }
+        while let Some(ended) = streams.join_next().await {
+            ended.unwrap();
+        }
+    }
+}
+
+async fn check(connection: SendRequest<Bytes>, uri: &str, call: Bytes) -> CheckResponse {
+    let request = Request::builder().method(Method::POST).version(Version::HTTP_2).uri(uri);
+    let request =
+        request.header("content-type", "application/grpc").header("te", "trailers").body(()).unwrap();
+    let mut connection = connection.ready().await.unwrap();
+    let (response, mut body) = connection.send_request(request, false).unwrap();
+    body.send_data(call, true).unwrap();
+    let mut body = response.await.unwrap().into_body();
+    let mut answer = BytesMut::new();
+    while let Some(chunk) = body.data().await {
+        let chunk = chunk.unwrap();
+        body.flow_control().release_capacity(chunk.len()).unwrap();
+        answer.extend_from_slice(&chunk);
+    }
+    let trailers = body.trailers().await.unwrap().unwrap();
+    assert_eq!(trailers["grpc-status"], "0");
+    CheckResponse::decode(&answer[5..]).unwrap()
+}
