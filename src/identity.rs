@@ -1,7 +1,9 @@
 //! Who is calling: the same four facts as Kubernetes' `user.Info` (k8s.io/apiserver/pkg/authentication/user).
 
+use std::any::Any;
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::fmt;
+use std::sync::{Arc, OnceLock};
 
 /// The user of a request without credentials (`user.Anonymous`).
 pub const ANONYMOUS: &str = "system:anonymous";
@@ -24,7 +26,49 @@ pub struct Identity {
     /// The groups that the authenticator found.
     pub own_groups: Groups,
     /// Further facts, such as `authentication.kubernetes.io/credential-id`.
-    pub extra: BTreeMap<Box<str>, Vec<Box<str>>>,
+    pub extra: Extra,
+    /// What somebody further along makes of these, once.
+    pub memo: Memo,
+}
+
+/// Values by key, each list in order.
+pub type Extra = BTreeMap<Box<str>, Vec<Box<str>>>;
+
+/// A place to keep what is made of an identity and is the same for all its requests. It is no part of the identity: any two are
+/// equal, and a copy begins empty.
+#[derive(Default)]
+pub struct Memo(OnceLock<Box<dyn Any + Send + Sync>>);
+
+impl Memo {
+    /// What is kept here, if it is of this type.
+    pub fn get<T: Any>(&self) -> Option<&T> {
+        self.0.get()?.downcast_ref()
+    }
+
+    /// Keeps a value, unless there is one already. Gives back what is kept, if it is of this type.
+    pub fn keep<T: Any + Send + Sync>(&self, value: T) -> Option<&T> {
+        self.0.get_or_init(|| Box::new(value)).downcast_ref()
+    }
+}
+
+impl Clone for Memo {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
+
+impl PartialEq for Memo {
+    fn eq(&self, _other: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Memo {}
+
+impl fmt::Debug for Memo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Memo(..)")
+    }
 }
 
 impl Identity {
@@ -34,7 +78,24 @@ impl Identity {
             username: ANONYMOUS.into(),
             uid: "".into(),
             own_groups: Arc::new([ALL_UNAUTHENTICATED.into()]),
-            extra: BTreeMap::new(),
+            extra: Extra::new(),
+            memo: Memo::default(),
+        }
+    }
+
+    /// An identity of these four facts.
+    pub fn new(
+        username: impl Into<Box<str>>,
+        uid: impl Into<Box<str>>,
+        own_groups: impl Into<Groups>,
+        extra: Extra,
+    ) -> Self {
+        Self {
+            username: username.into(),
+            uid: uid.into(),
+            own_groups: own_groups.into(),
+            extra,
+            memo: Memo::default(),
         }
     }
 

@@ -2,7 +2,6 @@
 //! (`ACCEPT_UNTRUSTED`, resumed sessions, connections that outlive a certificate), so it is verified here, on every request
 //! (threats S30). `source.principal` is what Envoy makes of a certificate and is never looked at.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
@@ -12,7 +11,7 @@ use moka::sync::Cache;
 
 use super::{Now, pem_text, xfcc};
 use crate::decision::Reason;
-use crate::identity::Identity;
+use crate::identity::{Extra, Groups, Identity};
 use crate::pki::{CertPool, Certificate, Invalid, RevocationLists, VerifyError, verify};
 use crate::request::Request;
 use crate::secret::{Digest, Digester};
@@ -165,12 +164,9 @@ fn identity(leaf: &Certificate) -> Result<Option<Arc<Identity>>, Reason> {
         _ => return Err(Reason::CertificateUid),
     };
     let credential_id = format!("X509SHA256={}", sha256_hex(leaf.der()));
-    Ok(Some(Arc::new(Identity {
-        username: leaf.common_name().into(),
-        uid: uid.into(),
-        own_groups: leaf.organizations().iter().map(|o| Box::from(&**o)).collect(),
-        extra: BTreeMap::from([(CREDENTIAL_ID.into(), vec![credential_id.into()])]),
-    })))
+    let groups: Groups = leaf.organizations().iter().map(|o| Box::from(&**o)).collect();
+    let extra = Extra::from([(CREDENTIAL_ID.into(), vec![credential_id.into()])]);
+    Ok(Some(Arc::new(Identity::new(leaf.common_name(), uid, groups, extra))))
 }
 
 /// The reason code of an error; the log has no use for more.

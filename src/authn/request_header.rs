@@ -81,7 +81,7 @@ impl RequestHeaderNames {
                 }
             }
         }
-        Ok(Some(Identity { username: username.into(), uid: uid.into(), own_groups: groups.into(), extra }))
+        Ok(Some(Identity::new(username, uid, groups, extra)))
     }
 }
 
@@ -154,7 +154,7 @@ mod tests {
         match identity {
             Ok(None) => "no opinion".to_owned(),
             Err(reason) => reason.code().to_owned(),
-            Ok(Some(Identity { username, uid, own_groups, extra })) => {
+            Ok(Some(Identity { username, uid, own_groups, extra, .. })) => {
                 let extra: Vec<String> = extra.iter().map(|(k, v)| format!("{k}={}", v.join(","))).collect();
                 format!("{username}|{uid}|{}|{}", own_groups.join(","), extra.join(" "))
             }

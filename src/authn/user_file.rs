@@ -2,14 +2,14 @@
 //! (Go: k8s.io/apiserver/pkg/authentication/token/tokenfile `NewCSV`; until 1.18 also plugin/pkg/auth/authenticator/
 //! password/passwordfile).
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use thiserror::Error;
 use zeroize::Zeroizing;
 
 use super::csv::{self, CsvError};
-use crate::identity::{Groups, Identity};
+use crate::identity::{Extra, Groups, Identity};
 
 /// One line of such a file.
 pub struct UserRecord {
@@ -64,12 +64,7 @@ pub fn parse(text: &[u8], secret: &'static str) -> Result<Vec<UserRecord>, Vec<U
             errors.push(UserFileError::Columns { line, found, secret });
             continue;
         };
-        let identity = Arc::new(Identity {
-            username: username.into(),
-            uid: uid.into(),
-            own_groups: groups.shared(fields.next()),
-            extra: BTreeMap::new(),
-        });
+        let identity = Arc::new(Identity::new(username, uid, groups.shared(fields.next()), Extra::new()));
         users.push(UserRecord { line, secret: Zeroizing::new(first), identity });
     }
     if errors.is_empty() { Ok(users) } else { Err(errors) }

@@ -11,6 +11,7 @@
 
 mod headers;
 mod metadata;
+mod prepared;
 mod scrub;
 
 use bytes::Bytes;
@@ -26,9 +27,11 @@ use prost::Message;
 use crate::chain::Schemes;
 use crate::config::ReplyConfig;
 use crate::decision::{Authenticated, Denial, Reason};
+use crate::identity::Identity;
 use crate::request::{Headers, Request};
 
 use headers::Line;
+use prepared::{Prepared, PreparedReplies};
 use scrub::Scrub;
 
 /// An encoded `CheckResponse`. Only [`Replies`] makes one.
@@ -47,6 +50,7 @@ impl Reply {
 pub struct Replies {
     config: ReplyConfig,
     scrub: Scrub,
+    prepared: PreparedReplies,
     unauthorized: Reply,
     unavailable: Reply,
 }
@@ -56,6 +60,7 @@ impl Replies {
     pub fn new(config: ReplyConfig, schemes: Schemes) -> Self {
         Self {
             scrub: Scrub::new(&config),
+            prepared: PreparedReplies::new(MAX_PREPARED),
             unauthorized: unauthorized(schemes),
             unavailable: unavailable(),
             config,
@@ -65,19 +70,75 @@ impl Replies {
     /// Envoy forwards the request with this identity on it and with every other identity header removed. The reason, if the
     /// identity cannot be told to the upstream as it is: then the request must be denied.
     pub fn allow(&self, authenticated: &Authenticated, request: &Request<'_>) -> Result<Reply, Reason> {
-        let identity = &authenticated.identity;
-        let mut set = headers::lines(identity, &self.config)?;
-        let (protocols, remove) = headers::without_token(&request.headers)?;
-        set.extend(protocols);
-        let remove = self.scrub.removals(&request.headers, &set, remove)?;
-        self.within_envoys_limits(&request.headers, &set)?;
+        let identity = &*authenticated.identity;
+        let prepared = self.prepared.of(identity, || self.prepare(identity));
+        let prepared = prepared.get().as_ref().map_err(|reason| *reason)?;
+        let (protocols, no_protocol) = headers::without_token(&request.headers)?;
+        let more = self.look_through(&request.headers, prepared, protocols.as_ref())?;
+        if protocols.is_none() && no_protocol.is_none() && more.is_empty() {
+            return Ok(prepared.reply.clone());
+        }
+        let set: Vec<Line> = prepared.set.iter().cloned().chain(protocols).collect();
+        let remove = prepared.remove.iter().cloned().chain(no_protocol).chain(more).collect();
+        Ok(self.ok(identity, set, remove))
+    }
+
+    /// What is the same for all requests of an identity: nearly always the whole reply.
+    fn prepare(&self, identity: &Identity) -> Result<Prepared, Reason> {
+        let set = headers::lines(identity, &self.config)?;
+        let remove = self.scrub.always(&set);
+        let bytes = set.iter().map(|(name, value)| name.len() + value.len()).sum();
+        let reply = self.ok(identity, set.clone(), remove.clone());
+        Ok(Prepared { set, bytes, remove, reply })
+    }
+
+    fn ok(&self, identity: &Identity, set: Vec<Line>, remove: Vec<String>) -> Reply {
         let ok = OkHttpResponse {
             headers: set.into_iter().map(overwrite).collect(),
             headers_to_remove: remove,
             ..Default::default()
         };
         let metadata = self.config.dynamic_metadata.then(|| metadata::of(identity));
-        Ok(encode(CODE_OK, HttpResponse::OkResponse(ok), metadata))
+        encode(CODE_OK, HttpResponse::OkResponse(ok), metadata)
+    }
+
+    /// Goes through the client's headers once: the identity headers among them that `prepared` neither sets nor removes, to be
+    /// removed as well; and whether the request stays within Envoy's limits.
+    ///
+    /// Over its limits on the upstream request Envoy answers 500; better a denial that says why. Envoy counts after it has set
+    /// and before it removes (1.40): all headers of the request, those that it set itself and the pseudo headers among them, which
+    /// are all in the Check.
+    fn look_through(
+        &self,
+        sent: &Headers<'_>,
+        prepared: &Prepared,
+        protocols: Option<&Line>,
+    ) -> Result<Vec<String>, Reason> {
+        let protocols_bytes = protocols.map_or(0, |(name, value)| name.len() + value.len());
+        let (mut count, mut bytes) =
+            (prepared.set.len() + protocols.iter().count(), prepared.bytes + protocols_bytes);
+        let mut more = Vec::new();
+        for (name, value) in sent.iter() {
+            let is = |own: &str| own.as_bytes().eq_ignore_ascii_case(name);
+            if self.scrub.is_identity(name) {
+                if prepared.set.iter().any(|(own, _)| is(own)) {
+                    continue;
+                }
+                if !prepared.remove.iter().chain(&more).any(|own| is(own)) {
+                    // Names are ASCII in HTTP; one that is not cannot be named to Envoy.
+                    let name = std::str::from_utf8(name).map_err(|_| Reason::MalformedHeader)?;
+                    more.push(name.to_ascii_lowercase());
+                }
+            } else if protocols.is_some_and(|(own, _)| is(own)) {
+                continue;
+            }
+            count += 1;
+            bytes += name.len() + value.len();
+        }
+        if count > self.config.max_headers_count || bytes > self.config.max_headers_bytes {
+            return Err(Reason::IdentityTooLarge);
+        }
+        Ok(more)
     }
 
     /// Envoy answers the client itself: 401, or 503 where we are undecided and `--undecided-status` says so. The reply is the
@@ -88,22 +149,6 @@ impl Replies {
         } else {
             self.unauthorized.clone()
         }
-    }
-
-    /// Over its limits on the upstream request Envoy answers 500; better a denial that says why. Envoy counts after it has set
-    /// and before it removes (1.40): all headers of the request, those that it set itself and the pseudo headers among them, which
-    /// are all in the Check.
-    fn within_envoys_limits(&self, sent: &Headers<'_>, set: &[Line]) -> Result<(), Reason> {
-        let overwritten = |name: &[u8]| set.iter().any(|(n, _)| n.as_bytes().eq_ignore_ascii_case(name));
-        let (mut count, mut bytes) = (set.len(), set.iter().map(|(n, v)| n.len() + v.len()).sum::<usize>());
-        for (name, value) in sent.iter().filter(|(name, _)| !overwritten(name)) {
-            count += 1;
-            bytes += name.len() + value.len();
-        }
-        if count > self.config.max_headers_count || bytes > self.config.max_headers_bytes {
-            return Err(Reason::IdentityTooLarge);
-        }
-        Ok(())
     }
 }
 
@@ -167,6 +212,9 @@ fn encode(
     let message = CheckResponse { status, dynamic_metadata, http_response: Some(response) };
     Reply(message.encode_to_vec().into())
 }
+
+/// As many replies as are kept, of about 1 KiB each.
+const MAX_PREPARED: usize = 50_000;
 
 /// google.rpc.Code.OK
 const CODE_OK: i32 = 0;

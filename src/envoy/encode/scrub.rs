@@ -4,8 +4,6 @@
 
 use super::headers::Line;
 use crate::config::{IdentityHeaders, ReplyConfig};
-use crate::decision::Reason;
-use crate::request::Headers;
 
 /// What counts as an identity header.
 #[derive(Debug)]
@@ -17,6 +15,8 @@ pub(super) struct Scrub {
     /// Names and prefixes' stems that make an identity header with a number behind them: `x-remote-group-1`, `x-remote-extra1-key`.
     /// An upstream may read those although we write none (`--groups-encoding=indexed`).
     numbered: Vec<String>,
+    /// Whether any of these begins with a byte: nearly no other header begins so.
+    first_bytes: [bool; 256],
 }
 
 impl Scrub {
@@ -34,38 +34,34 @@ impl Scrub {
         let stem = extra_prefix.trim_end_matches('-');
         let mut own = vec!["x-remote-user", "x-remote-uid", "x-remote-group", user, uid, group];
         own.extend(config.xfcc.then_some("x-forwarded-client-cert"));
-        Self {
-            names: sorted(&own, &[&proxy.username, &proxy.uid, &proxy.group]),
-            prefixes: sorted(&["x-remote-extra-", "impersonate-", extra_prefix], &[&proxy.extra_prefix]),
-            numbered: sorted(&["x-remote-group-", "x-remote-extra", &format!("{group}-"), stem], &[]),
-        }
+        let names = sorted(&own, &[&proxy.username, &proxy.uid, &proxy.group]);
+        let prefixes = sorted(&["x-remote-extra-", "impersonate-", extra_prefix], &[&proxy.extra_prefix]);
+        let numbered = sorted(&["x-remote-group-", "x-remote-extra", &format!("{group}-"), stem], &[]);
+        let all = || names.iter().chain(&prefixes).chain(&numbered);
+        let begins = |byte: usize| {
+            all().any(|own| own.bytes().next().is_none_or(|first| usize::from(fold(first)) == byte))
+        };
+        let first_bytes =
+            std::array::from_fn(|byte| begins(u8::try_from(byte).map_or(byte, |b| fold(b).into())));
+        Self { names, prefixes, numbered, first_bytes }
     }
 
-    /// Everything to remove: the credential, the identity headers that the client sent and those that it might have sent, and
-    /// `more`, but for what is `set` and thereby overwritten. A name is set or removed, never both: Envoy would drop it.
-    pub(super) fn removals(
-        &self,
-        sent: &Headers<'_>,
-        set: &[Line],
-        more: Option<String>,
-    ) -> Result<Vec<String>, Reason> {
+    /// What to remove whatever the client sent: the credential and the identity headers, but for what is `set` and thereby
+    /// overwritten. A name is set or removed, never both: Envoy would drop it.
+    pub(super) fn always(&self, set: &[Line]) -> Vec<String> {
         let is_set = |name: &str| set.iter().any(|(n, _)| n == name);
-        let mut remove: Vec<String> = ["authorization".to_owned()].into_iter().chain(more).collect();
         // Also unseen: Envoy's `allowed_headers` hides a header from us, not from the upstream.
-        remove.extend(self.names.iter().filter(|name| !is_set(name)).cloned());
-        for (name, _) in sent.iter().filter(|(name, _)| self.is_identity(name)) {
-            // Names are ASCII in HTTP; one that is not cannot be named to Envoy.
-            let name = std::str::from_utf8(name).map_err(|_| Reason::MalformedHeader)?.to_ascii_lowercase();
-            if !is_set(&name) && !remove.contains(&name) {
-                remove.push(name);
-            }
-        }
-        Ok(remove)
+        let names = self.names.iter().filter(|name| !is_set(name));
+        ["authorization".to_owned()].into_iter().chain(names.cloned()).collect()
     }
 
     /// Whether a server behind us may take `name` for an identity header: case does not matter, and CGI and WSGI fold `-` and
     /// `_` together (CVE-2025-64484).
-    fn is_identity(&self, name: &[u8]) -> bool {
+    pub(super) fn is_identity(&self, name: &[u8]) -> bool {
+        let Some(first) = name.first() else { return false };
+        if !self.first_bytes[usize::from(*first)] {
+            return false;
+        }
         self.names.iter().any(|own| same(name, own.as_bytes()))
             || self.prefixes.iter().any(|prefix| begins_with(name, prefix).is_some())
             || self.numbered.iter().any(|stem| {

@@ -34,8 +34,7 @@ fn config(groups_encoding: GroupsEncoding) -> ReplyConfig {
 fn identity(username: &str, uid: &str, groups: &[&str], extra: &[(&str, &[&str])]) -> Authenticated {
     let boxed = |values: &[&str]| values.iter().map(|v| Box::from(*v)).collect::<Vec<Box<str>>>();
     let extra: BTreeMap<_, _> = extra.iter().map(|(key, values)| (Box::from(*key), boxed(values))).collect();
-    let identity =
-        Identity { username: username.into(), uid: uid.into(), own_groups: boxed(groups).into(), extra };
+    let identity = Identity::new(username, uid, boxed(groups), extra);
     Authenticated { identity: Arc::new(identity), by: Authenticator::TokenFile }
 }
 
@@ -328,7 +327,7 @@ fn the_token_among_the_websocket_protocols_is_overwritten() {
         [(b"sec-websocket-protocol", b"base64url.bearer.authorization.k8s.io.dG9r")];
     let (set, removed) = changes(config(GroupsEncoding::Joined), &who, &alone).expect("u is safe");
     assert_eq!(set.len(), 2);
-    assert_eq!(removed, ["authorization", "sec-websocket-protocol", "x-remote-uid"]);
+    assert_eq!(removed, ["authorization", "x-remote-uid", "sec-websocket-protocol"]);
 }
 
 /// Envoy answers 500 over its limits: at 100 lines or 60 KiB, the request's own included.
@@ -421,4 +420,30 @@ fn no_reply_is_ok_by_default() {
     }
     let ok = replies.allow(&alice(), &joined(&[])).expect("alice is safe");
     assert!(matches!(message(&ok).http_response, Some(HttpResponse::OkResponse(_))));
+}
+
+/// Nothing is built for a user who has been here before, but for the client that plays tricks.
+#[test]
+fn the_reply_for_a_known_identity_is_made_once() {
+    let replies = Replies::new(config(GroupsEncoding::Joined), BOTH);
+    let who = alice();
+    let allocations = |headers: &[(&[u8], &[u8])]| {
+        let request = request(headers);
+        let mut reply = None;
+        let counted = allocation_counter::measure(|| reply = Some(replies.allow(&who, &request).unwrap()));
+        (counted.count_total, reply.unwrap())
+    };
+    let plain: [(&[u8], &[u8]); 2] = [(b"authorization", b"Bearer t"), (b"accept", b"*/*")];
+    let (first, made) = allocations(&plain);
+    // The second finds it; Bytes counts its owners from the first copy on.
+    let _second = allocations(&plain);
+    let (third, kept) = allocations(&plain);
+    assert!(first > 20, "{first}");
+    assert_eq!(third, 0);
+    assert_eq!(kept.as_bytes(), made.as_bytes());
+    // What is overwritten or removed anyway changes nothing.
+    let (spoofed, reply) = allocations(&[(b"x-remote-user", b"evil"), (b"x-remote-uid", b"0")]);
+    assert_eq!((spoofed, reply.as_bytes()), (0, made.as_bytes()));
+    let (tricky, reply) = allocations(&[(b"x_remote_user", b"evil")]);
+    assert!(tricky > 20 && reply.as_bytes() != made.as_bytes());
 }

@@ -1,0 +1,136 @@
+//! Replies that are made once for an identity, and kept with it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::Reply;
+use super::headers::Line;
+use crate::decision::Reason;
+use crate::identity::Identity;
+
+/// What is the same for all requests of an identity.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    /// The lines that carry the identity.
+    pub(super) set: Vec<Line>,
+    /// The bytes of their names and values.
+    pub(super) bytes: usize,
+    /// What is removed whatever the client sent.
+    pub(super) remove: Vec<String>,
+    /// The reply, if that is all.
+    pub(super) reply: Reply,
+}
+
+/// How many replies of one configuration are kept.
+#[derive(Debug)]
+pub(super) struct PreparedReplies {
+    count: Arc<AtomicUsize>,
+    most: usize,
+}
+
+/// A reply that is kept with an identity, and whose it is.
+struct Kept {
+    count: Arc<AtomicUsize>,
+    prepared: Result<Prepared, Reason>,
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        self.count.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// One that is kept, or one that has just been made.
+pub(super) enum Preparation<'a> {
+    Kept(&'a Result<Prepared, Reason>),
+    Made(Result<Prepared, Reason>),
+}
+
+impl Preparation<'_> {
+    pub(super) fn get(&self) -> &Result<Prepared, Reason> {
+        match self {
+            Self::Kept(prepared) => prepared,
+            Self::Made(prepared) => prepared,
+        }
+    }
+}
+
+impl PreparedReplies {
+    /// No more than `most` are kept at a time: they go when their identities go.
+    pub(super) fn new(most: usize) -> Self {
+        Self { count: Arc::default(), most }
+    }
+
+    /// The one that is kept with `identity`, or a new one. An identity that has outlived the configuration which answered it first
+    /// keeps that one's replies, which are no good for this one.
+    pub(super) fn of<'a>(
+        &self,
+        identity: &'a Identity,
+        make: impl Fn() -> Result<Prepared, Reason>,
+    ) -> Preparation<'a> {
+        let ours = |kept: &'a Kept| Arc::ptr_eq(&kept.count, &self.count).then_some(&kept.prepared);
+        match identity.memo.get() {
+            Some(kept) => match ours(kept) {
+                Some(prepared) => Preparation::Kept(prepared),
+                None => Preparation::Made(make()),
+            },
+            None if self.count.fetch_add(1, Ordering::Relaxed) < self.most => {
+                let kept = Kept { count: Arc::clone(&self.count), prepared: make() };
+                // Somebody else may have been faster.
+                match identity.memo.keep(kept).and_then(ours) {
+                    Some(prepared) => Preparation::Kept(prepared),
+                    None => Preparation::Made(make()),
+                }
+            }
+            None => {
+                self.count.fetch_sub(1, Ordering::Relaxed);
+                Preparation::Made(make())
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::Extra;
+
+    fn alice() -> Identity {
+        Identity::new("alice", "", Vec::new(), Extra::new())
+    }
+
+    fn prepared(text: &'static str) -> Result<Prepared, Reason> {
+        let reply = Reply(text.into());
+        Ok(Prepared { set: Vec::new(), bytes: 0, remove: Vec::new(), reply })
+    }
+
+    fn ask(replies: &PreparedReplies, identity: &Identity, text: &'static str) -> (bool, Vec<u8>) {
+        let preparation = replies.of(identity, || prepared(text));
+        let reply = preparation.get().as_ref().unwrap().reply.as_bytes().to_vec();
+        (matches!(preparation, Preparation::Kept(_)), reply)
+    }
+
+    #[test]
+    fn a_reply_is_kept_for_the_configuration_that_made_it_and_no_other() {
+        let (old, new) = (PreparedReplies::new(10), PreparedReplies::new(10));
+        let identity = alice();
+        assert_eq!(ask(&old, &identity, "a"), (true, b"a".to_vec()));
+        assert_eq!(ask(&old, &identity, "b"), (true, b"a".to_vec()), "kept");
+        assert_eq!(ask(&new, &identity, "c"), (false, b"c".to_vec()), "not the old one's");
+        let copy = identity.clone();
+        assert_eq!(ask(&new, &copy, "d"), (true, b"d".to_vec()), "a copy begins empty");
+        assert_eq!((copy, ask(&old, &identity, "e")), (alice(), (true, b"a".to_vec())));
+    }
+
+    #[test]
+    fn no_more_are_kept_than_there_is_room_for_and_they_go_with_their_identities() {
+        let replies = PreparedReplies::new(2);
+        let (first, second, third) = (alice(), alice(), alice());
+        assert!(ask(&replies, &first, "1").0 && ask(&replies, &second, "2").0);
+        assert_eq!(ask(&replies, &third, "3"), (false, b"3".to_vec()));
+        assert_eq!(replies.count.load(Ordering::Relaxed), 2);
+        drop(first);
+        assert!(ask(&replies, &third, "4").0);
+        assert_eq!(replies.count.load(Ordering::Relaxed), 2);
+    }
+}
