@@ -12,9 +12,9 @@
 //!
 //! | module | may use |
 //! |---|---|
-//! | [`identity`], [`pki`], [`request`], [`secret`] | nothing of ours |
+//! | [`https`], [`identity`], [`pki`], [`request`], [`secret`] | nothing of ours |
 //! | [`decision`] | `identity` |
-//! | [`authn`] | `decision`, `identity`, `pki`, `request`, `secret` |
+//! | [`authn`] | `decision`, `https`, `identity`, `pki`, `request`, `secret` |
 //! | [`chain`] | `authn` and what it uses |
 //! | [`config`] | `chain` and what it uses |
 //! | [`envoy`] | all of the above; alone in naming protobuf types |
@@ -29,6 +29,7 @@ pub mod chain;
 pub mod config;
 pub mod decision;
 pub mod envoy;
+pub mod https;
 pub mod identity;
 pub mod pki;
 pub mod reload;

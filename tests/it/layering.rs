@@ -4,17 +4,21 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// A module and what it may name of ours.
-const MAY_USE: [(&str, &[&str]); 10] = [
+const MAY_USE: [(&str, &[&str]); 11] = [
+    ("https", &[]),
     ("identity", &[]),
     ("pki", &[]),
     ("request", &[]),
     ("secret", &[]),
     ("decision", &["identity"]),
-    ("authn", &["decision", "identity", "pki", "request", "secret"]),
-    ("chain", &["authn", "decision", "identity", "pki", "request", "secret"]),
-    ("config", &["authn", "chain", "decision", "identity", "pki", "request", "secret"]),
-    ("envoy", &["authn", "chain", "config", "decision", "identity", "pki", "request", "secret"]),
-    ("telemetry", &["authn", "chain", "config", "decision", "envoy", "identity", "pki", "request", "secret"]),
+    ("authn", &["decision", "https", "identity", "pki", "request", "secret"]),
+    ("chain", &["authn", "decision", "https", "identity", "pki", "request", "secret"]),
+    ("config", &["authn", "chain", "decision", "https", "identity", "pki", "request", "secret"]),
+    ("envoy", &["authn", "chain", "config", "decision", "https", "identity", "pki", "request", "secret"]),
+    (
+        "telemetry",
+        &["authn", "chain", "config", "decision", "envoy", "https", "identity", "pki", "request", "secret"],
+    ),
 ];
 
 /// Crates that know Envoy's or gRPC's messages.
