@@ -1,6 +1,7 @@
 //! Requests and answers.
 
 use std::error::Error as _;
+use std::fmt;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use bytes::Bytes;
 use http::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, LOCATION, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
 use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
+use hyper::body::Body as _;
 use hyper_util::client::legacy::Client as Pool;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::time::timeout;
@@ -22,8 +24,8 @@ use super::url::Url;
 /// One request takes no longer, redirects and body included. Go: the `Timeout` that `New` of the OIDC authenticator sets.
 pub const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// So many redirects are followed. Go: `defaultCheckRedirect` of net/http.
-pub const MAX_REDIRECTS: usize = 10;
+/// So many redirects are followed: the tenth is not. Go: `defaultCheckRedirect` of net/http.
+pub const MAX_REDIRECTS: usize = 9;
 
 /// The largest body, unless a [`Get`] says otherwise: 1 MiB, hundreds of keys. Go has no bound.
 pub const DEFAULT_MAX_BODY: usize = 1024 * 1024;
@@ -34,7 +36,8 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(90);
 /// Idle connections to one server. Go: `DefaultMaxIdleConnsPerHost`.
 const MAX_IDLE_PER_HOST: usize = 2;
 
-/// The most that the head of an answer may take over HTTP/1.1; over HTTP/2 hyper allows 16 KiB. Go allows 10 MiB.
+/// The head of an answer over HTTP/1.1 may take this much, and what is read at once on top; over HTTP/2 hyper allows 16 KiB. Go
+/// allows 10 MiB.
 const MAX_HEAD: usize = 64 * 1024;
 
 /// A client with a pool of connections of its own. Cheap to clone; clones share the pool.
@@ -44,7 +47,7 @@ pub struct Client {
 }
 
 /// What to get.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Get<'a> {
     /// From where.
     pub url: &'a Url,
@@ -61,6 +64,12 @@ impl<'a> Get<'a> {
     /// Gets a body of at most [`DEFAULT_MAX_BODY`] bytes with the status 200.
     pub fn new(url: &'a Url) -> Self {
         Self { url, bearer: None, statuses: 200..=200, max_body: DEFAULT_MAX_BODY }
+    }
+}
+
+impl fmt::Debug for Get<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Get").field("url", &self.url).finish_non_exhaustive()
     }
 }
 
@@ -95,7 +104,6 @@ impl Client {
     }
 
     async fn follow(&self, get: &Get<'_>) -> Result<Response, Error> {
-        let redirect = |error| Error::Redirect(error);
         let mut bearer = get.bearer.map(authorization).transpose()?;
         let mut url = get.url.clone();
         for _ in 0..=MAX_REDIRECTS {
@@ -104,12 +112,12 @@ impl Client {
                 return read(response, get).await;
             }
             let location = response.headers().get(LOCATION).and_then(|location| location.to_str().ok());
-            let location = location.ok_or(redirect(RedirectError::NoLocation))?;
-            url = url.join(location).map_err(|error| redirect(RedirectError::Location(error)))?;
+            let location = location.ok_or(Error::Redirect(RedirectError::NoLocation))?;
+            url = url.join(location).map_err(|error| Error::Redirect(RedirectError::Location(error)))?;
             // Once it has been left out it stays out. Go: `shouldCopyHeaderOnRedirect`.
             bearer = bearer.filter(|_| is_domain_or_subdomain(&url.host(), &get.url.host()));
         }
-        Err(redirect(RedirectError::TooMany))
+        Err(Error::Redirect(RedirectError::TooMany))
     }
 
     async fn send(
@@ -141,6 +149,10 @@ async fn read(response: http::Response<hyper::body::Incoming>, get: &Get<'_>) ->
     }
     if head.headers.get_all(CONTENT_ENCODING).iter().any(|encoding| encoding != "identity") {
         return Err(Error::Compressed);
+    }
+    // What is announced need not be waited for.
+    if body.size_hint().lower() > u64::try_from(get.max_body).unwrap_or(u64::MAX) {
+        return Err(Error::TooLarge { limit: get.max_body });
     }
     let body = Limited::new(body, get.max_body).collect().await.map_err(|error| {
         match error.is::<LengthLimitError>() {

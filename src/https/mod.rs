@@ -20,6 +20,11 @@ mod proxy;
 mod tls;
 mod url;
 
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
+
 pub use client::{Client, DEFAULT_MAX_BODY, Get, MAX_REDIRECTS, Response, TIMEOUT};
 pub use dial::{CONNECT_TIMEOUT, TLS_HANDSHAKE_TIMEOUT};
 pub use error::{Error, Phase, RedirectError, RootsError};

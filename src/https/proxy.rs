@@ -92,7 +92,8 @@ impl Proxy {
             "http" => (Protocol::Http, 80),
             "https" => (Protocol::Https, 443),
             "socks5" | "socks5h" => (Protocol::Socks5, 1080),
-            _ => return None,
+            // Go asks it as one that it knows, without a port to fall back on.
+            _ => (Protocol::Http, 0),
         };
         let authority = uri.authority()?;
         let port = authority.port_to_u16().ok()?.unwrap_or(default_port);
@@ -197,4 +198,121 @@ fn some(port: &str) -> Option<String> {
 
 fn has_host(uri: &Uri<String>) -> bool {
     uri.authority().is_some_and(|authority| !authority.host().is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn proxies(variables: &[(&str, &str)]) -> Proxies {
+        let environment: Vec<(OsString, OsString)> =
+            variables.iter().map(|(name, value)| (name.into(), value.into())).collect();
+        Proxies::from_environment(&environment)
+    }
+
+    /// Protocol, address, credentials.
+    type Shown = (Protocol, String, Option<(String, String)>);
+
+    /// The proxy for `https://secure.test/`.
+    fn shown(variables: &[(&str, &str)]) -> Option<Shown> {
+        let proxies = proxies(variables);
+        let proxy = proxies.of("secure.test", 443)?;
+        let credentials =
+            proxy.credentials.as_ref().map(|(user, password)| (user.to_string(), password.to_string()));
+        Some((proxy.protocol, proxy.address.to_string(), credentials))
+    }
+
+    /// Go: TestProxyForURL, TestFromEnvironment of golang.org/x/net/http/httpproxy.
+    #[test]
+    fn the_proxy_is_read_as_go_reads_it() {
+        let plain = |protocol, address: &str| Some((protocol, address.to_owned(), None));
+        let table = [
+            ("127.0.0.1:8080", plain(Protocol::Http, "http://127.0.0.1:8080/")),
+            ("cache.test:1234", plain(Protocol::Http, "http://cache.test:1234/")),
+            ("cache.test", plain(Protocol::Http, "http://cache.test:80/")),
+            ("localhost", plain(Protocol::Http, "http://localhost:80/")),
+            ("https://cache.test", plain(Protocol::Https, "https://cache.test:443/")),
+            ("http://[2001:db8::1]:8080", plain(Protocol::Http, "http://[2001:db8::1]:8080/")),
+            ("socks5://127.0.0.1", plain(Protocol::Socks5, "http://127.0.0.1:1080/")),
+            ("SOCKS5H://127.0.0.1:9", plain(Protocol::Socks5, "http://127.0.0.1:9/")),
+            ("foo://host:3128", plain(Protocol::Http, "http://host:3128/")),
+            ("http://bad host", None),
+            ("", None),
+        ];
+        for (value, expected) in table {
+            assert_eq!(shown(&[("HTTPS_PROXY", value)]), expected, "{value}");
+        }
+        let credentials = Some(("me".to_owned(), "s3:cr@t".to_owned()));
+        assert_eq!(
+            shown(&[("https_proxy", "http://me:s3:cr%40t@cache.test:1")]),
+            Some((Protocol::Http, "http://cache.test:1/".to_owned(), credentials))
+        );
+        assert_eq!(
+            shown(&[("https_proxy", "lower.test"), ("HTTPS_PROXY", "upper.test")]),
+            plain(Protocol::Http, "http://upper.test:80/")
+        );
+        assert_eq!(
+            shown(&[("https_proxy", "lower.test"), ("HTTPS_PROXY", "")]),
+            plain(Protocol::Http, "http://lower.test:80/")
+        );
+        assert_eq!(shown(&[("HTTP_PROXY", "cache.test"), ("ALL_PROXY", "cache.test")]), None);
+    }
+
+    /// Go: TestUseProxy, TestInvalidNoProxy, TestAllNoProxy of golang.org/x/net/http/httpproxy.
+    #[test]
+    fn hosts_are_exempt_as_go_exempts_them() {
+        let list = "foobar.com, .barbaz.net, *.wildcard.io, 192.168.1.1, 192.168.1.2:81, 192.168.1.3:80, 10.0.0.0/30, \
+                    2001:db8::52:0:1, [2001:db8::52:0:2]:443, [2001:db8::52:0:3]:80, 2002:db8:a::45/64, ported.com:80";
+        let table = [
+            ("localhost", false),
+            ("127.0.0.1", false),
+            ("127.0.0.2", false),
+            ("::ffff:127.0.0.1", false),
+            ("::1", false),
+            ("::2", true),
+            ("192.168.1.1", false),
+            ("192.168.1.2", true),
+            ("192.168.1.3", false),
+            ("192.168.1.4", true),
+            ("10.0.0.2", false),
+            ("10.0.0.4", true),
+            ("2001:db8::52:0:1", false),
+            ("2001:db8::52:0:2", true),
+            ("2001:db8::52:0:3", false),
+            ("2002:db8:a::123", false),
+            ("fe80::424b:c8be:1643:a1b6", true),
+            ("barbaz.net", true),
+            ("www.barbaz.net", false),
+            ("foobar.com", false),
+            ("FooBar.com", false),
+            ("www.foobar.com", false),
+            ("foofoobar.com", true),
+            ("baz.com", true),
+            ("localhost.net", true),
+            ("local.localhost", true),
+            ("barbarbaz.net", true),
+            ("wildcard.io", true),
+            ("nested.wildcard.io", false),
+            ("awildcard.io", true),
+            ("ported.com", false),
+        ];
+        let some = proxies(&[("HTTPS_PROXY", "cache.test"), ("no_proxy", list)]);
+        let all = proxies(&[("HTTPS_PROXY", "cache.test"), ("no_proxy", "x.test, *, y.test")]);
+        let odd = proxies(&[("HTTPS_PROXY", "cache.test"), ("no_proxy", ":1,, ,*.")]);
+        for (host, proxied) in table {
+            assert_eq!(some.of(host, 80).is_some(), proxied, "{host}");
+            assert!(all.of(host, 80).is_none(), "{host}");
+        }
+        assert!(some.of("ported.com", 443).is_some());
+        assert!(odd.of("example.com", 443).is_some());
+    }
+
+    #[test]
+    fn the_password_of_a_proxy_is_not_shown() {
+        let proxies = proxies(&[("HTTPS_PROXY", "http://me:s3cr3t@cache.test:1")]);
+        assert!(!format!("{proxies:?}").contains("s3cr3t"));
+        let authorization = proxies.of("secure.test", 443).unwrap().authorization().unwrap();
+        assert_eq!(authorization, "Basic bWU6czNjcjN0");
+        assert_eq!(format!("{authorization:?}"), "Sensitive");
+    }
 }

@@ -101,3 +101,67 @@ impl fmt::Debug for Url {
         f.debug_tuple("Url").field(&shown).finish()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_https_urls_with_a_host_and_no_user_are_urls() {
+        let table = [
+            ("https://issuer.test", Ok("https://issuer.test/")),
+            ("HTTPS://Issuer.test:8443/a%2fb?c=d#e", Ok("https://Issuer.test:8443/a%2fb?c=d")),
+            ("https://[2001:db8::1]/?", Ok("https://[2001:db8::1]/?")),
+            ("https://issuer.test?c", Ok("https://issuer.test/?c")),
+            ("http://issuer.test/", Err(UrlError::NotHttps)),
+            ("file:///etc/passwd", Err(UrlError::NotHttps)),
+            ("https:/path", Err(UrlError::NoHost)),
+            ("https:///path", Err(UrlError::NoHost)),
+            ("https://user@issuer.test/", Err(UrlError::UserInfo)),
+            ("https://:@issuer.test/", Err(UrlError::UserInfo)),
+            ("https://issuer.test:0/", Err(UrlError::Port)),
+            ("https://issuer.test:65536/", Err(UrlError::Port)),
+            ("https://issuer.test:x/", Err(UrlError::Malformed)),
+            ("//issuer.test/", Err(UrlError::Malformed)),
+            ("https://issuer.test/a b", Err(UrlError::Malformed)),
+            ("https://issuer.test/\r\nHost: x", Err(UrlError::Malformed)),
+            ("https://\u{fc}.test/", Err(UrlError::Malformed)),
+            ("", Err(UrlError::Malformed)),
+        ];
+        for (text, expected) in table {
+            let sent = Url::parse(text).map(|url| url.to_http().unwrap().to_string());
+            assert_eq!(sent, expected.map(str::to_owned), "{text}");
+        }
+    }
+
+    /// RFC 3986, section 5.4, in part.
+    #[test]
+    fn a_location_is_resolved() {
+        let base = Url::parse("https://a.test/b/c/d;p?q#f").unwrap();
+        let table = [
+            ("g", Ok("https://a.test/b/c/g")),
+            ("./g/.", Ok("https://a.test/b/c/g/")),
+            ("/g?y", Ok("https://a.test/g?y")),
+            ("//g.test", Ok("https://g.test/")),
+            ("?y", Ok("https://a.test/b/c/d;p?y")),
+            ("", Ok("https://a.test/b/c/d;p?q")),
+            ("../../../g", Ok("https://a.test/g")),
+            ("https://h.test/x/../y", Ok("https://h.test/y")),
+            ("http://a.test/", Err(UrlError::NotHttps)),
+            ("ftp://a.test/", Err(UrlError::NotHttps)),
+            ("https://u:p@a.test/", Err(UrlError::UserInfo)),
+            ("https://", Err(UrlError::NoHost)),
+            ("a b", Err(UrlError::Malformed)),
+        ];
+        for (location, expected) in table {
+            let joined = base.join(location).map(|url| url.to_http().unwrap().to_string());
+            assert_eq!(joined, expected.map(str::to_owned), "{location}");
+        }
+    }
+
+    #[test]
+    fn the_query_of_a_url_is_not_shown() {
+        let url = Url::parse("https://a.test/b?token=s3cr3t#s3cr3t").unwrap();
+        assert_eq!(format!("{url:?}"), r#"Url("https://a.test/b")"#);
+    }
+}
