@@ -25,6 +25,9 @@ mod freshness;
 mod registry;
 mod task;
 
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -124,7 +127,8 @@ impl<K: KeySet> RemoteKeys<K> {
         self.shared.keys.load_full()
     }
 
-    /// Other keys than `tried`, none of which fits a token. May wait for an attempt to fetch them, [`MAX_WAIT`] at most.
+    /// Other keys than `tried`, none of which fits a token. May wait for an attempt to fetch them, [`MAX_WAIT`] at most. To
+    /// be asked once for a token: what it gives is as new as it gets.
     pub async fn newer(&self, tried: &Arc<K>) -> Result<Arc<K>, NoNewerKeys> {
         let mut progress = self.shared.progress.subscribe();
         if let Some(keys) = self.other_than(tried) {
@@ -238,6 +242,19 @@ impl<K> Shared<K> {
             !std::mem::replace(&mut progress.fetching, true)
         });
         attempts
+    }
+
+    /// Says that an attempt has ended, and how. The number of failures since the last that brought keys.
+    fn ended(&self, how: impl FnOnce(&mut Progress)) -> u32 {
+        let mut failures = 0;
+        self.progress.send_modify(|progress| {
+            progress.fetching = false;
+            progress.attempts += 1;
+            progress.ended = Some(Instant::now());
+            how(progress);
+            failures = progress.failures;
+        });
+        failures
     }
 }
 

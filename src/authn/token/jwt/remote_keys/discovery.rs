@@ -8,8 +8,10 @@ use crate::https::{Get, Url, UrlError};
 /// Where the discovery document is, and whom it must be about.
 #[derive(Debug, Clone)]
 pub(super) struct Origin {
-    issuer: String,
-    document: Url,
+    /// The issuer.
+    pub(super) issuer: String,
+    /// Where its document is.
+    pub(super) document: Url,
 }
 
 /// What Go reads of the document. The types of all of it must be right, although only two are used.
@@ -37,11 +39,6 @@ impl Origin {
             None => Url::parse(&format!("{below}{WELL_KNOWN}"))?,
         };
         Ok(Self { issuer, document })
-    }
-
-    /// The issuer.
-    pub(super) fn issuer(&self) -> &str {
-        &self.issuer
     }
 
     /// Where the key set is. The media type of the document does not matter, as in Go.

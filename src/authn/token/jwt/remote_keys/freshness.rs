@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use aws_lc_rs::rand::{SystemRandom, generate};
-use http::HeaderMap;
 use http::header::{AGE, CACHE_CONTROL, DATE, EXPIRES};
+use http::{HeaderMap, HeaderValue};
 
 /// Keys are not fetched more often, whatever the issuer says.
 pub(super) const MIN_LIFETIME: Duration = Duration::from_secs(60);
@@ -24,14 +24,9 @@ pub(super) const MAX_RETRY: Duration = Duration::from_secs(10);
 /// How long an answer is fresh (RFC 9111, section 4.2.1, as of a shared cache), within our bounds. Go:
 /// `UsingRequestResponse` of github.com/pquerna/cachecontrol, with which go-oidc finds out when keys expire.
 pub(super) fn lifetime(headers: &HeaderMap) -> Duration {
-    let said = match max_age(headers) {
-        Some(age) => age.saturating_sub(age_of(headers)),
-        None => match expires_in(headers) {
-            Some(rest) => rest.saturating_sub(age_of(headers)),
-            None => DEFAULT_LIFETIME,
-        },
-    };
-    said.clamp(MIN_LIFETIME, MAX_LIFETIME)
+    let said = max_age(headers).or_else(|| expires_in(headers));
+    let rest = said.map(|said| said.saturating_sub(age_of(headers)));
+    rest.unwrap_or(DEFAULT_LIFETIME).clamp(MIN_LIFETIME, MAX_LIFETIME)
 }
 
 /// Before the end of a lifetime, at random, so that not everybody asks at once.
@@ -45,27 +40,28 @@ pub(super) fn retry_after(failures: u32) -> Duration {
     doubled.min(MAX_RETRY).mul_f64(between(0.5, 1.0))
 }
 
-/// `s-maxage`, or else `max-age`.
+/// None at all with `no-store` or `no-cache`, else `s-maxage`, or else `max-age`.
 fn max_age(headers: &HeaderMap) -> Option<Duration> {
-    let directives = || {
-        let lines = headers.get_all(CACHE_CONTROL).iter().filter_map(|line| line.to_str().ok());
-        lines.flat_map(|line| line.split(','))
-    };
-    let find = |name: &str| {
-        directives().find_map(|directive| {
-            let (key, value) = directive.split_once('=')?;
-            let value = value.trim().trim_matches('"');
-            key.trim().eq_ignore_ascii_case(name).then(|| value.parse().ok()).flatten()
-        })
-    };
-    find("s-maxage").or_else(|| find("max-age")).map(Duration::from_secs)
+    let lines = headers.get_all(CACHE_CONTROL).iter().filter_map(|line| line.to_str().ok());
+    let (mut shared, mut private) = (None, None);
+    for directive in lines.flat_map(|line| line.split(',')) {
+        let (name, value) = directive.split_once('=').unwrap_or((directive, ""));
+        let seconds = || value.trim().trim_matches('"').parse().ok().map(Duration::from_secs);
+        match name.trim().to_ascii_lowercase().as_str() {
+            "no-store" | "no-cache" => return Some(Duration::ZERO),
+            "s-maxage" => shared = shared.or_else(seconds),
+            "max-age" => private = private.or_else(seconds),
+            _ => {}
+        }
+    }
+    shared.or(private)
 }
 
-/// `Expires` after `Date`, by the issuer's clock alone.
+/// `Expires` after `Date`, by the issuer's clock alone. What is no date is in the past (RFC 9111, section 5.3).
 fn expires_in(headers: &HeaderMap) -> Option<Duration> {
-    let at = |name| httpdate::parse_http_date(headers.get(name)?.to_str().ok()?).ok();
-    let date = at(DATE)?;
-    Some(at(EXPIRES)?.duration_since(date).unwrap_or_default())
+    let at = |value: &HeaderValue| httpdate::parse_http_date(value.to_str().ok()?).ok();
+    let (expires, date) = (headers.get(EXPIRES)?, at(headers.get(DATE)?)?);
+    Some(at(expires).and_then(|expires| expires.duration_since(date).ok()).unwrap_or_default())
 }
 
 /// How long a cache between us has had it.

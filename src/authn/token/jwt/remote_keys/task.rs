@@ -4,6 +4,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use aws_lc_rs::digest::{Digest, SHA256, digest};
 use futures_util::FutureExt;
 use tokio::time::{Instant, sleep_until};
 
@@ -15,10 +16,26 @@ use crate::https::{Get, Url};
 /// So many failures in a row make the discovery document worth another look: the key set may have moved.
 const REDISCOVER_AFTER: u32 = 3;
 
+/// What is known of the issuer besides its keys.
+#[derive(Default)]
+struct Known {
+    /// Where its keys are.
+    url: Option<Url>,
+    /// The SHA-256 of what they were read from.
+    digest: Option<Digest>,
+}
+
+/// What an attempt brought.
+struct Fetched<K> {
+    /// The keys, unless they are the same as before.
+    keys: Option<K>,
+    lifetime: Duration,
+}
+
 /// Fetches, for ever.
 pub(super) async fn run<K: KeySet>(shared: Arc<Shared<K>>, origin: Origin, fetch: impl Fetch) {
     let mut asked = shared.progress.subscribe();
-    let mut key_set = None;
+    let mut known = Known::default();
     let mut next = Instant::now();
     loop {
         tokio::select! {
@@ -27,79 +44,69 @@ pub(super) async fn run<K: KeySet>(shared: Arc<Shared<K>>, origin: Origin, fetch
         }
         shared.progress.send_modify(|progress| progress.fetching = true);
         // A panic must not end the task: tokens would wait for attempts that nobody makes.
-        let attempt = AssertUnwindSafe(attempt(&origin, &mut key_set, &fetch)).catch_unwind();
+        let attempt = AssertUnwindSafe(attempt(&origin, &mut known, &fetch)).catch_unwind();
         let outcome = attempt.await.unwrap_or(Err(FetchError::Panicked));
-        next = Instant::now() + record(&shared, &origin, &mut key_set, outcome);
+        let after = match outcome {
+            Ok(fetched) => succeeded(&shared, &origin.issuer, fetched),
+            Err(error) => failed(&shared, &origin.issuer, &mut known, error),
+        };
+        next = Instant::now() + after;
     }
 }
 
-/// One attempt: the discovery document, unless it is known where the key set is, and the key set.
+/// One attempt: the discovery document, unless it is known where the keys are, and the keys.
 async fn attempt<K: KeySet>(
     origin: &Origin,
-    key_set: &mut Option<Url>,
+    known: &mut Known,
     fetch: &impl Fetch,
-) -> Result<(K, Duration), FetchError> {
-    let url = match key_set {
+) -> Result<Fetched<K>, FetchError> {
+    let url = match &mut known.url {
         Some(url) => url,
-        None => key_set.insert(origin.discover(fetch).await?),
+        none => none.insert(origin.discover(fetch).await?),
     };
     let response = fetch.get(&Get::new(url)).await.map_err(FetchError::Keys)?;
-    let keys = K::parse(&response.body).map_err(FetchError::MalformedKeys)?;
-    match keys.key_count() {
-        // An issuer that withdraws all its keys is taken at its word, but not for long.
-        0 => Ok((keys, MIN_LIFETIME)),
-        1..=MAX_KEYS => Ok((keys, lifetime(&response.headers))),
-        count => Err(FetchError::TooManyKeys(count)),
+    let lifetime = lifetime(&response.headers);
+    let digest = digest(&SHA256, &response.body);
+    if known.digest.is_some_and(|known| known.as_ref() == digest.as_ref()) {
+        return Ok(Fetched { keys: None, lifetime });
     }
+    let keys = K::parse(&response.body).map_err(FetchError::MalformedKeys)?;
+    if keys.key_count() > MAX_KEYS {
+        return Err(FetchError::TooManyKeys(keys.key_count()));
+    }
+    known.digest = Some(digest);
+    Ok(Fetched { keys: Some(keys), lifetime })
 }
 
-/// Tells what came of an attempt, and in how long to make the next.
-fn record<K: KeySet>(
-    shared: &Shared<K>,
-    origin: &Origin,
-    key_set: &mut Option<Url>,
-    outcome: Result<(K, Duration), FetchError>,
-) -> Duration {
-    let now = Instant::now();
-    let issuer = origin.issuer();
-    let mut after = Duration::ZERO;
-    let (keys, outcome) = match outcome {
-        Ok((keys, lifetime)) => (Some(Arc::new(keys)), Ok(lifetime)),
-        Err(error) => (None, Err(error)),
-    };
-    if let Some(keys) = keys {
-        let count = keys.key_count();
-        if shared.keys.load().as_ref().is_none_or(|old| old.key_count() != count) {
-            tracing::info!(issuer, keys = count, "fetched keys");
-        }
-        if count == 0 {
-            tracing::warn!(issuer, "the issuer has no keys, so all of its tokens are refused");
-        }
+/// Tells of keys, and in how long to ask for them again.
+fn succeeded<K: KeySet>(shared: &Shared<K>, issuer: &str, fetched: Fetched<K>) -> Duration {
+    if let Some(keys) = fetched.keys {
+        tracing::info!(issuer, keys = keys.key_count(), "fetched keys");
         // Before `progress` says so.
-        shared.keys.store(Some(keys));
+        shared.keys.store(Some(Arc::new(keys)));
     }
-    shared.progress.send_modify(|progress| {
-        progress.fetching = false;
-        progress.attempts += 1;
-        progress.ended = Some(now);
-        match outcome {
-            Ok(lifetime) => {
-                progress.fetched = Some(now);
-                progress.failures = 0;
-                progress.error = None;
-                after = refresh_after(lifetime);
-            }
-            Err(error) => {
-                progress.failures = progress.failures.saturating_add(1);
-                if progress.failures % REDISCOVER_AFTER == 0 {
-                    *key_set = None;
-                }
-                after = retry_after(progress.failures);
-                let stale = progress.fetched.map(|fetched| now - fetched);
-                tracing::warn!(issuer, %error, ?stale, "cannot fetch keys");
-                progress.error = Some(error);
-            }
-        }
+    let none = shared.keys.load().as_ref().is_none_or(|keys| keys.key_count() == 0);
+    if none {
+        tracing::warn!(issuer, "the issuer has no keys, so all of its tokens are refused");
+    }
+    shared.ended(|progress| {
+        progress.fetched = progress.ended;
+        progress.failures = 0;
+        progress.error = None;
     });
-    after
+    // An issuer that withdraws all its keys is taken at its word, but not for long.
+    refresh_after(if none { MIN_LIFETIME } else { fetched.lifetime })
+}
+
+/// Tells of a failure, and in how long to try again. The keys stay.
+fn failed<K>(shared: &Shared<K>, issuer: &str, known: &mut Known, error: FetchError) -> Duration {
+    tracing::warn!(issuer, %error, "cannot fetch keys");
+    let failures = shared.ended(|progress| {
+        progress.failures = progress.failures.saturating_add(1);
+        progress.error = Some(error);
+    });
+    if failures.is_multiple_of(REDISCOVER_AFTER) {
+        known.url = None;
+    }
+    retry_after(failures)
 }
