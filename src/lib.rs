@@ -14,7 +14,8 @@
 //! |---|---|
 //! | [`identity`], [`pki`], [`request`], [`secret`] | nothing of ours |
 //! | [`decision`] | `identity` |
-//! | [`authn`] | `decision`, `identity`, `pki`, `request`, `secret` |
+//! | [`jose`] | `pki` |
+//! | [`authn`] | `decision`, `identity`, `jose`, `pki`, `request`, `secret` |
 //! | [`chain`] | `authn` and what it uses |
 //! | [`config`] | `chain` and what it uses |
 //! | [`envoy`] | all of the above; alone in naming protobuf types |
@@ -30,6 +31,7 @@ pub mod config;
 pub mod decision;
 pub mod envoy;
 pub mod identity;
+pub mod jose;
 pub mod pki;
 pub mod reload;
 pub mod request;

@@ -4,17 +4,21 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// A module and what it may name of ours.
-const MAY_USE: [(&str, &[&str]); 10] = [
+const MAY_USE: [(&str, &[&str]); 11] = [
     ("identity", &[]),
     ("pki", &[]),
     ("request", &[]),
     ("secret", &[]),
     ("decision", &["identity"]),
-    ("authn", &["decision", "identity", "pki", "request", "secret"]),
-    ("chain", &["authn", "decision", "identity", "pki", "request", "secret"]),
-    ("config", &["authn", "chain", "decision", "identity", "pki", "request", "secret"]),
-    ("envoy", &["authn", "chain", "config", "decision", "identity", "pki", "request", "secret"]),
-    ("telemetry", &["authn", "chain", "config", "decision", "envoy", "identity", "pki", "request", "secret"]),
+    ("jose", &["pki"]),
+    ("authn", &["decision", "identity", "jose", "pki", "request", "secret"]),
+    ("chain", &["authn", "decision", "identity", "jose", "pki", "request", "secret"]),
+    ("config", &["authn", "chain", "decision", "identity", "jose", "pki", "request", "secret"]),
+    ("envoy", &["authn", "chain", "config", "decision", "identity", "jose", "pki", "request", "secret"]),
+    (
+        "telemetry",
+        &["authn", "chain", "config", "decision", "envoy", "identity", "jose", "pki", "request", "secret"],
+    ),
 ];
 
 /// Crates that know Envoy's or gRPC's messages.
