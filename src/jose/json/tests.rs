@@ -106,7 +106,7 @@ fn a_document_is_neither_too_deep_nor_too_large() {
     assert_eq!(Value::parse(wide(MAX_VALUES).as_bytes()), Err(JsonError::TooComplex));
 }
 
-/// Go: TestUnmarshal of encoding/json (cases of duplicates and of letters), TestFold.
+/// Go: TestUnmarshal of encoding/json (its cases of letters), `foldName`.
 #[test]
 fn a_map_has_names_as_they_are_and_a_struct_in_any_case() {
     let document = Value::parse(
