@@ -12,10 +12,10 @@
 //!
 //! | module | may use |
 //! |---|---|
-//! | [`identity`], [`pki`], [`request`], [`secret`] | nothing of ours |
+//! | [`https`], [`identity`], [`pki`], [`request`], [`secret`] | nothing of ours |
 //! | [`decision`] | `identity` |
 //! | [`jose`] | `pki` |
-//! | [`authn`] | `decision`, `identity`, `jose`, `pki`, `request`, `secret` |
+//! | [`authn`] | `decision`, `https`, `identity`, `jose`, `pki`, `request`, `secret` |
 //! | [`chain`] | `authn` and what it uses |
 //! | [`config`] | `chain` and what it uses |
 //! | [`envoy`] | all of the above; alone in naming protobuf types |
@@ -30,6 +30,7 @@ pub mod chain;
 pub mod config;
 pub mod decision;
 pub mod envoy;
+pub mod https;
 pub mod identity;
 pub mod jose;
 pub mod pki;

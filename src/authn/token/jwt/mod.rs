@@ -1,0 +1,3 @@
+//! JSON Web Tokens of OpenID Connect issuers.
+
+pub mod remote_keys;
