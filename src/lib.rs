@@ -14,7 +14,8 @@
 //! |---|---|
 //! | [`https`], [`identity`], [`pki`], [`request`], [`secret`] | nothing of ours |
 //! | [`decision`] | `identity` |
-//! | [`authn`] | `decision`, `https`, `identity`, `pki`, `request`, `secret` |
+//! | [`jose`] | `pki` |
+//! | [`authn`] | `decision`, `https`, `identity`, `jose`, `pki`, `request`, `secret` |
 //! | [`chain`] | `authn` and what it uses |
 //! | [`config`] | `chain` and what it uses |
 //! | [`envoy`] | all of the above; alone in naming protobuf types |
@@ -31,6 +32,7 @@ pub mod decision;
 pub mod envoy;
 pub mod https;
 pub mod identity;
+pub mod jose;
 pub mod pki;
 pub mod reload;
 pub mod request;

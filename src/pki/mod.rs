@@ -26,6 +26,7 @@ mod name;
 mod pem;
 mod policies;
 mod pool;
+mod public_keys;
 mod signature;
 mod time;
 mod uri;
@@ -38,5 +39,8 @@ mod tests;
 
 pub use certificate::Certificate;
 pub use error::{Invalid, ParseError, PoolError, Role, SignatureError, VerifyError};
+pub use key::{Curve, PublicKey};
 pub use pool::{CertPool, certificates_from_pem};
+pub use public_keys::public_keys_from_pem;
+pub use signature::{Hash, SignatureAlgorithm, check as check_signature};
 pub use verify::{MAX_INTERMEDIATES, MAX_SIGNATURE_CHECKS, verify};

@@ -4,20 +4,27 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// A module and what it may name of ours.
-const MAY_USE: [(&str, &[&str]); 11] = [
+const MAY_USE: [(&str, &[&str]); 12] = [
     ("https", &[]),
     ("identity", &[]),
     ("pki", &[]),
     ("request", &[]),
     ("secret", &[]),
     ("decision", &["identity"]),
-    ("authn", &["decision", "https", "identity", "pki", "request", "secret"]),
-    ("chain", &["authn", "decision", "https", "identity", "pki", "request", "secret"]),
-    ("config", &["authn", "chain", "decision", "https", "identity", "pki", "request", "secret"]),
-    ("envoy", &["authn", "chain", "config", "decision", "https", "identity", "pki", "request", "secret"]),
+    ("jose", &["pki"]),
+    ("authn", &["decision", "https", "identity", "jose", "pki", "request", "secret"]),
+    ("chain", &["authn", "decision", "https", "identity", "jose", "pki", "request", "secret"]),
+    ("config", &["authn", "chain", "decision", "https", "identity", "jose", "pki", "request", "secret"]),
+    (
+        "envoy",
+        &["authn", "chain", "config", "decision", "https", "identity", "jose", "pki", "request", "secret"],
+    ),
     (
         "telemetry",
-        &["authn", "chain", "config", "decision", "envoy", "https", "identity", "pki", "request", "secret"],
+        &[
+            "authn", "chain", "config", "decision", "envoy", "https", "identity", "jose", "pki", "request",
+            "secret",
+        ],
     ),
 ];
 
