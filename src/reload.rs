@@ -10,9 +10,11 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use clap::ArgMatches;
+use futures_util::future::join_all;
 use tokio::signal::unix::Signal;
 use tokio::time::sleep;
 
+use crate::authn::token::jwt::{IssuerKeys, Remote};
 use crate::config::{Config, Environment, Files, Loaded, ServerConfig};
 use crate::envoy::Snapshot;
 
@@ -21,6 +23,7 @@ use crate::envoy::Snapshot;
 pub struct Reloader {
     matches: ArgMatches,
     environment: Environment,
+    remote: Remote,
     files: Files,
     interval: Duration,
     /// Counts the configurations that have served; the first is 1.
@@ -28,9 +31,15 @@ pub struct Reloader {
 }
 
 impl Reloader {
-    /// Watches the `files` of a configuration that was loaded from `matches` and `environment`.
-    pub fn new(matches: ArgMatches, environment: Environment, files: Files, interval: Duration) -> Self {
-        Self { matches, environment, files, interval, generation: 1 }
+    /// Watches the `files` of a configuration that was loaded from `matches`, `environment` and `remote`.
+    pub fn new(
+        matches: ArgMatches,
+        environment: Environment,
+        remote: Remote,
+        files: Files,
+        interval: Duration,
+    ) -> Self {
+        Self { matches, environment, remote, files, interval, generation: 1 }
     }
 
     /// Watches until it is dropped. `SIGHUP` makes it load at once, whether anything looks changed or not.
@@ -52,13 +61,16 @@ impl Reloader {
     }
 
     async fn reload(mut self, current: &ArcSwap<Snapshot>, running: &ServerConfig) -> Self {
-        let (matches, environment) = (self.matches.clone(), self.environment.clone());
+        let (matches, environment, remote) =
+            (self.matches.clone(), self.environment.clone(), self.remote.clone());
         // A million tokens take a second of reading and hashing.
         let loading = tokio::task::spawn_blocking(move || {
-            let Loaded { config, files } = Config::load(&matches, environment);
+            let Loaded { config, files } = Config::load(&matches, environment, &remote);
             (
                 config.map(|config| {
-                    (Snapshot::new(config.chain.into_chain(), config.reply), config.server, config.warnings)
+                    let keys: Vec<Arc<IssuerKeys>> = config.chain.issuer_keys().cloned().collect();
+                    let snapshot = Snapshot::new(config.chain.into_chain(), config.reply);
+                    (snapshot, keys, config.server, config.warnings)
                 }),
                 files,
             )
@@ -74,7 +86,9 @@ impl Reloader {
                     tracing::error!(%error, "not reloaded; the old configuration goes on serving");
                 }
             }
-            Ok((snapshot, server, warnings)) => {
+            Ok((snapshot, keys, server, warnings)) => {
+                // Those that the old configuration has are there.
+                join_all(keys.iter().map(|keys| ready(keys))).await;
                 current.store(Arc::new(snapshot));
                 self.generation += 1;
                 for warning in warnings {
@@ -87,5 +101,20 @@ impl Reloader {
             }
         }
         self
+    }
+}
+
+/// A new configuration waits so long for the keys of issuers that the old one has not. Kubernetes waits a minute, and then keeps the
+/// old one; here other files must not be held up by an issuer that is away.
+const MAX_WAIT_FOR_KEYS: Duration = Duration::from_secs(10);
+
+async fn ready(keys: &IssuerKeys) {
+    if let Err(error) = keys.wait_ready(MAX_WAIT_FOR_KEYS).await {
+        let error = error.map_or_else(|| "no answer yet".to_owned(), |error| error.to_string());
+        tracing::warn!(
+            issuer = keys.source().url,
+            error,
+            "the issuer's keys are not there; its tokens are refused"
+        );
     }
 }

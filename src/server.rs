@@ -55,6 +55,8 @@ async fn serve(config: Config, reloader: Reloader) -> Result<(), ServerError> {
     let mut signals = Signals::new().map_err(ServerError::Start)?;
     let hangup = signal(SignalKind::hangup()).map_err(ServerError::Start)?;
     let Config { chain, reply, server: limits, .. } = config;
+    // In the background: issuers may be away, and may be behind us.
+    chain.issuer_keys().for_each(|keys| keys.start());
     let current = Arc::new(ArcSwap::from_pointee(Snapshot::new(chain.into_chain(), reply)));
     let (mut health, health_service) = health_reporter();
     let check = AuthorizationServer::new(CheckService::new(Arc::clone(&current)))

@@ -20,7 +20,8 @@ use std::ffi::OsString;
 use std::fmt;
 use std::time::Duration;
 
-use crate::authn::token::{TokenAuthenticator, TokenFile};
+use crate::authn::token::jwt::Remote;
+use crate::authn::token::{JwtAuthenticators, TokenAuthenticator, TokenFile};
 use crate::authn::{Anonymous, Basic, RequestHeaderNames, user_file};
 use crate::chain::Members;
 
@@ -131,24 +132,25 @@ impl fmt::Display for ConfigError {
 
 impl Config {
     /// The configuration of a command line (`matches` of [`options::arguments`]) and an environment, or all that is wrong
-    /// with it.
+    /// with it. What is fetched comes from `remote`; nothing is fetched yet.
     pub fn load(
         matches: &clap::ArgMatches,
         environment: impl IntoIterator<Item = (OsString, OsString)>,
+        remote: &Remote,
     ) -> Loaded {
         let (mut errors, mut files) = (Vec::new(), Files::default());
         let sources = Sources::merge(matches, environment, &mut files, &mut errors);
-        let config = Self::parse(&mut Values::new(sources, &mut files, &mut errors));
+        let config = Self::parse(&mut Values::new(sources, &mut files, &mut errors), remote);
         Loaded { config: if errors.is_empty() { Ok(config) } else { Err(errors) }, files }
     }
 
     /// What the values mean. Where one is wrong, a stand-in takes its place, so that the rest can be looked at.
-    fn parse(values: &mut Values<'_>) -> Self {
+    fn parse(values: &mut Values<'_>, remote: &Remote) -> Self {
         let mut warnings = Vec::new();
         let xfcc_trusted_hops = values.number(option("xfcc-trusted-hops"), 0, MAX_HOPS);
         let certificates = certificates::authenticators(values, xfcc_trusted_hops, &mut warnings);
         let front_proxy = certificates.header_names.clone();
-        let chain = members(values, certificates, &mut warnings);
+        let chain = members(values, certificates, remote, &mut warnings);
         let reply = reply(values, front_proxy, xfcc_trusted_hops > 0);
         let server = server(values);
         let log = LogConfig {
@@ -162,6 +164,7 @@ impl Config {
 fn members(
     values: &mut Values<'_>,
     certificates: CertificateAuthenticators,
+    remote: &Remote,
     warnings: &mut Vec<String>,
 ) -> Members {
     let CertificateAuthenticators { request_header, x509, .. } = certificates;

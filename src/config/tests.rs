@@ -1,13 +1,19 @@
 use std::path::Path;
 
 use super::*;
+use crate::https::Proxies;
 
 fn load(flags: &[&str], environment: &[(&str, &str)]) -> Result<Config, Vec<ConfigError>> {
     let arguments = ["countersign", "serve"].iter().chain(flags).map(OsString::from);
     let matches =
         options::command().try_get_matches_from(options::normalize(arguments)).expect("clap takes the flags");
     let (_, matches) = matches.subcommand().expect("serve");
-    Config::load(matches, environment.iter().map(|(n, v)| (OsString::from(n), OsString::from(v)))).config
+    Config::load(
+        matches,
+        environment.iter().map(|(n, v)| (OsString::from(n), OsString::from(v))),
+        &Remote::new(Proxies::default()),
+    )
+    .config
 }
 
 fn errors(flags: &[&str], environment: &[(&str, &str)]) -> Vec<String> {
