@@ -12,7 +12,8 @@
 //!
 //! | module | may use |
 //! |---|---|
-//! | [`identity`], [`pki`], [`request`], [`secret`] | nothing of ours |
+//! | [`identity`], [`request`], [`secret`], [`url`] | nothing of ours |
+//! | [`pki`] | `url` |
 //! | [`decision`] | `identity` |
 //! | [`authn`] | `decision`, `identity`, `pki`, `request`, `secret` |
 //! | [`chain`] | `authn` and what it uses |
@@ -36,3 +37,4 @@ pub mod request;
 pub mod secret;
 pub mod server;
 pub mod telemetry;
+pub mod url;

@@ -4,15 +4,16 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// A module and what it may name of ours.
-const MAY_USE: [(&str, &[&str]); 10] = [
+const MAY_USE: [(&str, &[&str]); 11] = [
     ("identity", &[]),
-    ("pki", &[]),
+    ("pki", &["url"]),
     ("request", &[]),
     ("secret", &[]),
+    ("url", &[]),
     ("decision", &["identity"]),
     ("authn", &["decision", "identity", "pki", "request", "secret"]),
     ("chain", &["authn", "decision", "identity", "pki", "request", "secret"]),
-    ("config", &["authn", "chain", "decision", "identity", "pki", "request", "secret"]),
+    ("config", &["authn", "chain", "decision", "identity", "pki", "request", "secret", "url"]),
     ("envoy", &["authn", "chain", "config", "decision", "identity", "pki", "request", "secret"]),
     ("telemetry", &["authn", "chain", "config", "decision", "envoy", "identity", "pki", "request", "secret"]),
 ];
