@@ -1,6 +1,7 @@
 //! The authenticators that read a token, in the order in which kube-apiserver asks them. This is where those that wait
 //! for something and those that do not come together.
 
+pub mod jwt;
 mod token_file;
 
 use super::{AuthenticateToken, Now, Outcome, Token};
