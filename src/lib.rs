@@ -12,7 +12,8 @@
 //!
 //! | module | may use |
 //! |---|---|
-//! | [`https`], [`identity`], [`pki`], [`request`], [`secret`] | nothing of ours |
+//! | [`https`], [`identity`], [`request`], [`secret`], [`url`] | nothing of ours |
+//! | [`pki`] | `url` |
 //! | [`decision`] | `identity` |
 //! | [`jose`] | `pki` |
 //! | [`authn`] | `decision`, `https`, `identity`, `jose`, `pki`, `request`, `secret` |
@@ -39,3 +40,4 @@ pub mod request;
 pub mod secret;
 pub mod server;
 pub mod telemetry;
+pub mod url;

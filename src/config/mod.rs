@@ -5,11 +5,14 @@
 //! `COUNTERSIGN_TOKEN_AUTH_FILE`, the key `token-auth-file` of the file that `--config` names. A flag wins over the
 //! environment, the environment over the file, the file over the default.
 
+mod authentication;
 mod authentication_configuration;
 mod certificates;
 mod file;
 mod identity_headers;
+mod json;
 mod listen;
+mod oidc_flags;
 pub mod options;
 mod sources;
 mod values;
@@ -22,10 +25,10 @@ use std::time::Duration;
 
 use crate::authn::token::jwt::Remote;
 use crate::authn::token::{JwtAuthenticators, TokenAuthenticator, TokenFile};
-use crate::authn::{Anonymous, Basic, RequestHeaderNames, user_file};
+use crate::authn::{Basic, RequestHeaderNames, user_file};
 use crate::chain::Members;
 
-use authentication_configuration::AnonymousAuthConfig;
+use authentication::Authentication;
 use certificates::CertificateAuthenticators;
 use options::option;
 use sources::Sources;
@@ -188,8 +191,9 @@ fn members(
         }
     }
 
-    let anonymous = anonymous(values, warnings);
-    let nobody = !CREDENTIALS.iter().any(|name| values.is_set(option(name)));
+    // No option names issuers of service account tokens yet.
+    let Authentication { jwt, anonymous } = authentication::read(values, &[], warnings);
+    let nobody = jwt.is_empty() && !CREDENTIALS.iter().any(|name| values.is_set(option(name)));
     if nobody && anonymous.is_none() {
         values.error(
             "configuration",
@@ -215,43 +219,14 @@ fn members(
                 .to_owned(),
         );
     }
-    Members { request_header, basic, x509, tokens, anonymous }
-}
-
-/// Go: `BuiltInAuthenticationOptions.ToAuthenticationConfig`, "hoisted out of AuthenticationConfig".
-fn anonymous(values: &mut Values<'_>, warnings: &mut Vec<String>) -> Option<Anonymous> {
-    let flag = option("anonymous-auth");
-    let allowed = values.bool(flag);
-    let from_file = values.file(option("authentication-config")).and_then(|file| {
-        authentication_configuration::parse(&file.bytes)
-            .map_err(|errors| values.file_errors(&file, errors))
-            .ok()
-            .and_then(|configuration| configuration.anonymous)
-            .map(|anonymous| (file, anonymous))
-    });
-    match from_file {
-        None => allowed.then(|| Anonymous::new([])),
-        Some((file, AnonymousAuthConfig { enabled, conditions })) => {
-            if values.is_set(flag) {
-                values.error(
-                    &format!("{}: anonymous", file.place),
-                    "Forbidden: --anonymous-auth flag cannot be set when anonymous field is configured in authentication \
-                     configuration file; remove one of the two",
-                );
-            }
-            for (index, condition) in conditions.iter().enumerate() {
-                let path = crate::request::Path::new(condition.path.as_bytes());
-                if path.unambiguous().as_deref() != Some(&*condition.path) {
-                    warnings.push(format!(
-                        "{}: anonymous.conditions[{index}].path: {:?} never matches: a condition is a plain path, without \
-                         query, escapes, dot segments, `//`, `;` or `#`",
-                        file.place, condition.path
-                    ));
-                }
-            }
-            enabled.then(|| Anonymous::new(conditions.into_iter().map(|c| c.path.into())))
+    if !jwt.is_empty() {
+        // "Keep the OpenID Connect after Service Accounts" and before the webhook.
+        match JwtAuthenticators::new(jwt, remote) {
+            Ok(authenticators) => tokens.push(TokenAuthenticator::Jwt(authenticators)),
+            Err(error) => values.error("jwt", &error.to_string()),
         }
     }
+    Members { request_header, basic, x509, tokens, anonymous }
 }
 
 fn reply(values: &mut Values<'_>, front_proxy: RequestHeaderNames, xfcc: bool) -> ReplyConfig {
@@ -315,8 +290,13 @@ fn server(values: &mut Values<'_>) -> ServerConfig {
 }
 
 /// The options that bring an authenticator of credentials.
-const CREDENTIALS: [&str; 4] =
-    ["token-auth-file", "basic-auth-file", "client-ca-file", "requestheader-client-ca-file"];
+const CREDENTIALS: [&str; 5] = [
+    "token-auth-file",
+    "basic-auth-file",
+    "client-ca-file",
+    "requestheader-client-ca-file",
+    "oidc-issuer-url",
+];
 
 /// Looking at files more often than this helps nobody.
 const MIN_RELOAD_INTERVAL: Duration = Duration::from_millis(10);

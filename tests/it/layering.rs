@@ -4,17 +4,18 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// A module and what it may name of ours.
-const MAY_USE: [(&str, &[&str]); 12] = [
+const MAY_USE: [(&str, &[&str]); 13] = [
     ("https", &[]),
     ("identity", &[]),
-    ("pki", &[]),
+    ("pki", &["url"]),
     ("request", &[]),
     ("secret", &[]),
+    ("url", &[]),
     ("decision", &["identity"]),
     ("jose", &["pki"]),
     ("authn", &["decision", "https", "identity", "jose", "pki", "request", "secret"]),
     ("chain", &["authn", "decision", "https", "identity", "jose", "pki", "request", "secret"]),
-    ("config", &["authn", "chain", "decision", "https", "identity", "jose", "pki", "request", "secret"]),
+    ("config", &["authn", "chain", "decision", "https", "identity", "jose", "pki", "request", "secret", "url"]),
     (
         "envoy",
         &["authn", "chain", "config", "decision", "https", "identity", "jose", "pki", "request", "secret"],
