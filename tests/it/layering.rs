@@ -15,7 +15,10 @@ const MAY_USE: [(&str, &[&str]); 13] = [
     ("jose", &["pki"]),
     ("authn", &["decision", "https", "identity", "jose", "pki", "request", "secret"]),
     ("chain", &["authn", "decision", "https", "identity", "jose", "pki", "request", "secret"]),
-    ("config", &["authn", "chain", "decision", "https", "identity", "jose", "pki", "request", "secret", "url"]),
+    (
+        "config",
+        &["authn", "chain", "decision", "https", "identity", "jose", "pki", "request", "secret", "url"],
+    ),
     (
         "envoy",
         &["authn", "chain", "config", "decision", "https", "identity", "jose", "pki", "request", "secret"],

@@ -17,7 +17,7 @@ pub use token_file::TokenFile;
 #[derive(Debug)]
 pub enum TokenAuthenticator {
     /// `--token-auth-file`.
-    TokenFile(TokenFile),
+    TokenFile(Box<TokenFile>),
     /// `--oidc-*`, or `jwt` of the authentication configuration.
     Jwt(JwtAuthenticators),
 }

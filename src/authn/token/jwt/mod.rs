@@ -17,7 +17,6 @@
 
 mod claims;
 mod distributed;
-mod expression;
 mod mapping;
 pub mod remote_keys;
 pub mod settings;

@@ -147,11 +147,9 @@ impl Case {
                 _ => panic!("a claim or an expression"),
             }
         }
-        let username =
-            self.claim_mappings.username.map(Mapping::prefixed).unwrap_or(PrefixedClaimOrExpression::Claim {
-                claim: "username".to_owned(),
-                prefix: String::new(),
-            });
+        let username = self.claim_mappings.username.map(Mapping::prefixed).unwrap_or_else(|| {
+            PrefixedClaimOrExpression::Claim { claim: "username".to_owned(), prefix: String::new() }
+        });
         let uid = |mapping: Mapping| match mapping.prefixed() {
             PrefixedClaimOrExpression::Claim { claim, .. } => ClaimOrExpression::Claim(claim),
             PrefixedClaimOrExpression::Expression(expression) => ClaimOrExpression::Expression(expression),
