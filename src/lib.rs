@@ -12,9 +12,9 @@
 //!
 //! | module | may use |
 //! |---|---|
-//! | [`identity`], [`pki`], [`request`], [`secret`] | nothing of ours |
+//! | [`cel`], [`identity`], [`pki`], [`request`], [`secret`] | nothing of ours |
 //! | [`decision`] | `identity` |
-//! | [`authn`] | `decision`, `identity`, `pki`, `request`, `secret` |
+//! | [`authn`] | `cel`, `decision`, `identity`, `pki`, `request`, `secret` |
 //! | [`chain`] | `authn` and what it uses |
 //! | [`config`] | `chain` and what it uses |
 //! | [`envoy`] | all of the above; alone in naming protobuf types |
@@ -25,6 +25,7 @@
 //! header that may have been two lines is refused, whichever of them was good.
 
 pub mod authn;
+pub mod cel;
 pub mod chain;
 pub mod config;
 pub mod decision;

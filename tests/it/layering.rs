@@ -4,17 +4,21 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// A module and what it may name of ours.
-const MAY_USE: [(&str, &[&str]); 10] = [
+const MAY_USE: [(&str, &[&str]); 11] = [
+    ("cel", &[]),
     ("identity", &[]),
     ("pki", &[]),
     ("request", &[]),
     ("secret", &[]),
     ("decision", &["identity"]),
-    ("authn", &["decision", "identity", "pki", "request", "secret"]),
-    ("chain", &["authn", "decision", "identity", "pki", "request", "secret"]),
-    ("config", &["authn", "chain", "decision", "identity", "pki", "request", "secret"]),
-    ("envoy", &["authn", "chain", "config", "decision", "identity", "pki", "request", "secret"]),
-    ("telemetry", &["authn", "chain", "config", "decision", "envoy", "identity", "pki", "request", "secret"]),
+    ("authn", &["cel", "decision", "identity", "pki", "request", "secret"]),
+    ("chain", &["authn", "cel", "decision", "identity", "pki", "request", "secret"]),
+    ("config", &["authn", "cel", "chain", "decision", "identity", "pki", "request", "secret"]),
+    ("envoy", &["authn", "cel", "chain", "config", "decision", "identity", "pki", "request", "secret"]),
+    (
+        "telemetry",
+        &["authn", "cel", "chain", "config", "decision", "envoy", "identity", "pki", "request", "secret"],
+    ),
 ];
 
 /// Crates that know Envoy's or gRPC's messages.
