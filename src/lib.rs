@@ -12,11 +12,11 @@
 //!
 //! | module | may use |
 //! |---|---|
-//! | [`https`], [`identity`], [`request`], [`secret`], [`url`] | nothing of ours |
+//! | [`cel`], [`https`], [`identity`], [`request`], [`secret`], [`url`] | nothing of ours |
 //! | [`pki`] | `url` |
 //! | [`decision`] | `identity` |
 //! | [`jose`] | `pki` |
-//! | [`authn`] | `decision`, `https`, `identity`, `jose`, `pki`, `request`, `secret` |
+//! | [`authn`] | `cel`, `decision`, `https`, `identity`, `jose`, `pki`, `request`, `secret` |
 //! | [`chain`] | `authn` and what it uses |
 //! | [`config`] | `chain` and what it uses |
 //! | [`envoy`] | all of the above; alone in naming protobuf types |
@@ -27,6 +27,7 @@
 //! header that may have been two lines is refused, whichever of them was good.
 
 pub mod authn;
+pub mod cel;
 pub mod chain;
 pub mod config;
 pub mod decision;

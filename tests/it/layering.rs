@@ -4,7 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// A module and what it may name of ours.
-const MAY_USE: [(&str, &[&str]); 13] = [
+const MAY_USE: [(&str, &[&str]); 14] = [
+    ("cel", &[]),
     ("https", &[]),
     ("identity", &[]),
     ("pki", &["url"]),
@@ -13,21 +14,27 @@ const MAY_USE: [(&str, &[&str]); 13] = [
     ("url", &[]),
     ("decision", &["identity"]),
     ("jose", &["pki"]),
-    ("authn", &["decision", "https", "identity", "jose", "pki", "request", "secret"]),
-    ("chain", &["authn", "decision", "https", "identity", "jose", "pki", "request", "secret"]),
+    ("authn", &["cel", "decision", "https", "identity", "jose", "pki", "request", "secret"]),
+    ("chain", &["authn", "cel", "decision", "https", "identity", "jose", "pki", "request", "secret"]),
     (
         "config",
-        &["authn", "chain", "decision", "https", "identity", "jose", "pki", "request", "secret", "url"],
+        &[
+            "authn", "cel", "chain", "decision", "https", "identity", "jose", "pki", "request", "secret",
+            "url",
+        ],
     ),
     (
         "envoy",
-        &["authn", "chain", "config", "decision", "https", "identity", "jose", "pki", "request", "secret"],
+        &[
+            "authn", "cel", "chain", "config", "decision", "https", "identity", "jose", "pki", "request",
+            "secret",
+        ],
     ),
     (
         "telemetry",
         &[
-            "authn", "chain", "config", "decision", "envoy", "https", "identity", "jose", "pki", "request",
-            "secret",
+            "authn", "cel", "chain", "config", "decision", "envoy", "https", "identity", "jose", "pki",
+            "request", "secret",
         ],
     ),
 ];
