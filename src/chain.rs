@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::authn::token::TokenAuthenticator;
+use crate::authn::token::jwt::IssuerKeys;
 use crate::authn::{
     Anonymous, AuthenticateRequest, Basic, Bearer, Now, Outcome, RequestHeader, Union, WebSocket, X509,
 };
@@ -28,6 +29,11 @@ pub struct Members {
 }
 
 impl Members {
+    /// The keys that token authenticators fetch, which somebody has to start, inside of a runtime.
+    pub fn issuer_keys(&self) -> impl Iterator<Item = &Arc<IssuerKeys>> {
+        self.tokens.iter().flat_map(TokenAuthenticator::issuer_keys)
+    }
+
     /// Puts the members in order. Follows `Config.New` (k8s.io/kubernetes/pkg/kubeapiserver/authenticator/config.go, v1.36.3)
     /// step by step.
     ///

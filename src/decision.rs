@@ -21,6 +21,8 @@ pub enum Authenticator {
     WebSocket,
     /// `--token-auth-file`.
     TokenFile,
+    /// JSON Web Tokens of OpenID Connect issuers: `--oidc-*`, or `jwt` of the authentication configuration.
+    Jwt,
     /// Nobody presented anything.
     Anonymous,
     /// The chain itself: the request could not be read, or nobody had an opinion and anonymous is not allowed.
@@ -37,6 +39,7 @@ impl Authenticator {
             Self::Bearer => "bearer",
             Self::WebSocket => "websocket",
             Self::TokenFile => "tokenfile",
+            Self::Jwt => "jwt",
             Self::Anonymous => "anonymous",
             Self::Chain => "chain",
         }
@@ -87,6 +90,38 @@ pub enum Reason {
     UndecodableToken,
     /// A bearer token that no authenticator knows.
     InvalidBearerToken,
+    /// A signed token that cannot be taken apart, or whose header is not what it should be.
+    MalformedToken,
+    /// A token signed with an algorithm that is not allowed.
+    UnsupportedAlgorithm,
+    /// A token that names a key which its issuer does not have.
+    UnknownKey,
+    /// A token that none of its issuer's keys verifies.
+    InvalidSignature,
+    /// The issuer's keys could not be fetched, or not yet.
+    IssuerKeysUnavailable,
+    /// A claim that every token has is not of its type.
+    MalformedClaims,
+    /// A token of another issuer than its keys are of.
+    WrongIssuer,
+    /// A token that is meant for somebody else.
+    WrongAudience,
+    /// A token that is not valid any more, or does not say until when it is.
+    TokenExpired,
+    /// A token that is not valid yet.
+    TokenNotYetValid,
+    /// Groups that a token says are to be had elsewhere, and which are not as they should be there.
+    DistributedClaims,
+    /// Groups that a token says are to be had elsewhere could not be fetched.
+    DistributedClaimsUnavailable,
+    /// The claims do not make an identity: one is missing, of a wrong type, or an expression over them fails.
+    ClaimMapping,
+    /// The user's name is an email address that the issuer has not verified.
+    EmailNotVerified,
+    /// The claims do not meet a rule of the configuration.
+    ClaimValidation,
+    /// The identity does not meet a rule of the configuration.
+    UserValidation,
     /// Basic credentials that do not parse.
     MalformedBasic,
     /// A user name and password that do not match. The two causes are not told apart.
@@ -128,6 +163,22 @@ impl Reason {
             Self::MalformedRequest => "malformed_request",
             Self::UndecodableToken => "undecodable_token",
             Self::InvalidBearerToken => "invalid_bearer_token",
+            Self::MalformedToken => "malformed_token",
+            Self::UnsupportedAlgorithm => "unsupported_algorithm",
+            Self::UnknownKey => "unknown_key",
+            Self::InvalidSignature => "invalid_signature",
+            Self::IssuerKeysUnavailable => "issuer_keys_unavailable",
+            Self::MalformedClaims => "malformed_claims",
+            Self::WrongIssuer => "wrong_issuer",
+            Self::WrongAudience => "wrong_audience",
+            Self::TokenExpired => "token_expired",
+            Self::TokenNotYetValid => "token_not_yet_valid",
+            Self::DistributedClaims => "distributed_claims",
+            Self::DistributedClaimsUnavailable => "distributed_claims_unavailable",
+            Self::ClaimMapping => "claim_mapping",
+            Self::EmailNotVerified => "email_not_verified",
+            Self::ClaimValidation => "claim_validation",
+            Self::UserValidation => "user_validation",
             Self::MalformedBasic => "malformed_basic",
             Self::InvalidUsernameOrPassword => "invalid_username_or_password",
             Self::PasswordVerificationBusy => "password_verification_busy",
@@ -160,7 +211,10 @@ impl Reason {
     /// Whose fault it was.
     pub fn fault(self) -> Fault {
         match self {
-            Self::PasswordVerificationBusy | Self::RevocationListExpired => Fault::Dependency,
+            Self::DistributedClaimsUnavailable
+            | Self::IssuerKeysUnavailable
+            | Self::PasswordVerificationBusy
+            | Self::RevocationListExpired => Fault::Dependency,
             Self::Panicked => Fault::Bug,
             _ => Fault::Client,
         }

@@ -12,9 +12,11 @@
 //!
 //! | module | may use |
 //! |---|---|
-//! | [`identity`], [`metrics`], [`pki`], [`request`], [`secret`] | nothing of ours |
+//! | [`cel`], [`https`], [`identity`], [`metrics`], [`request`], [`secret`], [`url`] | nothing of ours |
+//! | [`pki`] | `url` |
 //! | [`decision`] | `identity` |
-//! | [`authn`] | `decision`, `identity`, `pki`, `request`, `secret` |
+//! | [`jose`] | `pki` |
+//! | [`authn`] | `cel`, `decision`, `https`, `identity`, `jose`, `pki`, `request`, `secret` |
 //! | [`chain`] | `authn` and what it uses |
 //! | [`config`] | `chain` and what it uses |
 //! | [`envoy`] | all of the above; alone in naming protobuf types |
@@ -26,11 +28,14 @@
 
 mod admin;
 pub mod authn;
+pub mod cel;
 pub mod chain;
 pub mod config;
 pub mod decision;
 pub mod envoy;
+pub mod https;
 pub mod identity;
+pub mod jose;
 pub mod metrics;
 pub mod pki;
 pub mod reload;
@@ -38,3 +43,4 @@ pub mod request;
 pub mod secret;
 pub mod server;
 pub mod telemetry;
+pub mod url;

@@ -3,7 +3,9 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use countersign::authn::token::jwt::Remote;
 use countersign::config::{Config, ConfigError, Environment, Loaded, options};
+use countersign::https::Proxies;
 use countersign::reload::Reloader;
 use countersign::{server, telemetry};
 
@@ -17,7 +19,8 @@ fn main() -> ExitCode {
         matches.subcommand().unwrap_or_else(|| unreachable!("clap requires a command"));
     #[expect(clippy::disallowed_methods, reason = "main hands the environment down")]
     let environment: Environment = std::env::vars_os().collect();
-    let Loaded { config, files } = Config::load(arguments, environment.clone());
+    let remote = Remote::new(Proxies::from_environment(&environment));
+    let Loaded { config, files } = Config::load(arguments, environment.clone(), &remote);
     let config = match config {
         Ok(config) => config,
         Err(errors) => return refuse(&errors),
@@ -29,7 +32,7 @@ fn main() -> ExitCode {
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
-    let reloader = Reloader::new(arguments.clone(), environment, files, &config);
+    let reloader = Reloader::new(arguments.clone(), environment, remote, files, &config);
     match server::run(config, reloader) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -10,10 +10,12 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use clap::ArgMatches;
+use futures_util::future::join_all;
 use tokio::signal::unix::Signal;
 use tokio::time::sleep;
 
 use crate::admin::Status;
+use crate::authn::token::jwt::{IssuerKeys, Remote};
 use crate::config::{Config, Deadlines, Environment, Files, Loaded, ServerConfig, Tls};
 use crate::envoy::Snapshot;
 use crate::metrics::ReloadResult;
@@ -23,16 +25,23 @@ use crate::metrics::ReloadResult;
 pub struct Reloader {
     matches: ArgMatches,
     environment: Environment,
+    remote: Remote,
     files: Files,
     interval: Duration,
     deadlines: Deadlines,
 }
 
 impl Reloader {
-    /// Watches the `files` and the deadlines of `config`, which was loaded from `matches` and `environment`.
-    pub fn new(matches: ArgMatches, environment: Environment, files: Files, config: &Config) -> Self {
+    /// Watches the `files` and the deadlines of `config`, which was loaded from `matches`, `environment` and `remote`.
+    pub fn new(
+        matches: ArgMatches,
+        environment: Environment,
+        remote: Remote,
+        files: Files,
+        config: &Config,
+    ) -> Self {
         let (interval, deadlines) = (config.server.reload_interval, config.deadlines.clone());
-        Self { matches, environment, files, interval, deadlines }
+        Self { matches, environment, remote, files, interval, deadlines }
     }
 
     /// Watches until it is dropped. `SIGHUP` makes it load at once, whether anything looks changed or not.
@@ -65,13 +74,16 @@ impl Reloader {
         running: &ServerConfig,
         status: &Status,
     ) -> Self {
-        let (matches, environment) = (self.matches.clone(), self.environment.clone());
+        let (matches, environment, remote) =
+            (self.matches.clone(), self.environment.clone(), self.remote.clone());
         // A million tokens take a second of reading and hashing.
         let loading = tokio::task::spawn_blocking(move || {
-            let Loaded { config, files } = Config::load(&matches, environment);
+            let Loaded { config, files } = Config::load(&matches, environment, &remote);
             (
                 config.map(|Config { chain, reply, server, tls, warnings, deadlines, .. }| {
-                    (Snapshot::new(chain.into_chain(), reply), server, tls, warnings, deadlines)
+                    let keys: Vec<Arc<IssuerKeys>> = chain.issuer_keys().cloned().collect();
+                    let snapshot = Snapshot::new(chain.into_chain(), reply);
+                    (snapshot, keys, server, tls, warnings, deadlines)
                 }),
                 files,
             )
@@ -89,7 +101,9 @@ impl Reloader {
                     tracing::error!(%error, "not reloaded; the old configuration goes on serving");
                 }
             }
-            Ok((snapshot, server, new_tls, warnings, deadlines)) => {
+            Ok((snapshot, keys, server, new_tls, warnings, deadlines)) => {
+                // Those that the old configuration has are there.
+                join_all(keys.iter().map(|keys| ready(keys))).await;
                 status.told_of(&deadlines);
                 self.deadlines = deadlines;
                 current.store(Arc::new(snapshot));
@@ -108,5 +122,20 @@ impl Reloader {
             }
         }
         self
+    }
+}
+
+/// A new configuration waits so long for the keys of issuers that the old one has not. Kubernetes waits a minute, and then keeps the
+/// old one; here other files must not be held up by an issuer that is away.
+const MAX_WAIT_FOR_KEYS: Duration = Duration::from_secs(10);
+
+async fn ready(keys: &IssuerKeys) {
+    if let Err(error) = keys.wait_ready(MAX_WAIT_FOR_KEYS).await {
+        let error = error.map_or_else(|| "no answer yet".to_owned(), |error| error.to_string());
+        tracing::warn!(
+            issuer = keys.source().url,
+            error,
+            "the issuer's keys are not there; its tokens are refused"
+        );
     }
 }

@@ -5,12 +5,15 @@
 //! `COUNTERSIGN_TOKEN_AUTH_FILE`, the key `token-auth-file` of the file that `--config` names. A flag wins over the
 //! environment, the environment over the file, the file over the default.
 
+mod authentication;
 mod authentication_configuration;
 mod certificates;
 mod deadlines;
 mod file;
 mod identity_headers;
+mod json;
 mod listen;
+mod oidc_flags;
 pub mod options;
 mod sources;
 mod tls;
@@ -23,11 +26,12 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::authn::token::{TokenAuthenticator, TokenFile};
-use crate::authn::{Anonymous, Basic, RequestHeaderNames, user_file};
+use crate::authn::token::jwt::Remote;
+use crate::authn::token::{JwtAuthenticators, TokenAuthenticator, TokenFile};
+use crate::authn::{Basic, RequestHeaderNames, user_file};
 use crate::chain::Members;
 
-use authentication_configuration::AnonymousAuthConfig;
+use authentication::Authentication;
 use certificates::CertificateAuthenticators;
 use options::option;
 use sources::Sources;
@@ -142,25 +146,26 @@ impl fmt::Display for ConfigError {
 
 impl Config {
     /// The configuration of a command line (`matches` of [`options::arguments`]) and an environment, or all that is wrong
-    /// with it.
+    /// with it. What is fetched comes from `remote`; nothing is fetched yet.
     pub fn load(
         matches: &clap::ArgMatches,
         environment: impl IntoIterator<Item = (OsString, OsString)>,
+        remote: &Remote,
     ) -> Loaded {
         let (mut errors, mut files) = (Vec::new(), Files::default());
         let sources = Sources::merge(matches, environment, &mut files, &mut errors);
-        let config = Self::parse(&mut Values::new(sources, &mut files, &mut errors));
+        let config = Self::parse(&mut Values::new(sources, &mut files, &mut errors), remote);
         Loaded { config: if errors.is_empty() { Ok(config) } else { Err(errors) }, files }
     }
 
     /// What the values mean. Where one is wrong, a stand-in takes its place, so that the rest can be looked at.
-    fn parse(values: &mut Values<'_>) -> Self {
+    fn parse(values: &mut Values<'_>, remote: &Remote) -> Self {
         let (mut warnings, mut deadlines) = (Vec::new(), Deadlines::default());
         let xfcc_trusted_hops = values.number(option("xfcc-trusted-hops"), 0, MAX_HOPS);
         let certificates =
             certificates::authenticators(values, xfcc_trusted_hops, &mut deadlines, &mut warnings);
         let front_proxy = certificates.header_names.clone();
-        let chain = members(values, certificates, &mut warnings);
+        let chain = members(values, certificates, remote, &mut warnings);
         let reply = reply(values, front_proxy, xfcc_trusted_hops > 0);
         let tls = tls::listener(values, &mut deadlines, &mut warnings);
         let server = server(values);
@@ -176,6 +181,7 @@ impl Config {
 fn members(
     values: &mut Values<'_>,
     certificates: CertificateAuthenticators,
+    remote: &Remote,
     warnings: &mut Vec<String>,
 ) -> Members {
     let CertificateAuthenticators { request_header, x509, .. } = certificates;
@@ -186,7 +192,7 @@ fn members(
     if let Some(file) = values.file(option("token-auth-file")) {
         let warn = |line, text: &str| warnings.push(format!("{}: line {line}: {text}", file.place));
         match user_file::parse(&file.bytes, "token") {
-            Ok(users) => tokens.push(TokenAuthenticator::TokenFile(TokenFile::new(users, warn))),
+            Ok(users) => tokens.push(TokenAuthenticator::TokenFile(Box::new(TokenFile::new(users, warn)))),
             Err(errors) => values.file_errors(&file, errors),
         }
     }
@@ -199,8 +205,9 @@ fn members(
         }
     }
 
-    let anonymous = anonymous(values, warnings);
-    let nobody = !CREDENTIALS.iter().any(|name| values.is_set(option(name)));
+    // No option names issuers of service account tokens yet.
+    let Authentication { jwt, anonymous } = authentication::read(values, &[], warnings);
+    let nobody = jwt.is_empty() && !CREDENTIALS.iter().any(|name| values.is_set(option(name)));
     if nobody && anonymous.is_none() {
         values.error(
             "configuration",
@@ -226,43 +233,14 @@ fn members(
                 .to_owned(),
         );
     }
-    Members { request_header, basic, x509, tokens, anonymous }
-}
-
-/// Go: `BuiltInAuthenticationOptions.ToAuthenticationConfig`, "hoisted out of AuthenticationConfig".
-fn anonymous(values: &mut Values<'_>, warnings: &mut Vec<String>) -> Option<Anonymous> {
-    let flag = option("anonymous-auth");
-    let allowed = values.bool(flag);
-    let from_file = values.file(option("authentication-config")).and_then(|file| {
-        authentication_configuration::parse(&file.bytes)
-            .map_err(|errors| values.file_errors(&file, errors))
-            .ok()
-            .and_then(|configuration| configuration.anonymous)
-            .map(|anonymous| (file, anonymous))
-    });
-    match from_file {
-        None => allowed.then(|| Anonymous::new([])),
-        Some((file, AnonymousAuthConfig { enabled, conditions })) => {
-            if values.is_set(flag) {
-                values.error(
-                    &format!("{}: anonymous", file.place),
-                    "Forbidden: --anonymous-auth flag cannot be set when anonymous field is configured in authentication \
-                     configuration file; remove one of the two",
-                );
-            }
-            for (index, condition) in conditions.iter().enumerate() {
-                let path = crate::request::Path::new(condition.path.as_bytes());
-                if path.unambiguous().as_deref() != Some(&*condition.path) {
-                    warnings.push(format!(
-                        "{}: anonymous.conditions[{index}].path: {:?} never matches: a condition is a plain path, without \
-                         query, escapes, dot segments, `//`, `;` or `#`",
-                        file.place, condition.path
-                    ));
-                }
-            }
-            enabled.then(|| Anonymous::new(conditions.into_iter().map(|c| c.path.into())))
+    if !jwt.is_empty() {
+        // "Keep the OpenID Connect after Service Accounts" and before the webhook.
+        match JwtAuthenticators::new(jwt, remote) {
+            Ok(authenticators) => tokens.push(TokenAuthenticator::Jwt(authenticators)),
+            Err(error) => values.error("jwt", &error.to_string()),
         }
     }
+    Members { request_header, basic, x509, tokens, anonymous }
 }
 
 fn reply(values: &mut Values<'_>, front_proxy: RequestHeaderNames, xfcc: bool) -> ReplyConfig {
@@ -331,8 +309,13 @@ fn server(values: &mut Values<'_>) -> ServerConfig {
 }
 
 /// The options that bring an authenticator of credentials.
-const CREDENTIALS: [&str; 4] =
-    ["token-auth-file", "basic-auth-file", "client-ca-file", "requestheader-client-ca-file"];
+const CREDENTIALS: [&str; 5] = [
+    "token-auth-file",
+    "basic-auth-file",
+    "client-ca-file",
+    "requestheader-client-ca-file",
+    "oidc-issuer-url",
+];
 
 /// Looking at files more often than this helps nobody.
 const MIN_RELOAD_INTERVAL: Duration = Duration::from_millis(10);

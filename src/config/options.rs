@@ -28,6 +28,8 @@ pub enum Kind {
     One(&'static str),
     /// Several, separated by commas; the flag may be repeated.
     List,
+    /// Several, one each time the flag stands there; a comma is a comma. The word stands in the help.
+    Each(&'static str),
 }
 
 /// Every option but `--config`, in the order of the help: kube-apiserver's first, with its names and meanings.
@@ -71,8 +73,32 @@ pub const OPTIONS: &[OptionSpec] = &[
         "authentication-config",
         "FILE",
         "",
-        "AuthenticationConfiguration (apiserver.config.k8s.io); so far its anonymous part",
+        "AuthenticationConfiguration (apiserver.config.k8s.io): issuers of JWTs, and whom anonymous lets in",
     ),
+    one(
+        "oidc-issuer-url",
+        "URL",
+        "",
+        "The issuer whose JWTs are believed, an https URL, as it stands in their iss",
+    ),
+    one("oidc-client-id", "ID", "", "The audience that a JWT must be meant for"),
+    one(
+        "oidc-ca-file",
+        "FILE",
+        "",
+        "PEM bundle of CAs to verify the issuer's certificate with; empty: the system's",
+    ),
+    one("oidc-username-claim", "CLAIM", "sub", "The claim that names the user"),
+    one(
+        "oidc-username-prefix",
+        "PREFIX",
+        "",
+        "What stands before the user's name; empty: the issuer's URL and #, but for the claim email nothing; -: nothing",
+    ),
+    one("oidc-groups-claim", "CLAIM", "", "The claim that lists the user's groups, or names one"),
+    one("oidc-groups-prefix", "PREFIX", "", "What stands before each group"),
+    list("oidc-signing-algs", "Algorithms that a JWT may be signed with; empty: RS256"),
+    each("oidc-required-claim", "CLAIM=VALUE", "A claim that a JWT must have, and its value"),
     list("api-audiences", "Audiences that tokens must be meant for"),
     one(
         "basic-auth-file",
@@ -181,6 +207,10 @@ const fn list(name: &'static str, help: &'static str) -> OptionSpec {
     OptionSpec { name, kind: Kind::List, default: "", help }
 }
 
+const fn each(name: &'static str, value: &'static str, help: &'static str) -> OptionSpec {
+    OptionSpec { name, kind: Kind::Each(value), default: "", help }
+}
+
 const fn flag(name: &'static str, default: &'static str, help: &'static str) -> OptionSpec {
     OptionSpec { name, kind: Kind::Bool, default, help }
 }
@@ -218,7 +248,7 @@ fn argument(option: &'static OptionSpec) -> Arg {
         Kind::Bool => {
             arg.value_name("BOOL").num_args(0..=1).require_equals(true).default_missing_value("true")
         }
-        Kind::One(value) => arg.value_name(value),
+        Kind::One(value) | Kind::Each(value) => arg.value_name(value),
         Kind::List => arg.value_name("LIST"),
     }
 }

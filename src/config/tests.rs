@@ -1,21 +1,43 @@
 use std::path::Path;
 
 use super::*;
+use crate::https::Proxies;
 
 fn load(flags: &[&str], environment: &[(&str, &str)]) -> Result<Config, Vec<ConfigError>> {
     let arguments = ["countersign", "serve"].iter().chain(flags).map(OsString::from);
     let matches =
         options::command().try_get_matches_from(options::normalize(arguments)).expect("clap takes the flags");
     let (_, matches) = matches.subcommand().expect("serve");
-    Config::load(matches, environment.iter().map(|(n, v)| (OsString::from(n), OsString::from(v)))).config
+    Config::load(
+        matches,
+        environment.iter().map(|(n, v)| (OsString::from(n), OsString::from(v))),
+        &Remote::new(Proxies::default()),
+    )
+    .config
 }
 
 fn errors(flags: &[&str], environment: &[(&str, &str)]) -> Vec<String> {
     load(flags, environment).err().unwrap_or_default().iter().map(ToString::to_string).collect()
 }
 
+/// What a part of [`Config::parse`] makes of flags, and the errors.
+pub(super) fn read_flags<T, F: Into<OsString>>(
+    flags: impl IntoIterator<Item = F>,
+    read: impl FnOnce(&mut Values<'_>) -> T,
+) -> (T, Vec<String>) {
+    let arguments =
+        ["countersign", "serve"].into_iter().map(OsString::from).chain(flags.into_iter().map(Into::into));
+    let matches =
+        options::command().try_get_matches_from(options::normalize(arguments)).expect("clap takes the flags");
+    let (_, matches) = matches.subcommand().expect("serve");
+    let (mut files, mut errors) = (Files::default(), Vec::new());
+    let sources = Sources::merge(matches, [], &mut files, &mut errors);
+    let read = read(&mut Values::new(sources, &mut files, &mut errors));
+    (read, errors.iter().map(ToString::to_string).collect())
+}
+
 /// A file that ends with the test.
-fn file(text: &str) -> (tempfile::TempDir, String) {
+pub(super) fn file(text: &str) -> (tempfile::TempDir, String) {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("file");
     std::fs::write(&path, text).expect("a file");

@@ -44,12 +44,13 @@ impl<'e> Values<'e> {
     }
 
     /// Where the option was written.
-    fn place(&self, option: &OptionSpec) -> String {
+    pub(super) fn place(&self, option: &OptionSpec) -> String {
         let origin = self.sources.get(option).and_then(Value::origin);
         origin.map_or_else(|| format!("--{}", option.name), str::to_owned)
     }
 
-    fn text(&self, option: &OptionSpec) -> String {
+    /// What was written, or the default.
+    pub(super) fn text(&self, option: &OptionSpec) -> String {
         let written = self.sources.get(option).and_then(|value| value.clone().into_string().ok());
         written.unwrap_or_else(|| option.default.to_owned())
     }
@@ -121,14 +122,20 @@ impl<'e> Values<'e> {
         })
     }
 
-    /// Comma-separated, as pflag's StringSlice: CSV, so that quotes keep a comma; nothing between the commas is an empty item.
-    pub(super) fn list(&mut self, option: &OptionSpec) -> Vec<String> {
-        let texts = match self.sources.get(option).map(|value| value.kind.clone()) {
+    /// One by one, as pflag's StringArray; an empty default is none.
+    pub(super) fn each(&self, option: &OptionSpec) -> Vec<String> {
+        match self.sources.get(option).map(|value| value.kind.clone()) {
             Some(ValueKind::Array(items)) => {
                 items.into_iter().filter_map(|item| item.into_string().ok()).collect()
             }
+            None if option.default.is_empty() => Vec::new(),
             _ => vec![self.text(option)],
-        };
+        }
+    }
+
+    /// Comma-separated, as pflag's StringSlice: CSV, so that quotes keep a comma; nothing between the commas is an empty item.
+    pub(super) fn list(&mut self, option: &OptionSpec) -> Vec<String> {
+        let texts = self.each(option);
         let mut list = Vec::new();
         for text in texts {
             match csv::parse(text.as_bytes()) {

@@ -123,6 +123,11 @@ impl Certificate {
         &self.subject.uids
     }
 
+    /// The key that it is about.
+    pub fn public_key(&self) -> &PublicKey {
+        &self.public_key
+    }
+
     /// The serial number, big-endian, for logs.
     pub fn serial(&self) -> &[u8] {
         &self.serial

@@ -5,7 +5,7 @@ use aws_lc_rs::signature::{
     ParsedPublicKey,
 };
 
-use super::der::{INTEGER, Reader, SEQUENCE, is_negative};
+use super::der::{BIT_STRING, INTEGER, OBJECT_IDENTIFIER, Reader, SEQUENCE, is_negative};
 use super::error::ParseError;
 
 /// rsaEncryption, 1.2.840.113549.1.1.1.
@@ -53,7 +53,7 @@ impl<'a> Algorithm<'a> {
 
 /// A curve that signatures can be verified on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Curve {
+pub enum Curve {
     /// NIST P-256.
     P256,
     /// NIST P-384.
@@ -62,9 +62,28 @@ pub(super) enum Curve {
     P521,
 }
 
+impl Curve {
+    /// How many bytes a coordinate takes.
+    pub const fn size(self) -> usize {
+        match self {
+            Self::P256 => 32,
+            Self::P384 => 48,
+            Self::P521 => 66,
+        }
+    }
+
+    fn algorithm(self) -> &'static EcdsaVerificationAlgorithm {
+        match self {
+            Self::P256 => &ECDSA_P256_SHA256_ASN1,
+            Self::P384 => &ECDSA_P384_SHA384_ASN1,
+            Self::P521 => &ECDSA_P521_SHA512_ASN1,
+        }
+    }
+}
+
 /// A public key, as far as it is known what it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum PublicKey {
+pub enum PublicKey {
     /// Both without leading zeros.
     Rsa {
         /// The modulus.
@@ -83,6 +102,41 @@ pub(super) enum PublicKey {
 }
 
 impl PublicKey {
+    /// An RSA key of two numbers, big-endian. Whether they are any good is seen when a signature is verified.
+    pub fn rsa(modulus: &[u8], exponent: &[u8]) -> Self {
+        Self::Rsa { modulus: without_leading_zeros(modulus), exponent: without_leading_zeros(exponent) }
+    }
+
+    /// An ECDSA key of an uncompressed point (SEC 1, section 2.3.3), or `None` if that is not on the curve. Go:
+    /// `ecdsa.ParseUncompressedPublicKey`.
+    pub fn ecdsa(curve: Curve, point: &[u8]) -> Option<Self> {
+        // aws-lc-rs would take other forms as well.
+        let uncompressed = point.first() == Some(&4) && point.len() == 1 + 2 * curve.size();
+        (uncompressed && ParsedPublicKey::new(curve.algorithm(), point).is_ok())
+            .then(|| Self::Ecdsa(curve, point.into()))
+    }
+
+    /// The SubjectPublicKeyInfo of an RSA or ECDSA key, in DER. Go: `x509.MarshalPKIXPublicKey`.
+    pub fn to_pkix(&self) -> Option<Vec<u8>> {
+        let (algorithm, key) = match self {
+            Self::Rsa { modulus, exponent } => (
+                [der(OBJECT_IDENTIFIER, RSA), NULL.to_vec()],
+                der(SEQUENCE, &[der_positive(modulus), der_positive(exponent)].concat()),
+            ),
+            Self::Ecdsa(curve, point) => {
+                let curve = match curve {
+                    Curve::P256 => P256,
+                    Curve::P384 => P384,
+                    Curve::P521 => P521,
+                };
+                ([der(OBJECT_IDENTIFIER, ECDSA), der(OBJECT_IDENTIFIER, curve)], point.to_vec())
+            }
+            Self::Ed25519(_) | Self::Dsa | Self::Unknown => return None,
+        };
+        let bits = der(BIT_STRING, &[&[0], &*key].concat());
+        Some(der(SEQUENCE, &[der(SEQUENCE, &algorithm.concat()), bits].concat()))
+    }
+
     /// Reads the content of a SubjectPublicKeyInfo. What follows the key is not looked at. Go: `parseCertificate` and
     /// `parsePublicKey` of crypto/x509/parser.go.
     ///
@@ -118,24 +172,44 @@ fn rsa(parameters: &[u8], data: &[u8]) -> Result<PublicKey, &'static str> {
 }
 
 fn ecdsa(parameters: &[u8], data: &[u8]) -> Result<PublicKey, &'static str> {
-    let (curve, size): (_, usize) = match Reader::new(parameters).oid().ok_or("ECDSA parameters")? {
-        P256 => (Curve::P256, 32),
-        P384 => (Curve::P384, 48),
-        P521 => (Curve::P521, 66),
-        P224 => return Err("P-224 is not supported"),
-        _ => return Err("unsupported elliptic curve"),
-    };
-    let algorithm: &'static EcdsaVerificationAlgorithm = match curve {
-        Curve::P256 => &ECDSA_P256_SHA256_ASN1,
-        Curve::P384 => &ECDSA_P384_SHA384_ASN1,
-        Curve::P521 => &ECDSA_P521_SHA512_ASN1,
-    };
-    // Go: ecdsa.ParseUncompressedPublicKey. aws-lc-rs would take other forms as well.
-    let uncompressed = data.first() == Some(&4) && data.len() == 1 + 2 * size;
-    if !uncompressed || ParsedPublicKey::new(algorithm, data).is_err() {
-        return Err("not a point of the curve, uncompressed");
+    let curve = named_curve(Reader::new(parameters).oid().ok_or("ECDSA parameters")?)?;
+    PublicKey::ecdsa(curve, data).ok_or("not a point of the curve, uncompressed")
+}
+
+/// The curve of an object identifier (RFC 5480, section 2.1.1.1). Go: `namedCurveFromOID`.
+pub(super) fn named_curve(oid: &[u8]) -> Result<Curve, &'static str> {
+    match oid {
+        P256 => Ok(Curve::P256),
+        P384 => Ok(Curve::P384),
+        P521 => Ok(Curve::P521),
+        P224 => Err("P-224 is not supported"),
+        _ => Err("unsupported elliptic curve"),
     }
-    Ok(PublicKey::Ecdsa(curve, data.into()))
+}
+
+fn without_leading_zeros(number: &[u8]) -> Box<[u8]> {
+    number.iter().position(|byte| *byte != 0).and_then(|i| number.get(i..)).unwrap_or_default().into()
+}
+
+/// A value in DER.
+fn der(tag: u8, content: &[u8]) -> Vec<u8> {
+    let length = content.len().to_be_bytes();
+    let length = without_leading_zeros(&length);
+    let mut value = vec![tag];
+    match (&*length, u8::try_from(length.len())) {
+        ([] | [0..=0x7f], _) => value.push(length.first().copied().unwrap_or(0)),
+        (_, Ok(count)) => value.extend([&[0x80 | count], &*length].concat()),
+        // Eight bytes at most.
+        (_, Err(_)) => {}
+    }
+    value.extend(content);
+    value
+}
+
+/// A number that is not negative, as an INTEGER.
+fn der_positive(number: &[u8]) -> Vec<u8> {
+    let sign: &[u8] = if number.is_empty() || is_negative(number) { &[0] } else { &[] };
+    der(INTEGER, &[sign, number].concat())
 }
 
 fn ed25519(parameters: &[u8], data: &[u8]) -> Result<PublicKey, &'static str> {

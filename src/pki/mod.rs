@@ -26,6 +26,7 @@ mod name;
 mod pem;
 mod policies;
 mod pool;
+mod public_keys;
 mod revocation;
 mod signature;
 mod time;
@@ -39,6 +40,9 @@ mod tests;
 
 pub use certificate::Certificate;
 pub use error::{Invalid, ParseError, PoolError, Role, SignatureError, VerifyError};
+pub use key::{Curve, PublicKey};
 pub use pool::{CertPool, certificates_from_pem};
+pub use public_keys::public_keys_from_pem;
 pub use revocation::{RevocationList, RevocationLists, revocation_lists};
+pub use signature::{Hash, SignatureAlgorithm, check as check_signature};
 pub use verify::{MAX_INTERMEDIATES, MAX_SIGNATURE_CHECKS, verify};

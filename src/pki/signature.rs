@@ -1,4 +1,4 @@
-//! Signatures of certificates (RFC 5280, sections 4.1.1.2 and 4.1.1.3).
+//! Signatures, first of all of certificates (RFC 5280, sections 4.1.1.2 and 4.1.1.3).
 
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_ASN1, ECDSA_P256_SHA384_ASN1, ECDSA_P256_SHA512_ASN1, ECDSA_P384_SHA256_ASN1,
@@ -15,7 +15,7 @@ use super::key::{Algorithm, Curve, NULL, PublicKey};
 
 /// A hash function of the SHA-2 family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Hash {
+pub enum Hash {
     /// SHA-256.
     Sha256,
     /// SHA-384.
@@ -24,9 +24,9 @@ pub(super) enum Hash {
     Sha512,
 }
 
-/// What a certificate says that it is signed with.
+/// What something is signed with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum SignatureAlgorithm {
+pub enum SignatureAlgorithm {
     /// RSASSA-PKCS1-v1_5.
     RsaPkcs1(Hash),
     /// RSASSA-PSS with MGF1 of the same hash and a salt as long as it.
@@ -138,7 +138,7 @@ fn identifier<'a>(reader: &mut Reader<'a>) -> Option<&'a [u8]> {
 /// Whether `signature` over `signed` is by the holder of `key`. Go: `checkSignature` of crypto/x509/x509.go, SHA-1 not allowed.
 ///
 /// Stricter than Go where aws-lc-rs is: RSA keys of more than 8192 bits, and of less than 2048 with SHA-384 or PSS.
-pub(super) fn check(
+pub fn check(
     algorithm: SignatureAlgorithm,
     signed: &[u8],
     signature: &[u8],

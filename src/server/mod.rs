@@ -64,6 +64,8 @@ async fn serve(config: Config, reloader: Reloader) -> Result<(), ServerError> {
     let status = Arc::new(Status::new());
     status.told_of(&config.deadlines);
     let Config { chain, reply, server: limits, tls, .. } = config;
+    // In the background: issuers may be away, and may be behind us.
+    chain.issuer_keys().for_each(|keys| keys.start());
     let tls = tls.map(|Tls(settings)| Arc::new(ArcSwap::new(settings)));
     let current = Arc::new(ArcSwap::from_pointee(Snapshot::new(chain.into_chain(), reply)));
     let (mut health, health_service) = health_reporter();

@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each uses a part")]
 
 pub(crate) mod envoy;
+pub(crate) mod issuers;
 pub(crate) mod program;
 pub(crate) mod subject;
 pub(crate) mod verdict;

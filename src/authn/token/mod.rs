@@ -1,23 +1,43 @@
 //! The authenticators that read a token, in the order in which kube-apiserver asks them. This is where those that wait
 //! for something and those that do not come together.
 
+pub mod jwt;
 mod token_file;
+
+use std::sync::Arc;
 
 use super::{AuthenticateToken, Now, Outcome, Token};
 
+use jwt::IssuerKeys;
+
+pub use jwt::JwtAuthenticators;
 pub use token_file::TokenFile;
 
 /// One of the token authenticators.
 #[derive(Debug)]
 pub enum TokenAuthenticator {
     /// `--token-auth-file`.
-    TokenFile(TokenFile),
+    TokenFile(Box<TokenFile>),
+    /// `--oidc-*`, or `jwt` of the authentication configuration.
+    Jwt(JwtAuthenticators),
+}
+
+impl TokenAuthenticator {
+    /// The keys that it fetches.
+    pub fn issuer_keys(&self) -> impl Iterator<Item = &Arc<IssuerKeys>> {
+        let authenticators = match self {
+            Self::Jwt(authenticators) => Some(authenticators),
+            Self::TokenFile(_) => None,
+        };
+        authenticators.into_iter().flat_map(JwtAuthenticators::keys)
+    }
 }
 
 impl AuthenticateToken for TokenAuthenticator {
-    async fn authenticate(&self, token: Token<'_>, _now: Now) -> Outcome {
+    async fn authenticate(&self, token: Token<'_>, now: Now) -> Outcome {
         match self {
             Self::TokenFile(authenticator) => authenticator.authenticate(token),
+            Self::Jwt(authenticators) => authenticators.authenticate(token, now).await,
         }
     }
 }

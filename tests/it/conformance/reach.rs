@@ -24,16 +24,16 @@ pub(super) struct Reach {
     pub(super) flags: Vec<String>,
     left_out: Vec<Family>,
     token_file: String,
+    /// Whose tokens are those of service accounts.
+    service_account_issuers: Vec<String>,
     webhook: BTreeSet<String>,
 }
 
 /// Flags that serve the same kind of credential.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Family {
-    StructuredConfiguration,
     ServiceAccount,
     Bootstrap,
-    Oidc,
     Webhook,
     Unknown,
 }
@@ -52,7 +52,16 @@ impl Reach {
         if token_file.is_none() {
             flags.push(STAND_IN.into());
         }
-        Self { flags, left_out, token_file: token_file.unwrap_or_default(), webhook: webhook_tokens() }
+        let named = scenario.flags.iter().filter_map(|flag| flag.strip_prefix("--service-account-issuer="));
+        // And that of tokens in Secrets.
+        let service_account_issuers = named.chain(["kubernetes/serviceaccount"]).map(str::to_owned).collect();
+        Self {
+            flags,
+            left_out,
+            token_file: token_file.unwrap_or_default(),
+            service_account_issuers,
+            webhook: webhook_tokens(),
+        }
     }
 
     /// The request, if no flag that is left out could change what becomes of it.
@@ -61,19 +70,33 @@ impl Reach {
         let tokens = tokens(&request);
         // The token file is asked first, so the tokens that it knows get no further.
         let others = tokens.iter().filter(|token| !self.in_token_file(token)).collect::<Vec<_>>();
-        let structured = others.iter().any(|token| token.contains(['.', '{']));
         let sees = |family: &Family| match family {
-            // The file may also switch anonymous off or restrict it, so it matters to every request.
-            Family::StructuredConfiguration => true,
-            // They pass on what is not a compact JWT without an error; every JWT has dots.
-            Family::ServiceAccount | Family::Oidc => structured,
-            // Passes on what does not look like id.secret.
-            Family::Bootstrap => structured,
+            // They pass on what is not a compact JWT of one of their issuers.
+            Family::ServiceAccount => others.iter().any(|token| self.is_of_service_account(token)),
+            Family::Bootstrap => others.iter().any(|token| is_bootstrap_token(token)),
             // The recorded webhook knows the tokens of its table and says no to every other.
             Family::Webhook => others.iter().any(|token| self.webhook.contains(token.as_str())),
             Family::Unknown => true,
         };
         (!self.left_out.iter().any(sees)).then_some(request)
+    }
+
+    /// Whether a JWT may name one of these issuers, rather too often than too rarely.
+    fn is_of_service_account(&self, token: &str) -> bool {
+        let [_, payload, _] = token.split('.').collect::<Vec<_>>()[..] else { return false };
+        let Ok(payload) = URL_SAFE_NO_PAD.decode(payload) else { return false };
+        let issuers = &self.service_account_issuers;
+        match serde_json::from_slice::<serde_json::Value>(&payload) {
+            Ok(claims) => claims.as_object().is_some_and(|claims| {
+                // Go finds a field in any case of letters, the long s among them.
+                let mut named = claims.iter().filter(|(name, _)| name.to_uppercase() == "ISS");
+                named.any(|(_, value)| issuers.iter().any(|issuer| value == issuer))
+            }),
+            Err(_) => {
+                let text = String::from_utf8_lossy(&payload);
+                issuers.iter().any(|issuer| text.contains(issuer.as_str()))
+            }
+        }
     }
 
     fn in_token_file(&self, token: &str) -> bool {
@@ -83,31 +106,27 @@ impl Reach {
 
 /// The family of a flag that is left out; none for a flag that countersign understands.
 fn family(flag: &str) -> Option<Family> {
-    let (name, value) = flag.split_once('=').unwrap_or((flag, ""));
+    let name = flag.split('=').next().unwrap();
     match name {
-        "--token-auth-file" | "--anonymous-auth" | "--api-audiences" | "--client-ca-file" => None,
-        "--authentication-config" => {
-            let file = fs::read_to_string(data("world").join(value)).unwrap();
-            depends_on_issuers(&file).then_some(Family::StructuredConfiguration)
-        }
+        "--token-auth-file"
+        | "--anonymous-auth"
+        | "--api-audiences"
+        | "--client-ca-file"
+        | "--authentication-config" => None,
         "--enable-bootstrap-token-auth" => Some(Family::Bootstrap),
-        _ if name.starts_with("--requestheader-") => None,
+        _ if name.starts_with("--requestheader-") || name.starts_with("--oidc-") => None,
         _ if name.starts_with("--service-account-") => Some(Family::ServiceAccount),
-        _ if name.starts_with("--oidc-") => Some(Family::Oidc),
         _ if name.starts_with("--authentication-token-webhook-") => Some(Family::Webhook),
         _ => Some(Family::Unknown),
     }
 }
 
-/// Whether the JWT issuers that an authentication configuration lists may matter to its fate. What is not YAML, or an object
-/// of another kind or version, is refused before anybody looks at them.
-pub(super) fn depends_on_issuers(file: &str) -> bool {
-    let Ok(config) = serde_saphyr::from_str::<serde_json::Value>(file) else { return false };
-    let version =
-        config["apiVersion"].as_str().and_then(|version| version.strip_prefix("apiserver.config.k8s.io/"));
-    config["kind"] == "AuthenticationConfiguration"
-        && version.is_some_and(|version| ["v1", "v1beta1", "v1alpha1"].contains(&version))
-        && config["jwt"].as_array().is_some_and(|issuers| !issuers.is_empty())
+/// Whether a token is of the form of bootstrap tokens. Go: `BootstrapTokenPattern`.
+fn is_bootstrap_token(token: &str) -> bool {
+    let of = |text: &str, length| {
+        text.len() == length && text.bytes().all(|b| b.is_ascii_digit() || b.is_ascii_lowercase())
+    };
+    token.split_once('.').is_some_and(|(id, secret)| of(id, 6) && of(secret, 16))
 }
 
 /// Everything in a request that any reader might take for a bearer token, rather too much than too little.
@@ -167,15 +186,38 @@ mod tests {
 
     #[test]
     fn a_token_that_somebody_left_out_may_know_is_awaited() {
-        assert!(!reached(&[("Authorization", "Bearer a.b.c")], None), "JWT");
+        // {"iss":"https://sa.oracle.test"}, {"Iſs":"kubernetes/serviceaccount"}, and the first cut off
+        let [ours, legacy, broken] = [
+            "a.eyJpc3MiOiJodHRwczovL3NhLm9yYWNsZS50ZXN0In0.c",
+            "a.eyJJxb9zIjoia3ViZXJuZXRlcy9zZXJ2aWNlYWNjb3VudCJ9.c",
+            "a.eyJpc3MiOiJodHRwczovL3NhLm9yYWNsZS50ZXN0Ig.c",
+        ];
+        for token in [ours, legacy, broken] {
+            assert!(!reached(&[("Authorization", &format!("Bearer {token}"))], None), "{token}");
+        }
         assert!(!reached(&[("Authorization", "Bearer valid1.0123456789abcdef")], None), "bootstrap");
         assert!(!reached(&[("Authorization", "Bearer wh-500")], None), "webhook");
         assert!(
-            !reached(&[("Authorization", "Bearer csv-dev"), ("Authorization", "Bearer a.b.c")], None),
+            !reached(
+                &[("Authorization", "Bearer csv-dev"), ("Authorization", &format!("Bearer {ours}"))],
+                None
+            ),
             "the second"
         );
-        let protocols = "base64url.bearer.authorization.k8s.io.YS5iLmM, v4.channel.k8s.io";
-        assert!(!reached(&[("Sec-WebSocket-Protocol", protocols)], None), "a.b.c in a subprotocol");
+        let protocols = format!(
+            "base64url.bearer.authorization.k8s.io.{}, v4.channel.k8s.io",
+            URL_SAFE_NO_PAD.encode(ours)
+        );
+        assert!(!reached(&[("Sec-WebSocket-Protocol", &protocols)], None), "in a subprotocol");
+    }
+
+    #[test]
+    fn a_token_of_another_issuer_is_in_reach() {
+        // {"iss":"https://127.0.0.1:21441/legacy"}
+        let token = "a.eyJpc3MiOiJodHRwczovLzEyNy4wLjAuMToyMTQ0MS9sZWdhY3kifQ.c";
+        assert!(reached(&[("Authorization", &format!("Bearer {token}"))], None));
+        assert!(reached(&[("Authorization", "Bearer a.b.c")], None), "nobody's");
+        assert!(reached(&[("Authorization", "Bearer VALID1.0123456789abcdef")], None), "no bootstrap token");
     }
 
     #[test]
@@ -185,24 +227,13 @@ mod tests {
 
     #[test]
     fn a_flag_that_the_rule_does_not_know_puts_everything_out_of_reach() {
-        let scenario =
-            Scenario { name: "new".into(), flags: vec!["--new-credentials=x".into()], vectors: Vec::new() };
+        let scenario = Scenario {
+            name: "new".into(),
+            flags: vec!["--new-credentials=x".into()],
+            probes: Vec::new(),
+            vectors: Vec::new(),
+        };
         let recorded = json!({"method": "GET", "path": "/", "headers": [], "client_cert_chain_pem": null});
         assert!(Reach::of(&scenario).request(&serde_json::from_value(recorded).unwrap()).is_none());
-    }
-
-    #[test]
-    fn an_authentication_configuration_with_issuers_is_awaited_unless_it_is_refused_without_a_look_at_them() {
-        let file = |version, kind, jwt| {
-            format!("apiVersion: apiserver.config.k8s.io/{version}\nkind: {kind}\n{jwt}")
-        };
-        let config = "AuthenticationConfiguration";
-        let issuers = "jwt:\n- issuer: {url: https://a}\n";
-        assert!(depends_on_issuers(&file("v1", config, issuers)));
-        assert!(depends_on_issuers(&file("v1beta1", config, issuers)));
-        assert!(!depends_on_issuers(&file("v2", config, issuers)));
-        assert!(!depends_on_issuers(&file("v1", "AuthorizationConfiguration", issuers)));
-        assert!(!depends_on_issuers(&file("v1", config, "jwt: []\n")));
-        assert!(!depends_on_issuers(&file("v1", config, "\t- x\n")));
     }
 }

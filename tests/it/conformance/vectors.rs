@@ -21,6 +21,8 @@ pub(super) fn data(path: &str) -> PathBuf {
 pub(super) struct Scenario {
     pub(super) name: String,
     pub(super) flags: Vec<String>,
+    /// What has to authenticate before a replay begins, as issuers are discovered in the background.
+    pub(super) probes: Vec<Recorded>,
     pub(super) vectors: Vec<Vector>,
 }
 
@@ -30,6 +32,9 @@ pub(super) struct Vector {
     pub(super) class: String,
     pub(super) request: Recorded,
     expect: Expect,
+    /// The first such request may fail, as keys are fetched when first asked for.
+    #[serde(default)]
+    pub(super) warmup: bool,
     /// Extra keys, as `extra.key`, whose values kube-apiserver gives in an order of chance.
     #[serde(default)]
     unordered: Vec<String>,
@@ -145,8 +150,21 @@ fn scenario(folder: &Path) -> Scenario {
     Scenario {
         name: folder.file_name().unwrap().to_string_lossy().into_owned(),
         flags: flags.lines().filter(|line| line.starts_with("--")).map(str::to_owned).collect(),
+        probes: probes(&folder.join("probes.json")),
         vectors,
     }
+}
+
+fn probes(file: &Path) -> Vec<Recorded> {
+    let headers: Vec<Vec<(String, HeaderValue)>> =
+        serde_json::from_str(&fs::read_to_string(file).unwrap()).unwrap();
+    let request = |headers| Recorded {
+        method: "GET".to_owned(),
+        path: "/".to_owned(),
+        headers,
+        client_cert_chain_pem: None,
+    };
+    headers.into_iter().map(request).collect()
 }
 
 fn json_lines<T: DeserializeOwned>(file: &Path) -> Vec<T> {

@@ -1,0 +1,195 @@
+//! JSON Web Tokens of OpenID Connect issuers: `--oidc-*`, or `jwt` of the authentication configuration. Go:
+//! k8s.io/apiserver/plugin/pkg/authenticator/token/oidc/oidc.go (1.36.3) over github.com/coreos/go-oidc (2.5.0).
+//!
+//! ```text
+//!   token ── untrusted issuer ──▶ authenticator of that issuer
+//!                                   │ verifier     signature, issuer, audience, time
+//!                                   │ distributed  groups that are to be had elsewhere
+//!                                   ▼ mapping      name, groups, uid, extra; rules
+//!                                 identity
+//! ```
+//!
+//! Stricter than Kubernetes, beside what [`crate::jose`] and [`crate::https`] are stricter in:
+//!
+//! - times beyond an int64 (`1e300`), of which Go's reading depends on the processor;
+//! - with expressions, a number beyond a float64 in any claim, whether an expression looks at it or not;
+//! - the issuers of distributed claims, and the tokens that wait for them, are limited in number.
+
+mod claims;
+mod distributed;
+mod mapping;
+pub mod remote_keys;
+pub mod settings;
+mod verifier;
+
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use crate::authn::{AuthenticateToken, Now, Outcome, Token};
+use crate::decision::{Authenticated, Authenticator, Reason};
+use crate::https::Proxies;
+use crate::identity::Identity;
+use crate::jose::json::{Object, Value};
+use crate::jose::{Algorithm, JsonWebKeySet, unverified_payload};
+
+use claims::Claims;
+use distributed::ClaimResolver;
+use remote_keys::{KeySet, MalformedKeys, Registry, RemoteKeys, Source, SourceError};
+use settings::{JwtAuthenticator, PrefixedClaimOrExpression};
+use verifier::{Expectations, GOOGLE, GOOGLE_WITHOUT_SCHEME};
+
+/// The keys of an issuer.
+pub type IssuerKeys = RemoteKeys<JsonWebKeySet>;
+
+impl KeySet for JsonWebKeySet {
+    fn parse(body: &[u8]) -> Result<Self, MalformedKeys> {
+        Self::parse(body).map_err(|_| MalformedKeys)
+    }
+
+    fn key_count(&self) -> usize {
+        self.len()
+    }
+}
+
+/// What is fetched, and how. It outlives configurations: one that is loaded anew finds the keys that are there already.
+#[derive(Debug, Clone)]
+pub struct Remote {
+    registry: Arc<Registry<JsonWebKeySet>>,
+    proxies: Proxies,
+}
+
+impl Remote {
+    /// Everything is fetched by way of `proxies`.
+    pub fn new(proxies: Proxies) -> Self {
+        Self { registry: Arc::new(Registry::new(proxies.clone())), proxies }
+    }
+}
+
+/// All authenticators of JSON Web Tokens. A token is a matter of the one whose issuer it names, so that its cost does not grow with
+/// their number. Go: `tokenunion.NewFailOnError` of k8s.io/kubernetes/pkg/kubeapiserver/authenticator/config.go, whose first error
+/// ends the search; since no two have one issuer, no other would have had an opinion.
+pub struct JwtAuthenticators {
+    by_issuer: HashMap<String, Issuer>,
+}
+
+/// One issuer and what its tokens are worth.
+struct Issuer {
+    keys: Arc<IssuerKeys>,
+    expectations: Expectations,
+    resolver: Option<ClaimResolver>,
+    settings: JwtAuthenticator,
+}
+
+impl fmt::Debug for JwtAuthenticators {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.by_issuer.keys()).finish()
+    }
+}
+
+impl JwtAuthenticators {
+    /// Authenticators for `settings`, no two of which have one issuer URL. Their keys are fetched once [`IssuerKeys::start`] says so.
+    ///
+    /// # Errors
+    /// A URL or a bundle of certificate authorities that cannot be used.
+    pub fn new(
+        settings: impl IntoIterator<Item = JwtAuthenticator>,
+        remote: &Remote,
+    ) -> Result<Self, SourceError> {
+        let issuer = |settings: JwtAuthenticator| {
+            let issuer = Issuer::new(settings, remote)?;
+            Ok::<_, SourceError>((issuer.settings.issuer.url.clone(), issuer))
+        };
+        Ok(Self { by_issuer: settings.into_iter().map(issuer).collect::<Result<_, _>>()? })
+    }
+
+    /// The keys of every issuer, to start and to ask how they are doing.
+    pub fn keys(&self) -> impl Iterator<Item = &Arc<IssuerKeys>> {
+        self.by_issuer.values().map(|issuer| &issuer.keys)
+    }
+}
+
+impl AuthenticateToken for JwtAuthenticators {
+    async fn authenticate(&self, token: Token<'_>, now: Now) -> Outcome {
+        let issuer = untrusted_issuer(token.0).and_then(|issuer| self.by_issuer.get(&issuer));
+        let Some(issuer) = issuer else { return Outcome::NoOpinion };
+        // In a box, so that a decision about another credential is not larger for it.
+        match Box::pin(issuer.authenticate(token.0, now)).await {
+            Ok(identity) => {
+                Outcome::Authenticated(Authenticated { identity: Arc::new(identity), by: Authenticator::Jwt })
+            }
+            Err(reason) => Outcome::rejected(Authenticator::Jwt, reason),
+        }
+    }
+}
+
+impl Issuer {
+    fn new(settings: JwtAuthenticator, remote: &Remote) -> Result<Self, SourceError> {
+        // Only what is ASCII in a bundle matters.
+        let authorities = settings.issuer.certificate_authority.as_deref().map(String::from_utf8_lossy);
+        let source = Source {
+            url: settings.issuer.url.clone(),
+            discovery_url: settings.issuer.discovery_url.clone(),
+            certificate_authority: authorities.map(String::from),
+        };
+        let resolver = match &settings.claim_mappings.groups {
+            Some(PrefixedClaimOrExpression::Claim { claim, .. }) => {
+                Some(ClaimResolver::new(claim.clone(), source.clone(), remote.clone())?)
+            }
+            _ => None,
+        };
+        let algorithms = settings.signing_algorithms.iter().filter_map(|name| Algorithm::named(name));
+        Ok(Self {
+            keys: remote.registry.keys(&source)?,
+            expectations: Expectations {
+                algorithms: algorithms.collect(),
+                audiences: settings.issuer.audiences.clone(),
+            },
+            resolver,
+            settings,
+        })
+    }
+
+    /// Whose token it is. Go: `jwtAuthenticator.AuthenticateToken`.
+    async fn authenticate(&self, token: &[u8], now: Now) -> Result<Identity, Reason> {
+        let payload = self.expectations.verify_signature(token, &self.keys).await?;
+        let document = claims_of(&payload)?;
+        let claims = members_of(&document)?;
+        self.expectations.check(claims, &self.settings.issuer.url, now)?;
+        let claims = Claims::new(claims);
+
+        let Some(resolver) = &self.resolver else { return mapping::identity(&self.settings, &claims) };
+        let endpoint = resolver.endpoint(&claims).map_err(|_| Reason::DistributedClaims)?;
+        let Some(endpoint) = endpoint else { return mapping::identity(&self.settings, &claims) };
+        let (token, issuer, keys) = resolver.fetch(&endpoint).await?;
+        let payload = self.expectations.verify_signature(&token, &keys).await?;
+        let document = claims_of(&payload)?;
+        let elsewhere = members_of(&document)?;
+        self.expectations.check(elsewhere, &issuer, now)?;
+        let value = elsewhere.get(resolver.claim()).ok_or(Reason::DistributedClaims)?;
+        mapping::identity(&self.settings, &claims.with(resolver.claim(), value))
+    }
+}
+
+/// The issuer that a token says it is of, which nobody has verified yet; empty if it says nothing, none if this is not a token in
+/// the compact serialization. Go: `untrustedIssuer`.
+fn untrusted_issuer(token: &[u8]) -> Option<String> {
+    let payload = unverified_payload(token)?;
+    let document = Value::parse(&payload).ok()?;
+    let issuer = document.object_or_null().ok()?.map_or(Ok(""), |claims| claims.string_field("iss")).ok()?;
+    // OpenID Connect Core 1.0, section 15.6.2.
+    Some(if issuer == GOOGLE_WITHOUT_SCHEME { GOOGLE } else { issuer }.to_owned())
+}
+
+fn claims_of(payload: &[u8]) -> Result<Value<'_>, Reason> {
+    Value::parse(payload).map_err(|_| Reason::MalformedClaims)
+}
+
+fn members_of<'a>(document: &'a Value<'a>) -> Result<&'a Object<'a>, Reason> {
+    document.object_or_null().ok().flatten().ok_or(Reason::MalformedClaims)
+}

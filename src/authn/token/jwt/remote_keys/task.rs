@@ -1,0 +1,112 @@
+//! The task that keeps one issuer's keys fresh.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_lc_rs::digest::{Digest, SHA256, digest};
+use futures_util::FutureExt;
+use tokio::time::{Instant, sleep_until};
+
+use super::discovery::Origin;
+use super::freshness::{MIN_LIFETIME, lifetime, refresh_after, retry_after};
+use super::{Fetch, FetchError, KeySet, MAX_KEYS, Shared};
+use crate::https::{Get, Url};
+
+/// So many failures in a row make the discovery document worth another look: the key set may have moved.
+const REDISCOVER_AFTER: u32 = 3;
+
+/// What is known of the issuer besides its keys.
+#[derive(Default)]
+struct Known {
+    /// Where its keys are.
+    url: Option<Url>,
+    /// The SHA-256 of what they were read from.
+    digest: Option<Digest>,
+}
+
+/// What an attempt brought.
+struct Fetched<K> {
+    /// The keys, unless they are the same as before.
+    keys: Option<K>,
+    lifetime: Duration,
+}
+
+/// Fetches, for ever.
+pub(super) async fn run<K: KeySet>(shared: Arc<Shared<K>>, origin: Origin, fetch: impl Fetch) {
+    let mut asked = shared.progress.subscribe();
+    let mut known = Known::default();
+    let mut next = Instant::now();
+    loop {
+        tokio::select! {
+            () = sleep_until(next) => {}
+            _ = asked.wait_for(|progress| progress.fetching) => {}
+        }
+        shared.progress.send_modify(|progress| progress.fetching = true);
+        // A panic must not end the task: tokens would wait for attempts that nobody makes.
+        let attempt = AssertUnwindSafe(attempt(&origin, &mut known, &fetch)).catch_unwind();
+        let outcome = attempt.await.unwrap_or(Err(FetchError::Panicked));
+        let after = match outcome {
+            Ok(fetched) => succeeded(&shared, &origin.issuer, fetched),
+            Err(error) => failed(&shared, &origin.issuer, &mut known, error),
+        };
+        next = Instant::now() + after;
+    }
+}
+
+/// One attempt: the discovery document, unless it is known where the keys are, and the keys.
+async fn attempt<K: KeySet>(
+    origin: &Origin,
+    known: &mut Known,
+    fetch: &impl Fetch,
+) -> Result<Fetched<K>, FetchError> {
+    let url = match &mut known.url {
+        Some(url) => url,
+        none => none.insert(origin.discover(fetch).await?),
+    };
+    let response = fetch.get(&Get::new(url)).await.map_err(FetchError::Keys)?;
+    let lifetime = lifetime(&response.headers);
+    let digest = digest(&SHA256, &response.body);
+    if known.digest.is_some_and(|known| known.as_ref() == digest.as_ref()) {
+        return Ok(Fetched { keys: None, lifetime });
+    }
+    let keys = K::parse(&response.body).map_err(FetchError::MalformedKeys)?;
+    if keys.key_count() > MAX_KEYS {
+        return Err(FetchError::TooManyKeys(keys.key_count()));
+    }
+    known.digest = Some(digest);
+    Ok(Fetched { keys: Some(keys), lifetime })
+}
+
+/// Tells of keys, and in how long to ask for them again.
+fn succeeded<K: KeySet>(shared: &Shared<K>, issuer: &str, fetched: Fetched<K>) -> Duration {
+    if let Some(keys) = fetched.keys {
+        tracing::info!(issuer, keys = keys.key_count(), "fetched keys");
+        // Before `progress` says so.
+        shared.keys.store(Some(Arc::new(keys)));
+    }
+    let none = shared.keys.load().as_ref().is_none_or(|keys| keys.key_count() == 0);
+    if none {
+        tracing::warn!(issuer, "the issuer has no keys, so all of its tokens are refused");
+    }
+    shared.ended(|progress| {
+        progress.fetched = progress.ended;
+        progress.failures = 0;
+        progress.error = None;
+    });
+    // An issuer that withdraws all its keys is taken at its word, but not for long.
+    refresh_after(if none { MIN_LIFETIME } else { fetched.lifetime })
+}
+
+/// Tells of a failure, and in how long to try again. The keys stay.
+fn failed<K>(shared: &Shared<K>, issuer: &str, known: &mut Known, error: FetchError) -> Duration {
+    tracing::warn!(issuer, %error, "cannot fetch keys");
+    let failures = shared.ended(|progress| {
+        progress.failures = progress.failures.saturating_add(1);
+        progress.error = Some(error);
+    });
+    if failures.is_multiple_of(REDISCOVER_AFTER) {
+        known.url = None;
+    }
+    retry_after(failures)
+}

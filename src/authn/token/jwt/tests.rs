@@ -1,0 +1,380 @@
+use std::collections::BTreeMap;
+use std::time::{Duration, UNIX_EPOCH};
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::settings::{
+    ClaimMappings, ClaimOrExpression, ExtraMapping, Issuer as IssuerSettings, ValidationRule,
+};
+use super::testing::{Issuer, key_set, sign};
+use super::*;
+use crate::cel::{Expression, Returns, Scope};
+
+/// The time of Go's tests.
+const NOW: u64 = 1_257_894_000;
+
+/// One of Go's tests: an authenticator, a token and what becomes of it. `{{.URL}}` is the server's.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Case {
+    name: String,
+    #[serde(default = "url")]
+    url: String,
+    #[serde(rename = "discoveryURL")]
+    discovery_url: Option<String>,
+    #[serde(default = "audiences")]
+    audiences: Vec<String>,
+    #[serde(default)]
+    algorithms: Vec<String>,
+    #[serde(default)]
+    claim_mappings: Mappings,
+    #[serde(default)]
+    claim_validation_rules: Vec<Rule>,
+    #[serde(default)]
+    user_validation_rules: Vec<Rule>,
+    /// Algorithm and key.
+    #[serde(default = "sign_with")]
+    sign: (String, String),
+    /// The keys of the issuer, if they are others than that.
+    published: Option<Vec<String>>,
+    claims: Value,
+    /// Distributed claims by path, each given out for its name and `_token`.
+    #[serde(default)]
+    responses: BTreeMap<String, Value>,
+    #[serde(rename = "openIDConfig")]
+    open_id_config: Option<Value>,
+    want: Option<Want>,
+    /// The code of the reason.
+    refused: Option<String>,
+    #[serde(default)]
+    no_opinion: bool,
+}
+
+fn url() -> String {
+    "https://auth.example.com".to_owned()
+}
+
+fn audiences() -> Vec<String> {
+    vec!["my-client".to_owned()]
+}
+
+fn sign_with() -> (String, String) {
+    ("RS256".to_owned(), "r1".to_owned())
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Mappings {
+    username: Option<Mapping>,
+    groups: Option<Mapping>,
+    uid: Option<Mapping>,
+    #[serde(default)]
+    extra: Vec<Extra>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Mapping {
+    claim: Option<String>,
+    #[serde(default)]
+    prefix: String,
+    expression: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Extra {
+    key: String,
+    value_expression: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Rule {
+    claim: Option<String>,
+    required_value: Option<String>,
+    expression: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Want {
+    name: String,
+    #[serde(default)]
+    uid: String,
+    #[serde(default)]
+    groups: Vec<String>,
+    #[serde(default)]
+    extra: BTreeMap<String, Vec<String>>,
+}
+
+fn compile(text: &str, scope: Scope, returns: Returns) -> Expression {
+    Expression::compile(text, scope, returns).unwrap()
+}
+
+fn on_claims(text: &str) -> Expression {
+    compile(text, Scope::Claims, Returns::Any)
+}
+
+impl Mapping {
+    fn prefixed(self) -> PrefixedClaimOrExpression {
+        match (self.claim, self.expression) {
+            (Some(claim), None) => PrefixedClaimOrExpression::Claim { claim, prefix: self.prefix },
+            (None, Some(text)) => PrefixedClaimOrExpression::Expression(on_claims(&text)),
+            _ => panic!("a claim or an expression"),
+        }
+    }
+}
+
+impl Case {
+    /// With the server's URL in the place of its template.
+    fn read(line: &str, url: &str) -> Self {
+        serde_json::from_str(&line.replace("{{.URL}}", url)).unwrap()
+    }
+
+    fn settings(self, discovery_url: Option<String>, authority: &str) -> JwtAuthenticator {
+        let mut required_claims = BTreeMap::new();
+        let mut claim_validation_rules = Vec::new();
+        let rule = |text: &str, scope| ValidationRule {
+            expression: compile(text, scope, Returns::Bool),
+            message: None,
+        };
+        for Rule { claim, required_value, expression } in self.claim_validation_rules {
+            match (claim, expression) {
+                (Some(claim), None) => drop(required_claims.insert(claim, required_value.unwrap())),
+                (None, Some(text)) => claim_validation_rules.push(rule(&text, Scope::Claims)),
+                _ => panic!("a claim or an expression"),
+            }
+        }
+        let username = self.claim_mappings.username.map(Mapping::prefixed).unwrap_or_else(|| {
+            PrefixedClaimOrExpression::Claim { claim: "username".to_owned(), prefix: String::new() }
+        });
+        let uid = |mapping: Mapping| match mapping.prefixed() {
+            PrefixedClaimOrExpression::Claim { claim, .. } => ClaimOrExpression::Claim(claim),
+            PrefixedClaimOrExpression::Expression(expression) => ClaimOrExpression::Expression(expression),
+        };
+        let extra = |extra: Extra| ExtraMapping {
+            key: extra.key,
+            value_expression: on_claims(&extra.value_expression),
+        };
+        let named = |name: &String| Algorithm::named(name).unwrap().name();
+        JwtAuthenticator {
+            issuer: IssuerSettings {
+                url: self.url,
+                discovery_url,
+                certificate_authority: Some(authority.as_bytes().to_vec()),
+                audiences: self.audiences,
+            },
+            signing_algorithms: if self.algorithms.is_empty() {
+                vec!["RS256"]
+            } else {
+                self.algorithms.iter().map(named).collect()
+            },
+            required_claims,
+            claim_validation_rules,
+            claim_mappings: ClaimMappings {
+                username,
+                groups: self.claim_mappings.groups.map(Mapping::prefixed),
+                uid: self.claim_mappings.uid.map(uid),
+                extra: self.claim_mappings.extra.into_iter().map(extra).collect(),
+            },
+            user_validation_rules: self
+                .user_validation_rules
+                .iter()
+                .map(|r| rule(r.expression.as_deref().unwrap(), Scope::User))
+                .collect(),
+        }
+    }
+}
+
+async fn ready(settings: impl IntoIterator<Item = JwtAuthenticator>) -> JwtAuthenticators {
+    let authenticators = JwtAuthenticators::new(settings, &Remote::new(Proxies::default())).unwrap();
+    for keys in authenticators.keys() {
+        keys.wait_ready(Duration::from_secs(30)).await.unwrap();
+    }
+    authenticators
+}
+
+fn now() -> Now {
+    Now(UNIX_EPOCH + Duration::from_secs(NOW))
+}
+
+/// Go: TestToken of plugin/pkg/authenticator/token/oidc/oidc_test.go, all of its rows but those about options that this has not
+/// (egress, HTTP clients) and configurations that are refused before they come here. The rows are in testdata/token.jsonl, with the
+/// reason in place of Go's text. Go's tests give most authenticators their keys; here all of them come over HTTPS.
+#[tokio::test]
+async fn the_rows_of_gos_test_token() {
+    let issuer = Issuer::start().await;
+    let mut count = 0;
+    for (number, line) in include_str!("testdata/token.jsonl").lines().enumerate() {
+        let root = format!("/{number}");
+        let case = Case::read(line, &issuer.url(&root));
+        let (name, algorithm, key) = (case.name.clone(), case.sign.0.clone(), case.sign.1.clone());
+        // Where Go's test would have given the keys.
+        let discovery = "/.well-known/openid-configuration";
+        let discovery_url =
+            case.discovery_url.clone().unwrap_or_else(|| issuer.url(&format!("{root}{discovery}")));
+        let document = json!({"issuer": case.url, "jwks_uri": issuer.url(&format!("{root}/.testing/keys"))});
+        let document = case.open_id_config.clone().unwrap_or(document).to_string();
+        for place in [format!("{root}{discovery}"), format!("{root}/c/d/bar{discovery}")] {
+            issuer.serve(&place, None, document.clone());
+        }
+        let published = case.published.clone().unwrap_or_else(|| vec![key.clone()]);
+        issuer.serve(&format!("{root}/.testing/keys"), None, key_set(&published));
+        for (path, claims) in &case.responses {
+            let token = sign(&algorithm, &key, &claims.to_string());
+            issuer.serve(&format!("{root}/{path}"), Some(&format!("{path}_token")), token);
+        }
+
+        let token = sign(&algorithm, &key, &case.claims.to_string());
+        let expected = match (&case.want, &case.refused, case.no_opinion) {
+            (Some(want), None, false) => Ok(Some(Identity {
+                username: want.name.as_str().into(),
+                uid: want.uid.as_str().into(),
+                own_groups: want.groups.iter().map(|group| group.as_str().into()).collect(),
+                extra: want
+                    .extra
+                    .iter()
+                    .map(|(key, values)| {
+                        (key.as_str().into(), values.iter().map(|v| v.as_str().into()).collect())
+                    })
+                    .collect(),
+                memo: crate::identity::Memo::default(),
+            })),
+            (None, Some(code), false) => Err(code.clone()),
+            (None, None, true) => Ok(None),
+            _ => panic!("{name}: one of three"),
+        };
+        let authenticators = ready([case.settings(Some(discovery_url), &issuer.authority)]).await;
+        let outcome = match ask(&authenticators, &token).await {
+            Outcome::Authenticated(authenticated) => {
+                assert_eq!(authenticated.by, Authenticator::Jwt);
+                Ok(Some(Identity::clone(&authenticated.identity)))
+            }
+            Outcome::NoOpinion => Ok(None),
+            Outcome::Rejected(rejections) => {
+                assert_eq!((rejections.len(), rejections[0].by), (1, Authenticator::Jwt), "{name}");
+                Err(rejections[0].reason.code().to_owned())
+            }
+        };
+        assert_eq!(outcome, expected, "{name}");
+        count += 1;
+    }
+    assert_eq!(count, 78);
+}
+
+async fn ask(authenticators: &JwtAuthenticators, token: &str) -> Outcome {
+    authenticators.authenticate(Token(token.as_bytes()), now()).await
+}
+
+/// An issuer at `root` of the server that has these keys, and settings for it.
+fn publish(issuer: &Issuer, root: &str, keys: &[&str]) -> JwtAuthenticator {
+    let url = issuer.url(root);
+    let document = json!({"issuer": url, "jwks_uri": format!("{url}/keys")}).to_string();
+    issuer.serve(&format!("{root}/.well-known/openid-configuration"), None, document);
+    issuer.serve(
+        &format!("{root}/keys"),
+        None,
+        key_set(&keys.iter().map(|key| (*key).to_owned()).collect::<Vec<_>>()),
+    );
+    let case =
+        json!({"name": root, "url": url, "claimMappings": {"groups": {"claim": "groups"}}, "claims": null});
+    Case::read(&case.to_string(), "").settings(None, &issuer.authority)
+}
+
+fn refused(reason: Reason) -> Outcome {
+    Outcome::rejected(Authenticator::Jwt, reason)
+}
+
+fn claims_of_jane(issuer: &str, more: &Value) -> String {
+    let mut claims = json!({"iss": issuer, "aud": "my-client", "username": "jane", "exp": NOW + 1});
+    claims.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    claims.to_string()
+}
+
+/// S24: keys are those of the very issuer that a token names. Go: NewFailOnError of the token union: the issuer's refusal is the last word.
+#[tokio::test]
+async fn a_token_is_a_matter_of_its_own_issuer_alone() {
+    let issuer = Issuer::start().await;
+    let settings = [publish(&issuer, "/a", &["r1"]), publish(&issuer, "/b", &["r2"])];
+    let [a, b] = [issuer.url("/a"), issuer.url("/b")];
+    let authenticators = ready(settings).await;
+    let none = json!({});
+    for (url, key) in [(&a, "r1"), (&b, "r2")] {
+        let outcome = ask(&authenticators, &sign("RS256", key, &claims_of_jane(url, &none))).await;
+        assert!(matches!(outcome, Outcome::Authenticated(_)), "{url}: {outcome:?}");
+    }
+    let before = issuer.requests();
+    for (url, expected) in [
+        ("https://unknown.test", Outcome::NoOpinion),
+        (&*format!("{a}/"), Outcome::NoOpinion),
+        (&a.to_uppercase(), Outcome::NoOpinion),
+        ("", Outcome::NoOpinion),
+    ] {
+        assert_eq!(
+            ask(&authenticators, &sign("RS256", "r1", &claims_of_jane(url, &none))).await,
+            expected,
+            "{url}"
+        );
+    }
+    for not_ours in ["", "a", "a.b", "a.b.c", "{.e30.a", "..", "a.bnVsbA.c", "a.W10.c", "a.e30.c.d"] {
+        assert_eq!(ask(&authenticators, not_ours).await, Outcome::NoOpinion, "{not_ours}");
+    }
+    assert_eq!(issuer.requests(), before, "nothing is fetched for an issuer that nobody configured");
+    let of_the_other = sign("RS256", "r2", &claims_of_jane(&a, &none));
+    assert_eq!(ask(&authenticators, &of_the_other).await, refused(Reason::UnknownKey));
+}
+
+/// Go: "oidc: authenticator not initialized".
+#[tokio::test]
+async fn without_keys_nobody_is_let_in_and_a_retry_may_help() {
+    let issuer = Issuer::start().await;
+    let settings = publish(&issuer, "", &["r1"]);
+    let authenticators = JwtAuthenticators::new([settings], &Remote::new(Proxies::default())).unwrap();
+    let token = sign("RS256", "r1", &claims_of_jane(&issuer.url(""), &json!({})));
+    assert_eq!(ask(&authenticators, &token).await, refused(Reason::IssuerKeysUnavailable));
+    assert_eq!(Reason::IssuerKeysUnavailable.fault(), crate::decision::Fault::Dependency);
+}
+
+/// S23 and S25: a token that leads to ever more issuers of distributed claims makes us know a few of them. Kubernetes has no limit.
+#[tokio::test]
+async fn the_issuers_of_distributed_claims_are_limited_in_number() {
+    let issuer = Issuer::start().await;
+    let settings = publish(&issuer, "", &["r1"]);
+    let authenticators = ready([settings]).await;
+    let url = issuer.url("");
+    for number in 0..=distributed::MAX_ISSUERS {
+        let elsewhere = json!({"iss": format!("https://{number}.invalid"), "aud": "my-client", "groups": "g", "exp": NOW + 1});
+        issuer.serve(&format!("/claims/{number}"), None, sign("RS256", "r1", &elsewhere.to_string()));
+        let more = json!({
+            "_claim_names": {"groups": "s"},
+            "_claim_sources": {"s": {"endpoint": format!("{url}/claims/{number}")}},
+        });
+        let outcome = ask(&authenticators, &sign("RS256", "r1", &claims_of_jane(&url, &more))).await;
+        let known = number < distributed::MAX_ISSUERS;
+        let expected = if known { Reason::IssuerKeysUnavailable } else { Reason::DistributedClaims };
+        assert_eq!(outcome, refused(expected), "{number}");
+    }
+}
+
+/// A token is not sent where it is not meant to go: an endpoint must be `https://`.
+#[tokio::test]
+async fn an_access_token_goes_nowhere_without_tls() {
+    let issuer = Issuer::start().await;
+    let settings = publish(&issuer, "", &["r1"]);
+    let authenticators = ready([settings]).await;
+    let url = issuer.url("");
+    for (endpoint, expected) in [
+        (url.replace("https:", "http:"), Reason::DistributedClaims),
+        ("not a url".to_owned(), Reason::DistributedClaims),
+        (format!("{url}/nothing-there"), Reason::DistributedClaimsUnavailable),
+    ] {
+        let more = json!({
+            "_claim_names": {"groups": "s"},
+            "_claim_sources": {"s": {"endpoint": endpoint, "access_token": "secret"}},
+        });
+        let outcome = ask(&authenticators, &sign("RS256", "r1", &claims_of_jane(&url, &more))).await;
+        assert_eq!(outcome, refused(expected), "{endpoint}");
+    }
+}

@@ -1,0 +1,341 @@
+//! Is a token its issuer's, for us, and now? Go: `IDTokenVerifier.Verify` of github.com/coreos/go-oidc/verify.go (2.5.0), and `Verify` of
+//! `idTokenVerifier` in k8s.io/apiserver/plugin/pkg/authenticator/token/oidc/oidc.go.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
+
+use super::IssuerKeys;
+use super::remote_keys::NoNewerKeys;
+use crate::authn::Now;
+use crate::decision::Reason;
+use crate::jose::json::{Number, Object, TypeError, Value};
+use crate::jose::{Algorithm, JsonWebKeySet, SignedToken};
+
+/// How much earlier than its `nbf` a token is taken. Go: `leeway` in `Verify`.
+const NOT_BEFORE_LEEWAY: Duration = Duration::from_secs(60);
+
+/// Google's issuer, which leaves out the scheme in some tokens. Go: `issuerGoogleAccounts` and `issuerGoogleAccountsNoScheme`.
+pub(super) const GOOGLE: &str = "https://accounts.google.com";
+/// As it stands in those tokens.
+pub(super) const GOOGLE_WITHOUT_SCHEME: &str = "accounts.google.com";
+
+/// What any issuer's tokens have to be like.
+#[derive(Debug)]
+pub(super) struct Expectations {
+    /// Algorithms that a token may be signed with.
+    pub(super) algorithms: Vec<Algorithm>,
+    /// The token has to be for one of these.
+    pub(super) audiences: Vec<String>,
+}
+
+impl Expectations {
+    /// The payload of a token that one of the issuer's keys verifies. Waits if no key that is known does, and there may be new ones.
+    pub(super) async fn verify_signature(&self, token: &[u8], keys: &IssuerKeys) -> Result<Vec<u8>, Reason> {
+        let token = SignedToken::parse(token).map_err(|_| Reason::MalformedToken)?;
+        if !token.algorithm().is_some_and(|algorithm| self.algorithms.contains(&algorithm)) {
+            return Err(Reason::UnsupportedAlgorithm);
+        }
+        let known = keys.current().ok_or(Reason::IssuerKeysUnavailable)?;
+        if let Some(payload) = verify(&token, &known) {
+            return Ok(payload);
+        }
+        match keys.newer(&known).await {
+            Ok(newer) => verify(&token, &newer).ok_or_else(|| refusal(&token, &newer)),
+            Err(NoNewerKeys::Unknown) => Err(refusal(&token, &known)),
+            Err(NoNewerKeys::Unavailable) => match refusal(&token, &known) {
+                Reason::UnknownKey => Err(Reason::IssuerKeysUnavailable),
+                refusal => Err(refusal),
+            },
+        }
+    }
+
+    /// Whether claims whose signature is good are those of `issuer`, for us, and valid at `now`.
+    pub(super) fn check(&self, claims: &Object<'_>, issuer: &str, now: Now) -> Result<(), Reason> {
+        let token = IdToken::of(claims).map_err(|_| Reason::MalformedClaims)?;
+        // The sources of distributed claims, whether they are used or not.
+        if !token
+            .claim_names
+            .values()
+            .all(|source| !source.is_empty() && token.claim_sources.contains(source))
+        {
+            return Err(Reason::DistributedClaims);
+        }
+        let same = token.issuer == issuer || issuer == GOOGLE && token.issuer == GOOGLE_WITHOUT_SCHEME;
+        if !same {
+            return Err(Reason::WrongIssuer);
+        }
+        if !token.audience.iter().any(|audience| self.audiences.iter().any(|ours| ours == audience)) {
+            return Err(Reason::WrongAudience);
+        }
+        let now = now.0.duration_since(UNIX_EPOCH).unwrap_or_default();
+        if token.expiry < Time::at(now) {
+            return Err(Reason::TokenExpired);
+        }
+        if token.not_before.is_some_and(|not_before| Time::at(now + NOT_BEFORE_LEEWAY) < not_before) {
+            return Err(Reason::TokenNotYetValid);
+        }
+        Ok(())
+    }
+}
+
+/// Go: `remoteKeySet.verify` of github.com/coreos/go-oidc/jwks.go.
+fn verify(token: &SignedToken, keys: &Arc<JsonWebKeySet>) -> Option<Vec<u8>> {
+    keys.candidates(token.key_id()).find_map(|key| token.verify(key).ok()).map(<[u8]>::to_vec)
+}
+
+fn refusal(token: &SignedToken, keys: &JsonWebKeySet) -> Reason {
+    if token.key_id().is_empty() || keys.has_key_id(token.key_id()) {
+        Reason::InvalidSignature
+    } else {
+        Reason::UnknownKey
+    }
+}
+
+/// A time as Go has it: seconds since the year 1, which wrap around, and nanoseconds. Go: `time.Unix`, `Time.Before`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+struct Time {
+    seconds: i64,
+    nanoseconds: u32,
+}
+
+impl Time {
+    /// Go: `unixToInternal` of time/time.go.
+    const UNIX_EPOCH: i64 = (1969 * 365 + 1969 / 4 - 1969 / 100 + 1969 / 400) * 86400;
+
+    fn at(since_1970: Duration) -> Self {
+        let seconds = i64::try_from(since_1970.as_secs()).unwrap_or(i64::MAX);
+        Self { nanoseconds: since_1970.subsec_nanos(), ..Self::unix(seconds) }
+    }
+
+    fn unix(seconds: i64) -> Self {
+        Self { seconds: seconds.wrapping_add(Self::UNIX_EPOCH), nanoseconds: 0 }
+    }
+
+    /// A NumericDate, which may be written as a string. Go: `jsonTime.UnmarshalJSON` of github.com/coreos/go-oidc/oidc.go.
+    ///
+    /// Stricter than Go: a number beyond an int64 is an error; what Go makes of it depends on the processor.
+    fn numeric_date(value: &Value<'_>) -> Result<Self, TypeError> {
+        let number = match value {
+            Value::Number(number) => *number,
+            Value::String(text) => in_quotes(text).ok_or(TypeError("a number"))?,
+            _ => return Err(TypeError("a number")),
+        };
+        if let Ok(seconds) = number.int64() {
+            return Ok(Self::unix(seconds));
+        }
+        truncated(number.float64()?).map(Self::unix).ok_or(TypeError("an int64"))
+    }
+}
+
+/// A number that is written as a string, without white space around it. Go: `isValidNumber` of encoding/json/decode.go.
+fn in_quotes(text: &str) -> Option<Number<'_>> {
+    match Value::parse(text.as_bytes()) {
+        Ok(Value::Number(number)) if number.text().len() == text.len() => Some(number),
+        _ => None,
+    }
+}
+
+/// The integer part of a number, if that is an int64.
+fn truncated(number: f64) -> Option<i64> {
+    // Rust has no checked conversion; the shortest decimal form of an integral float is that integer.
+    format!("{:.0}", number.trunc()).parse().ok()
+}
+
+/// What Go decodes a token into: in any case of letters, the last one of each. Go: `idToken` of github.com/coreos/go-oidc/oidc.go.
+#[derive(Default)]
+struct IdToken<'a> {
+    issuer: &'a str,
+    audience: Vec<&'a str>,
+    expiry: Time,
+    not_before: Option<Time>,
+    claim_names: BTreeMap<&'a str, &'a str>,
+    claim_sources: BTreeSet<&'a str>,
+}
+
+impl<'a> IdToken<'a> {
+    fn of(claims: &'a Object<'_>) -> Result<Self, TypeError> {
+        let mut token = Self { issuer: claims.string_field("iss")?, ..Self::default() };
+        for name in ["sub", "nonce", "at_hash"] {
+            claims.string_field(name)?;
+        }
+        for value in claims.fields("aud") {
+            // Go: `audience.UnmarshalJSON`, to which `null` is an empty string.
+            token.audience = value.string().map(|audience| vec![audience]).or_else(|_| value.strings())?;
+        }
+        for value in claims.fields("exp") {
+            token.expiry = Time::numeric_date(value)?;
+        }
+        for value in claims.fields("iat") {
+            Time::numeric_date(value)?;
+        }
+        for value in claims.fields("nbf") {
+            token.not_before = match value {
+                Value::Null => None,
+                value => Some(Time::numeric_date(value)?),
+            };
+        }
+        // A map is filled up by each field of its name, and emptied by `null`.
+        for value in claims.fields("_claim_names") {
+            match value.object_or_null()? {
+                None => token.claim_names.clear(),
+                Some(names) => {
+                    for (name, source) in names.members() {
+                        token.claim_names.insert(name, source.string()?);
+                    }
+                }
+            }
+        }
+        for value in claims.fields("_claim_sources") {
+            match value.object_or_null()? {
+                None => token.claim_sources.clear(),
+                Some(sources) => {
+                    for (name, source) in sources.members() {
+                        if let Some(source) = source.object_or_null()? {
+                            source.string_field("endpoint")?;
+                            source.string_field("access_token")?;
+                        }
+                        token.claim_sources.insert(name);
+                    }
+                }
+            }
+        }
+        Ok(token)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::UNIX_EPOCH;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::jose::json::Value;
+
+    const ISSUER: &str = "https://issuer.test";
+
+    fn check_at(claims: &str, issuer: &str, now: Duration) -> Result<(), Reason> {
+        let expectations = Expectations {
+            algorithms: vec![Algorithm::RS256],
+            audiences: vec!["us".to_owned(), "and us".to_owned()],
+        };
+        let Ok(Value::Object(claims)) = Value::parse(claims.as_bytes()) else { panic!("{claims}") };
+        expectations.check(&claims, issuer, Now(UNIX_EPOCH + now))
+    }
+
+    /// The claims of a good token at second 1000, and more.
+    fn check(more: &str) -> Result<(), Reason> {
+        let claims = format!(r#"{{"iss":"{ISSUER}","aud":"us","exp":1001{more}}}"#);
+        check_at(&claims, ISSUER, Duration::from_secs(1000))
+    }
+
+    /// Go: TestVerify, TestVerifyAudience and TestVerifyIssuer of go-oidc's verify_test.go; the struct that a token is decoded into.
+    #[test]
+    fn a_token_is_of_its_issuer_and_for_us() {
+        let table = [
+            ("", Ok(())),
+            (r#","aud":["others","and us"]"#, Ok(())),
+            (r#","aud":[null,"us"]"#, Ok(())),
+            (r#","AUD":"others""#, Err(Reason::WrongAudience)),
+            (r#","aud":["others"]"#, Err(Reason::WrongAudience)),
+            (r#","aud":[]"#, Err(Reason::WrongAudience)),
+            (r#","aud":null"#, Err(Reason::WrongAudience)),
+            (r#","aud":"US""#, Err(Reason::WrongAudience)),
+            (r#","aud":1"#, Err(Reason::MalformedClaims)),
+            (r#","aud":["us",1]"#, Err(Reason::MalformedClaims)),
+            (r#","aud":1,"aud":"us""#, Err(Reason::MalformedClaims)),
+            (r#","iss":null"#, Ok(())),
+            (r#","Iss":"https://other.test""#, Err(Reason::WrongIssuer)),
+            (r#","iſs":"https://other.test""#, Err(Reason::WrongIssuer)),
+            (r#","iss":1"#, Err(Reason::MalformedClaims)),
+            (r#","sub":1"#, Err(Reason::MalformedClaims)),
+            (r#","sub":null"#, Ok(())),
+            (r#","nonce":1"#, Err(Reason::MalformedClaims)),
+            (r#","at_hash":{}"#, Err(Reason::MalformedClaims)),
+            (r#","jti":1"#, Ok(())),
+            (r#","_claim_names":{"a":"s"},"_claim_sources":{"s":{}}"#, Ok(())),
+            (r#","_claim_names":{"a":"s"},"_claim_sources":{"S":{}}"#, Err(Reason::DistributedClaims)),
+            (r#","_claim_names":{"a":""},"_claim_sources":{"":{}}"#, Err(Reason::DistributedClaims)),
+            (r#","_claim_names":{"a":null}"#, Err(Reason::DistributedClaims)),
+            (r#","_claim_names":{"a":"s"},"_claim_names":null"#, Ok(())),
+            (r#","_claim_names":{"a":1}"#, Err(Reason::MalformedClaims)),
+            (r#","_claim_names":[]"#, Err(Reason::MalformedClaims)),
+            (r#","_claim_sources":{"s":{"endpoint":1}}"#, Err(Reason::MalformedClaims)),
+            (r#","_claim_sources":{"s":{"Access_Token":1}}"#, Err(Reason::MalformedClaims)),
+            (r#","_claim_sources":{"s":null}"#, Ok(())),
+        ];
+        for (more, expected) in table {
+            assert_eq!(check(more), expected, "{more}");
+        }
+        let google = r#"{"iss":"accounts.google.com","aud":"us","exp":1001}"#;
+        assert_eq!(check_at(google, GOOGLE, Duration::from_secs(1000)), Ok(()));
+        assert_eq!(check_at(google, ISSUER, Duration::from_secs(1000)), Err(Reason::WrongIssuer));
+        assert_eq!(check_at("{}", "", Duration::ZERO), Err(Reason::WrongAudience));
+    }
+
+    /// S21. Go: TestVerify of go-oidc's verify_test.go (expired, nbf), `jsonTime` of oidc.go.
+    #[test]
+    fn times_are_numbers_and_without_a_good_one_a_token_is_refused() {
+        let table = [
+            (r#","exp":1000"#, Ok(())),
+            (r#","exp":999"#, Err(Reason::TokenExpired)),
+            (r#","exp":1000.9"#, Ok(())),
+            (r#","exp":1e3"#, Ok(())),
+            (r#","exp":"1000""#, Ok(())),
+            (r#","exp":"999""#, Err(Reason::TokenExpired)),
+            (r#","exp":"1e3""#, Ok(())),
+            (r#","exp":-1"#, Err(Reason::TokenExpired)),
+            (r#","EXP":999"#, Err(Reason::TokenExpired)),
+            (r#","exp":null"#, Err(Reason::MalformedClaims)),
+            (r#","exp":"""#, Err(Reason::MalformedClaims)),
+            (r#","exp":" 1000""#, Err(Reason::MalformedClaims)),
+            (r#","exp":"1000 ""#, Err(Reason::MalformedClaims)),
+            (r#","exp":"+1000""#, Err(Reason::MalformedClaims)),
+            (r#","exp":"01000""#, Err(Reason::MalformedClaims)),
+            (r#","exp":"0x3e8""#, Err(Reason::MalformedClaims)),
+            (r#","exp":"Inf""#, Err(Reason::MalformedClaims)),
+            (r#","exp":"null""#, Err(Reason::MalformedClaims)),
+            (r#","exp":true"#, Err(Reason::MalformedClaims)),
+            (r#","exp":[1000]"#, Err(Reason::MalformedClaims)),
+            (r#","exp":1e400"#, Err(Reason::MalformedClaims)),
+            // Go's reading of these depends on the processor.
+            (r#","exp":1e300"#, Err(Reason::MalformedClaims)),
+            (r#","exp":9223372036854775808"#, Err(Reason::MalformedClaims)),
+            // Go's time wraps around: long ago.
+            (r#","exp":9223372036854775807"#, Err(Reason::TokenExpired)),
+            (r#","nbf":9223372036854775807"#, Ok(())),
+            (r#","exp":9223371974719179007"#, Ok(())),
+            (r#","exp":9223371974719179008"#, Err(Reason::TokenExpired)),
+            (r#","nbf":1060"#, Ok(())),
+            (r#","nbf":1061"#, Err(Reason::TokenNotYetValid)),
+            (r#","nbf":"9999""#, Err(Reason::TokenNotYetValid)),
+            (r#","nbf":"soon""#, Err(Reason::MalformedClaims)),
+            (r#","nbf":9999,"nbf":null"#, Ok(())),
+            (r#","iat":9999"#, Ok(())),
+            (r#","iat":"x""#, Err(Reason::MalformedClaims)),
+            (r#","iat":null"#, Err(Reason::MalformedClaims)),
+        ];
+        for (more, expected) in table {
+            assert_eq!(check(more), expected, "{more}");
+        }
+        let at =
+            |exp: u64, now| check_at(&format!(r#"{{"iss":"{ISSUER}","aud":"us","exp":{exp}}}"#), ISSUER, now);
+        assert_eq!(at(1000, Duration::new(1000, 1)), Err(Reason::TokenExpired), "to the nanosecond");
+        let without = format!(r#"{{"iss":"{ISSUER}","aud":"us"}}"#);
+        assert_eq!(check_at(&without, ISSUER, Duration::ZERO), Err(Reason::TokenExpired));
+        let not_before = format!(r#"{{"iss":"{ISSUER}","aud":"us","exp":1001,"nbf":1060}}"#);
+        assert_eq!(
+            check_at(&not_before, ISSUER, Duration::new(999, 999_999_999)),
+            Err(Reason::TokenNotYetValid)
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn no_claims_make_it_panic(value in "(null|true|-?(0|[1-9][0-9]{0,21})(\\.[0-9])?(e[0-9]{1,3})?|\"[0-9e.]{0,9}\"|\\[\"us\"\\]|\\{\"a\":\\{\"endpoint\":\"b\"\\}\\})", name in "(exp|nbf|iat|aud|iss|_claim_names|_claim_sources)", now in any::<u32>()) {
+            let claims = format!(r#"{{"iss":"{ISSUER}","aud":"us","{name}":{value}}}"#);
+            let _any = check_at(&claims, ISSUER, Duration::from_secs(now.into()));
+        }
+    }
+}

@@ -1,0 +1,192 @@
+use super::super::tests::{file, read_flags};
+use super::*;
+
+const ISSUER: [&str; 2] = ["--oidc-issuer-url=https://issuer", "--oidc-client-id=client"];
+
+/// What the flags say, beside an issuer and a client.
+fn read(flags: &[&str]) -> Written {
+    let (written, errors) = read_flags(ISSUER.iter().chain(flags), |values| written(values, &mut Vec::new()));
+    assert_eq!(errors, [""; 0], "{flags:?}");
+    written
+}
+
+fn errors(flags: &[&str]) -> Vec<String> {
+    read_flags(flags, |values| authenticator(values, &[], &mut Vec::new())).1
+}
+
+fn errors_beside_issuer(flags: &[&str]) -> Vec<String> {
+    errors(&[&ISSUER, flags].concat())
+}
+
+fn prefixed(claim: &str, prefix: &str) -> PrefixedClaimOrExpression {
+    PrefixedClaimOrExpression {
+        claim: claim.to_owned(),
+        prefix: Some(prefix.to_owned()),
+        expression: String::new(),
+    }
+}
+
+/// Go: TestToAuthenticationConfig_OIDC.
+#[test]
+fn the_flags_are_what_a_file_could_say() {
+    let groups = prefixed("", "");
+    let table: [(&[&str], PrefixedClaimOrExpression, PrefixedClaimOrExpression); 8] = [
+        (&[], prefixed("sub", "https://issuer#"), groups.clone()),
+        (&["--oidc-username-prefix=-"], prefixed("sub", ""), groups.clone()),
+        (&["--oidc-username-prefix=k8s-"], prefixed("sub", "k8s-"), groups.clone()),
+        (&["--oidc-username-prefix=--"], prefixed("sub", "--"), groups.clone()),
+        (&["--oidc-username-claim=email"], prefixed("email", ""), groups.clone()),
+        (&["--oidc-username-claim=email", "--oidc-username-prefix=x"], prefixed("email", "x"), groups),
+        (
+            &["--oidc-groups-claim=groups", "--oidc-groups-prefix=oidc:"],
+            prefixed("sub", "https://issuer#"),
+            prefixed("groups", "oidc:"),
+        ),
+        // A prefix without a claim means nothing.
+        (&["--oidc-groups-prefix=oidc:"], prefixed("sub", "https://issuer#"), prefixed("", "oidc:")),
+    ];
+    for (flags, username, groups) in table {
+        let expected = Written {
+            issuer: Issuer {
+                url: "https://issuer".to_owned(),
+                audiences: vec!["client".to_owned()],
+                ..Issuer::default()
+            },
+            claim_mappings: ClaimMappings { username, groups, ..ClaimMappings::default() },
+            ..Written::default()
+        };
+        assert_eq!(read(flags), expected, "{flags:?}");
+    }
+}
+
+/// Go: `MapStringString` with NoSplit, trackProvidedFlag. The last of several values of a claim counts, and a comma is a comma.
+#[test]
+fn required_claims_are_pairs_one_a_flag() {
+    let flags =
+        ["--oidc-required-claim=b= c,d=e ", "--oidc-required-claim= a=1", "--oidc-required-claim=a=2"];
+    let rules: Vec<(String, String)> = read(&flags)
+        .claim_validation_rules
+        .into_iter()
+        .map(|rule| (rule.claim, rule.required_value))
+        .collect();
+    let pair = |claim: &str, value: &str| (claim.to_owned(), value.to_owned());
+    assert_eq!(rules, [pair("a", "2"), pair("b", "c,d=e")]);
+    for pair in ["", "a"] {
+        assert_eq!(
+            errors_beside_issuer(&[&format!("--oidc-required-claim={pair}")]),
+            [format!(
+                "--oidc-required-claim: {pair:?}: malformed pair, expect string=string; write claim=value"
+            )]
+        );
+    }
+}
+
+/// Go: AllValidSigningAlgorithms, and the default of `oidc.New`.
+#[test]
+fn signing_algorithms_are_names_of_rfc_7518() {
+    let algorithms = |flags: &[&str]| {
+        let flags = ISSUER.iter().chain(flags);
+        let (authenticator, errors) = read_flags(flags, |values| authenticator(values, &[], &mut Vec::new()));
+        (authenticator.map(|authenticator| authenticator.signing_algorithms), errors)
+    };
+    let some = |names: &[&'static str]| (Some(names.to_vec()), Vec::new());
+    assert_eq!(algorithms(&[]), some(&["RS256"]));
+    assert_eq!(algorithms(&["--oidc-signing-algs="]), some(&["RS256"]));
+    assert_eq!(
+        algorithms(&["--oidc-signing-algs=ES512,PS256", "--oidc-signing-algs=RS384"]),
+        some(&["ES512", "PS256", "RS384"])
+    );
+    let supported = "supported are ES256, ES384, ES512, PS256, PS384, PS512, RS256, RS384, RS512";
+    for name in ["EdDSA", "rs256", "HS256", "none", " RS256"] {
+        assert_eq!(
+            algorithms(&[&format!("--oidc-signing-algs=RS256,{name}")]).1,
+            [format!("--oidc-signing-algs: oidc: unsupported signing alg: {name:?}; {supported}")]
+        );
+    }
+}
+
+/// Go: TestValidateOIDCOptions.
+#[test]
+fn the_flags_go_together_and_not_with_a_file() {
+    assert_eq!(errors(&[]), [""; 0]);
+    assert_eq!(errors(&ISSUER), [""; 0]);
+    let incomplete =
+        "oidc-issuer-url and oidc-client-id must be specified together when any oidc-* flags are set";
+    assert_eq!(errors(&["--oidc-issuer-url=https://issuer"]), [format!("--oidc-issuer-url: {incomplete}")]);
+    assert_eq!(errors(&["--oidc-client-id=client"]), [format!("--oidc-client-id: {incomplete}")]);
+    assert_eq!(
+        errors(&["--oidc-issuer-url=", "--oidc-client-id="]),
+        [format!("--oidc-issuer-url: {incomplete}")]
+    );
+    let (_folder, configuration) = file("");
+    for name in FLAGS {
+        let flag = format!("--{name}=");
+        if name != "oidc-required-claim" {
+            let expected: Vec<String> = vec![format!("--{name}: {incomplete}")];
+            assert_eq!(errors(&[&flag]), expected, "alone");
+        }
+        assert_eq!(
+            errors(&[&flag, &format!("--authentication-config={configuration}")]),
+            [format!(
+                "--{name}: authentication-config file and oidc-* flags are mutually exclusive; write an issuer into the file, or remove the file"
+            )]
+        );
+        assert_eq!(errors(&[&ISSUER[..], &["--authentication-config="]].concat()), [""; 0], "no file");
+    }
+}
+
+/// Each is told at the flag that it comes from.
+#[test]
+fn what_a_flag_says_is_validated_as_in_a_file() {
+    assert_eq!(
+        errors(&["--oidc-issuer-url=http://issuer?q", "--oidc-client-id=client"]),
+        [
+            "--oidc-issuer-url: Invalid value: \"http://issuer?q\": URL scheme must be https",
+            "--oidc-issuer-url: Invalid value: \"http://issuer?q\": URL must not contain a query",
+        ]
+    );
+    assert_eq!(
+        errors_beside_issuer(&["--oidc-username-claim="]),
+        ["--oidc-username-claim: Required value: claim or expression is required"]
+    );
+    assert_eq!(
+        errors_beside_issuer(&["--oidc-required-claim==a"]),
+        ["--oidc-required-claim: Required value: claim or expression is required"]
+    );
+    let (_folder, garbage) = file("x");
+    assert_eq!(
+        errors_beside_issuer(&[&format!("--oidc-ca-file={garbage}")]),
+        [
+            "--oidc-ca-file: Invalid value: \"<omitted>\": data does not contain any valid RSA or ECDSA certificates"
+        ]
+    );
+    assert_eq!(
+        errors_beside_issuer(&["--oidc-ca-file=none.pem"]),
+        ["--oidc-ca-file: none.pem: cannot be read: No such file or directory (os error 2)"]
+    );
+    let disallowed = ["https://issuer".to_owned()];
+    let (_, errors) = read_flags(ISSUER, |values| authenticator(values, &disallowed, &mut Vec::new()));
+    assert_eq!(
+        errors,
+        [
+            "--oidc-issuer-url: Invalid value: \"https://issuer\": URL must not overlap with disallowed issuers: [https://issuer]"
+        ]
+    );
+}
+
+/// kube-apiserver does not look at the file's length.
+#[test]
+fn an_empty_file_of_cas_means_the_system_s_and_a_warning() {
+    let (_folder, empty) = file("");
+    let flags = ISSUER.map(str::to_owned).into_iter().chain([format!("--oidc-ca-file={empty}")]);
+    let mut warnings = Vec::new();
+    let (authenticator, errors) = read_flags(flags, |values| authenticator(values, &[], &mut warnings));
+    assert_eq!(errors, [""; 0]);
+    assert_eq!(authenticator.and_then(|authenticator| authenticator.issuer.certificate_authority), None);
+    assert_eq!(
+        warnings,
+        [format!(
+            "--oidc-ca-file: {empty}: empty, so the issuer's certificate is verified with the system's roots, as kube-apiserver does"
+        )]
+    );
+}

@@ -1,0 +1,101 @@
+//! What can go wrong, without a word of what was sent or received.
+
+use std::io;
+
+use thiserror::Error;
+
+use super::url::UrlError;
+
+/// Why there is no answer.
+#[derive(Debug, Clone, PartialEq, Error)]
+pub enum Error {
+    /// The host's name could not be resolved.
+    #[error("the host's name cannot be resolved")]
+    Dns,
+    /// No connection to the server, or to the proxy.
+    #[error("cannot connect: {0}")]
+    Connect(io::ErrorKind),
+    /// The proxy did not connect us to the server.
+    #[error("the proxy did not connect us")]
+    Proxy,
+    /// No TLS with the server: its certificate is not trusted, say.
+    #[error("TLS: {0}")]
+    Tls(rustls::Error),
+    /// The connection broke during the TLS handshake.
+    #[error("the connection broke during the TLS handshake: {0}")]
+    TlsBroken(io::ErrorKind),
+    /// It took too long.
+    #[error("timed out: {0}")]
+    Timeout(Phase),
+    /// The connection broke, or what came was not HTTP within hyper's bounds.
+    #[error("the connection broke, or the answer is not HTTP")]
+    Http,
+    /// Another status than was asked for.
+    #[error("the answer's status is {0}")]
+    Status(u16),
+    /// A body that is larger than was asked for.
+    #[error("the answer is larger than {limit} bytes")]
+    TooLarge {
+        /// The most bytes that were allowed.
+        limit: usize,
+    },
+    /// A compressed body, which we did not ask for.
+    #[error("the answer is compressed")]
+    Compressed,
+    /// A redirect that is not followed.
+    #[error("redirected: {0}")]
+    Redirect(RedirectError),
+    /// The bearer token cannot stand in a header.
+    #[error("the bearer token cannot stand in a header")]
+    Bearer,
+}
+
+/// What took too long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum Phase {
+    /// DNS and TCP, and the way through a proxy: [`CONNECT_TIMEOUT`](super::CONNECT_TIMEOUT).
+    #[error("connecting")]
+    Connect,
+    /// The TLS handshake: [`TLS_HANDSHAKE_TIMEOUT`](super::TLS_HANDSHAKE_TIMEOUT).
+    #[error("the TLS handshake")]
+    Tls,
+    /// Everything together, redirects and body included: [`TIMEOUT`](super::TIMEOUT).
+    #[error("the whole exchange")]
+    Whole,
+}
+
+/// Why a redirect is not followed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum RedirectError {
+    /// More than [`MAX_REDIRECTS`](super::MAX_REDIRECTS).
+    #[error("too often")]
+    TooMany,
+    /// No `Location`, or one that is not text.
+    #[error("to nowhere")]
+    NoLocation,
+    /// A `Location` that is not followed, one with `http://` for instance.
+    #[error("{0}")]
+    Location(UrlError),
+}
+
+/// Why a [`Client`](super::Client) cannot be made.
+#[derive(Debug, Clone, PartialEq, Error)]
+pub enum RootsError {
+    /// The bundle is not PEM, or has no certificate.
+    #[error("no certificates in the PEM bundle")]
+    NoCertificates,
+    /// A certificate of the bundle cannot be an authority.
+    #[error("certificate {number} of the PEM bundle is bad: {error}")]
+    Certificate {
+        /// Which, from 1.
+        number: usize,
+        /// What is wrong with it.
+        error: rustls::Error,
+    },
+    /// The system has no roots, and no bundle was given.
+    #[error("the system has no root certificates")]
+    NoSystemRoots,
+    /// The verifier cannot be built.
+    #[error("the certificates cannot be used")]
+    Unusable,
+}

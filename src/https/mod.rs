@@ -1,0 +1,32 @@
+//! GET over HTTPS, for what an issuer publishes (OpenID Connect discovery, JWK sets) and for distributed claims. What Kubernetes
+//! leaves to Go's `http.Client` with a timeout of 30 s (`New` of k8s.io/apiserver/plugin/pkg/authenticator/token/oidc), with
+//! everything bounded: time, redirects, headers, body.
+//!
+//! ```text
+//!   Client::get ── redirects ──▶ pool of connections ──▶ dial: proxy? ─ DNS ─ TCP ─ CONNECT ─ TLS ─▶ the server
+//! ```
+//!
+//! Stricter than Go, on purpose:
+//!
+//! - `https://` only, in what is asked for and in every redirect, and no user name or password in a URL;
+//! - no compressed answer is asked for, and one that comes is refused;
+//! - TLS 1.2 with forward secrecy and AEAD ciphers, or TLS 1.3;
+//! - a server's certificate that is itself one of the given authorities serves only if it does not say that it is a CA.
+
+mod client;
+mod dial;
+mod error;
+mod proxy;
+mod tls;
+mod url;
+
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
+
+pub use client::{Client, DEFAULT_MAX_BODY, Get, MAX_REDIRECTS, Response, TIMEOUT};
+pub use dial::{CONNECT_TIMEOUT, TLS_HANDSHAKE_TIMEOUT};
+pub use error::{Error, Phase, RedirectError, RootsError};
+pub use proxy::Proxies;
+pub use url::{Url, UrlError};
