@@ -203,6 +203,12 @@ async fn a_document_must_be_about_the_issuer_and_name_its_keys() {
         (document(), None),
         (format!("\n{} ", document()), None),
         (with(&format!(r#"{good},"token_endpoint":null,"scopes_supported":[1],"x":{{"issuer":"y"}}"#)), None),
+        // As Go decodes JSON: names in any case of letters, and the last of two.
+        (format!(r#"{{"ISSUER":"https://evil.test","Issuer":"{ISSUER}","JWKS_URI":"{KEYS}"}}"#), None),
+        (
+            format!(r#"{{"issuer":"{ISSUER}","ISSUER":"https://evil.test",{good}}}"#),
+            Some(FetchError::OtherIssuer),
+        ),
         (about("https://issuer.test/"), Some(FetchError::OtherIssuer)),
         (about("https://ISSUER.test"), Some(FetchError::OtherIssuer)),
         (about("https://evil.test"), Some(FetchError::OtherIssuer)),
@@ -224,7 +230,7 @@ async fn a_document_must_be_about_the_issuer_and_name_its_keys() {
         (format!("{}{{}}", document()), malformed()),
         ("<html>".to_owned(), malformed()),
         ("[]".to_owned(), malformed()),
-        ("null".to_owned(), malformed()),
+        ("null".to_owned(), Some(FetchError::OtherIssuer)),
         (String::new(), malformed()),
         (r#"{"x":"#.repeat(100_000), malformed()),
     ];
@@ -245,12 +251,9 @@ async fn a_document_must_be_about_the_issuer_and_name_its_keys() {
 /// Threats S26: what Envoy's own JWT filter fell over (CVE-2024-45809, CVE-2025-64527).
 #[tokio::test(start_paused = true)]
 async fn keys_that_cannot_be_fetched_or_read_are_an_error_and_nothing_else() {
-    let many = |count: usize| (0..count).fold("keys:".to_owned(), |text, kid| format!("{text} {kid}"));
     let table = [
         (says(&[("content-type", "text/plain")], "keys: a"), None),
         (says(&[], "keys:"), None),
-        (says(&[], &many(MAX_KEYS)), None),
-        (says(&[], &many(MAX_KEYS + 1)), Some(FetchError::TooManyKeys(MAX_KEYS + 1))),
         (says(&[], "<html>"), Some(FetchError::MalformedKeys(MalformedKeys))),
         (says(&[], "panic"), Some(FetchError::Panicked)),
         (fails(Error::Status(500)), Some(FetchError::Keys(Error::Status(500)))),
