@@ -12,19 +12,20 @@
 //!
 //! | module | may use |
 //! |---|---|
-//! | [`https`], [`identity`], [`pki`], [`request`], [`secret`] | nothing of ours |
+//! | [`identity`], [`metrics`], [`pki`], [`request`], [`secret`] | nothing of ours |
 //! | [`decision`] | `identity` |
-//! | [`jose`] | `pki` |
+//! | [`https`], [`jose`] | `pki` |
 //! | [`authn`] | `decision`, `https`, `identity`, `jose`, `pki`, `request`, `secret` |
 //! | [`chain`] | `authn` and what it uses |
 //! | [`config`] | `chain` and what it uses |
 //! | [`envoy`] | all of the above; alone in naming protobuf types |
-//! | [`reload`], [`server`], [`telemetry`], `main` | everything |
+//! | `admin`, [`reload`], [`server`], [`telemetry`], `main` | everything |
 //!
 //! Two rules run through all of it. Whatever goes wrong, the answer is a denial: no error, no panic and no malformed message
 //! becomes an OK, nor a gRPC error, with which Envoy may be told to let requests pass. And what is not known is not guessed: a
 //! header that may have been two lines is refused, whichever of them was good.
 
+mod admin;
 pub mod authn;
 pub mod chain;
 pub mod config;
@@ -33,6 +34,7 @@ pub mod envoy;
 pub mod https;
 pub mod identity;
 pub mod jose;
+pub mod metrics;
 pub mod pki;
 pub mod reload;
 pub mod request;

@@ -29,7 +29,7 @@ fn main() -> ExitCode {
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
-    let reloader = Reloader::new(arguments.clone(), environment, files, config.server.reload_interval);
+    let reloader = Reloader::new(arguments.clone(), environment, files, &config);
     match server::run(config, reloader) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -13,8 +13,10 @@ use clap::ArgMatches;
 use tokio::signal::unix::Signal;
 use tokio::time::sleep;
 
-use crate::config::{Config, Environment, Files, Loaded, ServerConfig};
+use crate::admin::Status;
+use crate::config::{Config, Deadlines, Environment, Files, Loaded, ServerConfig, Tls};
 use crate::envoy::Snapshot;
+use crate::metrics::ReloadResult;
 
 /// What it takes to load the configuration again.
 #[derive(Debug)]
@@ -23,21 +25,23 @@ pub struct Reloader {
     environment: Environment,
     files: Files,
     interval: Duration,
-    /// Counts the configurations that have served; the first is 1.
-    generation: u64,
+    deadlines: Deadlines,
 }
 
 impl Reloader {
-    /// Watches the `files` of a configuration that was loaded from `matches` and `environment`.
-    pub fn new(matches: ArgMatches, environment: Environment, files: Files, interval: Duration) -> Self {
-        Self { matches, environment, files, interval, generation: 1 }
+    /// Watches the `files` and the deadlines of `config`, which was loaded from `matches` and `environment`.
+    pub fn new(matches: ArgMatches, environment: Environment, files: Files, config: &Config) -> Self {
+        let (interval, deadlines) = (config.server.reload_interval, config.deadlines.clone());
+        Self { matches, environment, files, interval, deadlines }
     }
 
     /// Watches until it is dropped. `SIGHUP` makes it load at once, whether anything looks changed or not.
     pub(crate) async fn run(
         mut self,
         current: Arc<ArcSwap<Snapshot>>,
+        tls: Option<Arc<ArcSwap<rustls::ServerConfig>>>,
         running: ServerConfig,
+        status: Arc<Status>,
         mut hangup: Signal,
     ) {
         loop {
@@ -46,44 +50,61 @@ impl Reloader {
                 _ = hangup.recv() => true,
             };
             if asked || self.files.changed() {
-                self = self.reload(&current, &running).await;
+                self = self.reload(&current, tls.as_deref(), &running, &status).await;
+            }
+            for problem in self.deadlines.take_passed() {
+                tracing::warn!("{problem}");
             }
         }
     }
 
-    async fn reload(mut self, current: &ArcSwap<Snapshot>, running: &ServerConfig) -> Self {
+    async fn reload(
+        mut self,
+        current: &ArcSwap<Snapshot>,
+        tls: Option<&ArcSwap<rustls::ServerConfig>>,
+        running: &ServerConfig,
+        status: &Status,
+    ) -> Self {
         let (matches, environment) = (self.matches.clone(), self.environment.clone());
         // A million tokens take a second of reading and hashing.
         let loading = tokio::task::spawn_blocking(move || {
             let Loaded { config, files } = Config::load(&matches, environment);
             (
-                config.map(|config| {
-                    (Snapshot::new(config.chain.into_chain(), config.reply), config.server, config.warnings)
+                config.map(|Config { chain, reply, server, tls, warnings, deadlines, .. }| {
+                    (Snapshot::new(chain.into_chain(), reply), server, tls, warnings, deadlines)
                 }),
                 files,
             )
         });
         let Ok((config, files)) = loading.await else {
             tracing::error!("loading the configuration panicked; the old one goes on serving");
+            status.metrics.reloaded(ReloadResult::Error);
             return self;
         };
         self.files = files;
         match config {
             Err(errors) => {
+                status.metrics.reloaded(ReloadResult::Error);
                 for error in errors {
                     tracing::error!(%error, "not reloaded; the old configuration goes on serving");
                 }
             }
-            Ok((snapshot, server, warnings)) => {
+            Ok((snapshot, server, new_tls, warnings, deadlines)) => {
+                status.told_of(&deadlines);
+                self.deadlines = deadlines;
                 current.store(Arc::new(snapshot));
-                self.generation += 1;
+                let turned = tls.is_some() != new_tls.is_some();
+                if let (Some(tls), Some(Tls(settings))) = (tls, new_tls) {
+                    tls.store(settings);
+                }
+                status.metrics.reloaded(ReloadResult::Success);
                 for warning in warnings {
                     tracing::warn!("{warning}");
                 }
-                if server != *running {
+                if turned || server != *running {
                     tracing::warn!("options of the listener have changed, which takes a restart");
                 }
-                tracing::info!(generation = self.generation, "reloaded");
+                tracing::info!(generation = status.metrics.generation.get(), "reloaded");
             }
         }
         self

@@ -9,6 +9,7 @@ use super::certificate::Certificate;
 use super::error::{Invalid, Role, SignatureError, VerifyError};
 use super::key::PublicKey;
 use super::pool::{CertPool, in_order_of_plausibility};
+use super::revocation::RevocationLists;
 use super::{constraints, policies, signature};
 
 /// The most certificates beside its own that a client may send. Go has no such bound; the most that any chain can use is
@@ -24,13 +25,15 @@ type Chain<'a> = Vec<&'a Certificate>;
 /// Whether `leaf` may authenticate a client at `now`: a chain leads from it, perhaps over some of `intermediates`, in whatever
 /// order they come and whatever else is among them, to one of `roots`. Go: `Certificate.Verify`.
 ///
-/// A certificate that is itself in `roots` needs no issuer.
+/// A certificate that is itself in `roots` needs no issuer. A chain of which a certificate has been revoked is none.
 ///
-/// The answer is the end of the chain that was found, in seconds since 1970: the earliest notAfter in it.
+/// The answer is the end of the chain that was found, in seconds since 1970: the earliest notAfter in it, or the earliest nextUpdate
+/// of the revocation lists that matter to it.
 pub fn verify(
     leaf: &Certificate,
     intermediates: &[Certificate],
     roots: &CertPool,
+    revocations: Option<&RevocationLists>,
     now: SystemTime,
 ) -> Result<i64, VerifyError> {
     if intermediates.len() > MAX_INTERMEDIATES {
@@ -44,11 +47,15 @@ pub fn verify(
         false => search.chains_above(&vec![leaf])?,
     };
 
-    let mut error = None;
+    let (mut error, mut revoked_chain) = (None, None);
     for chain in chains {
-        match check_chain(&chain) {
-            Ok(()) => {
-                return Ok(chain.iter().map(|certificate| certificate.not_after()).min().unwrap_or(i64::MIN));
+        let unrevoked =
+            || revocations.map_or(Ok(i64::MAX), |revocations| revocations.check(&chain, roots, now.whole));
+        match check_chain(&chain).and_then(|()| unrevoked()) {
+            Ok(end) => return Ok(chain.iter().map(|c| c.not_after()).min().unwrap_or(i64::MIN).min(end)),
+            // That one would have been good otherwise says most.
+            Err(revoked @ (VerifyError::Revoked { .. } | VerifyError::RevocationListExpired)) => {
+                revoked_chain = revoked_chain.or(Some(revoked));
             }
             // Go names a name constraint before a usage, and a usage only if nothing else is wrong.
             Err(VerifyError::NameConstraints) => error = Some(VerifyError::NameConstraints),
@@ -58,7 +65,7 @@ pub fn verify(
             Err(other) => error = error.or(Some(other)),
         }
     }
-    Err(error.unwrap_or(VerifyError::UnknownAuthority { candidate: None }))
+    Err(revoked_chain.or(error).unwrap_or(VerifyError::UnknownAuthority { candidate: None }))
 }
 
 /// What is asked of a chain as a whole, in Go's order.
@@ -282,7 +289,7 @@ mod tests {
     fn verdict_at(chain: &[Draft], roots: &[Draft], now: SystemTime) -> Result<(), VerifyError> {
         let chain: Vec<_> = chain.iter().map(Draft::build).collect();
         let (leaf, intermediates) = chain.split_first().unwrap();
-        verify(leaf, intermediates, &roots.iter().map(Draft::build).collect(), now).map(|_end| ())
+        verify(leaf, intermediates, &roots.iter().map(Draft::build).collect(), None, now).map(|_end| ())
     }
 
     fn verdict(chain: &[Draft], roots: &[Draft]) -> Result<(), VerifyError> {
