@@ -10,8 +10,7 @@
 //!
 //! - `https://` only, in what is asked for and in every redirect, and no user name or password in a URL;
 //! - no compressed answer is asked for, and one that comes is refused;
-//! - TLS 1.2 with forward secrecy and AEAD ciphers, or TLS 1.3;
-//! - a server's certificate that is itself one of the given authorities serves only if it does not say that it is a CA.
+//! - TLS 1.2 with AEAD ciphers, or TLS 1.3; certificates as in [`crate::pki`], and no version 1 for a server.
 
 mod client;
 mod dial;
