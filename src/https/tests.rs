@@ -9,11 +9,11 @@ use rcgen::{
     BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose,
     date_time_ymd,
 };
-use rustls::CertificateError;
+use rustls::{CertificateError, ServerConfig};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::task::{AbortHandle, JoinHandle};
 use tokio_rustls::TlsAcceptor;
 use zeroize::Zeroizing;
 
@@ -65,24 +65,50 @@ async fn an_answer_has_status_headers_and_body() {
     assert_eq!(server.requests(), [head]);
 }
 
+/// A server that speaks only HTTP/2, and on its first connection falls silent after the first answer.
+async fn http_2_server(mut config: ServerConfig) -> (String, AbortHandle) {
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let text = format!("https://localhost:{}/", listener.local_addr().unwrap().port());
+    let server = tokio::spawn(async move {
+        let mut silent = Vec::new();
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let stream = acceptor.accept(stream).await.unwrap();
+            let mut connection = h2::server::handshake(stream).await.unwrap();
+            let mut answers = 0;
+            while let Some(Ok((_request, mut reply))) = connection.accept().await {
+                if silent.is_empty() && answers == 1 {
+                    break;
+                }
+                let mut body = reply.send_response(http::Response::new(()), false).unwrap();
+                body.send_data(Bytes::from_static(b"two"), true).unwrap();
+                answers += 1;
+            }
+            silent.push(connection);
+        }
+    });
+    (text, server.abort_handle())
+}
+
 #[tokio::test]
 async fn a_server_that_speaks_only_http_2_is_understood() {
     let authority = Authority::new();
-    let mut config = authority.server();
-    config.alpn_protocols = vec![b"h2".to_vec()];
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let server = tokio::spawn(async move {
-        let (stream, _) = listener.accept().await.unwrap();
-        let stream = TlsAcceptor::from(Arc::new(config)).accept(stream).await.unwrap();
-        let mut connection = h2::server::handshake(stream).await.unwrap();
-        while let Some(Ok((_request, mut reply))) = connection.accept().await {
-            let mut body = reply.send_response(http::Response::new(()), false).unwrap();
-            body.send_data(Bytes::from_static(b"two"), true).unwrap();
-        }
-    });
-    let text = format!("https://localhost:{port}/");
+    let (text, server) = http_2_server(authority.server()).await;
     assert_eq!(got(&trusting(&authority), &Get::new(&url(&text))).await, good("two"));
+    server.abort();
+}
+
+/// HTTP/2 has one connection for all requests: one that is dead must not stay.
+#[tokio::test]
+async fn a_connection_on_which_nothing_comes_is_given_up() {
+    let authority = Authority::new();
+    let (text, server) = http_2_server(authority.server()).await;
+    let client = trusting(&authority);
+    assert_eq!(got(&client, &Get::new(&url(&text))).await, good("two"));
+    assert_eq!(slow(client.clone(), text.clone(), async {}).await, Err(Error::Http));
+    assert_eq!(got(&client, &Get::new(&url(&text))).await, good("two"));
     server.abort();
 }
 

@@ -342,6 +342,26 @@ async fn a_key_that_is_used_as_soon_as_it_is_published_is_found() {
     assert_eq!(site.fetches().len(), 2);
 }
 
+/// So that a token that fits none of them is known to be bad, rather than tried again.
+#[tokio::test(start_paused = true)]
+async fn keys_that_have_not_changed_are_not_new() {
+    let headers = Cell::new("max-age=60");
+    let site = Site::with_keys({
+        let headers = headers.clone();
+        move || says(&[("cache-control", headers.get())], "keys: a")
+    });
+    let keys = site.keys();
+    let tried = ready(&keys).await;
+    headers.set("max-age=3600");
+    sleep(seconds(60)).await;
+    assert_eq!(site.fetches().len(), 2);
+    assert_eq!(keys.newer(&tried).await, Err(NoNewerKeys::Unknown));
+    sleep(MIN_INTERVAL).await;
+    assert_eq!(keys.newer(&tried).await, Err(NoNewerKeys::Unknown));
+    assert!(site.fetches().len() > 2);
+    assert!(Arc::ptr_eq(&tried, &keys.current().unwrap()));
+}
+
 /// Threats S25, the advisories on unbounded refetching: whatever comes of the fetch.
 #[tokio::test(start_paused = true)]
 async fn ten_thousand_random_kids_cost_one_fetch_an_interval() {
