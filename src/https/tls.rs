@@ -33,7 +33,8 @@ pub(super) fn config(certificate_authority: Option<&[u8]>) -> Result<Arc<ClientC
     Ok(Arc::new(config))
 }
 
-/// The system's, with `SSL_CERT_FILE` and `SSL_CERT_DIR` as Go has them. One that cannot be read is skipped, as in Go.
+/// The system's, or those of `SSL_CERT_FILE` and `SSL_CERT_DIR`, of which Go replaces the one that is not set by the system's. One that
+/// cannot be read is skipped, as in Go.
 fn system() -> Result<CertPool, RootsError> {
     let certificates = rustls_native_certs::load_native_certs().certs;
     let roots: CertPool = certificates.iter().filter_map(|der| Certificate::parse(der).ok()).collect();
