@@ -12,10 +12,10 @@
 //!
 //! | module | may use |
 //! |---|---|
-//! | [`cel`], [`https`], [`identity`], [`metrics`], [`request`], [`secret`], [`url`] | nothing of ours |
+//! | [`cel`], [`identity`], [`metrics`], [`request`], [`secret`], [`url`] | nothing of ours |
 //! | [`pki`] | `url` |
 //! | [`decision`] | `identity` |
-//! | [`jose`] | `pki` |
+//! | [`https`], [`jose`] | `pki` |
 //! | [`authn`] | `cel`, `decision`, `https`, `identity`, `jose`, `pki`, `request`, `secret` |
 //! | [`chain`] | `authn` and what it uses |
 //! | [`config`] | `chain` and what it uses |

@@ -181,7 +181,7 @@ pub enum VerifyError {
     /// All chains lack a policy that they need (RFC 5280, section 6.1).
     #[error("no valid chain: invalid policies")]
     Policies,
-    /// All chains are for other purposes than client authentication.
+    /// All chains are for other purposes than authentication of a client, or of a server.
     #[error("incompatible extended key usage")]
     KeyUsage,
     /// A CA of the chain may not sign for a name in it.

@@ -1,5 +1,5 @@
-//! X.509 certificates and the way from a client's to a trust anchor, with the verdict of Go's crypto/x509 (1.26) as kube-apiserver
-//! calls it. Nothing here reads a file, a socket or a clock.
+//! X.509 certificates and the way from a client's, or a server's, to a trust anchor, with the verdict of Go's crypto/x509 (1.26) as
+//! kube-apiserver calls it. Nothing here reads a file, a socket or a clock.
 //!
 //! ```text
 //!   PEM bundle ── pem ──▶ pool ─────────────────────────────────────┐
@@ -45,4 +45,4 @@ pub use pool::{CertPool, certificates_from_pem};
 pub use public_keys::public_keys_from_pem;
 pub use revocation::{RevocationList, RevocationLists, revocation_lists};
 pub use signature::{Hash, SignatureAlgorithm, check as check_signature};
-pub use verify::{MAX_INTERMEDIATES, MAX_SIGNATURE_CHECKS, verify};
+pub use verify::{MAX_INTERMEDIATES, MAX_SIGNATURE_CHECKS, verify, verify_server};

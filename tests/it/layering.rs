@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 /// A module and what it may name of ours.
 const MAY_USE: [(&str, &[&str]); 15] = [
     ("cel", &[]),
-    ("https", &[]),
     ("identity", &[]),
     ("metrics", &[]),
     ("pki", &["url"]),
@@ -14,6 +13,7 @@ const MAY_USE: [(&str, &[&str]); 15] = [
     ("secret", &[]),
     ("url", &[]),
     ("decision", &["identity"]),
+    ("https", &["pki"]),
     ("jose", &["pki"]),
     ("authn", &["cel", "decision", "https", "identity", "jose", "pki", "request", "secret"]),
     ("chain", &["authn", "cel", "decision", "https", "identity", "jose", "pki", "request", "secret"]),
