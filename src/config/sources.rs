@@ -116,7 +116,7 @@ fn from_file(path: &Path, files: &mut Files, errors: &mut Vec<ConfigError>) -> M
             return Map::new();
         }
     };
-    let document: Map<String, serde_json::Value> = match yaml::parse(&text) {
+    let document: Option<Map<String, serde_json::Value>> = match yaml::parse(&text) {
         Ok(document) => document,
         Err(problem) => {
             error("", problem);
@@ -124,7 +124,7 @@ fn from_file(path: &Path, files: &mut Files, errors: &mut Vec<ConfigError>) -> M
         }
     };
     let mut given = Map::new();
-    for (key, value) in document {
+    for (key, value) in document.unwrap_or_default() {
         let Some(option) = OPTIONS.iter().find(|o| o.name == key) else {
             error(&format!(": {key}"), unknown(&key));
             continue;
