@@ -116,15 +116,20 @@ fn from_file(path: &Path, files: &mut Files, errors: &mut Vec<ConfigError>) -> M
             return Map::new();
         }
     };
-    let document: Option<Map<String, serde_json::Value>> = match yaml::parse(&text) {
-        Ok(document) => document,
+    let document = match yaml::value(&text) {
+        Ok(serde_json::Value::Null) => serde_json::Map::new(),
+        Ok(serde_json::Value::Object(document)) => document,
+        Ok(_) => {
+            error("", "must be a map from options to values".to_owned());
+            return Map::new();
+        }
         Err(problem) => {
             error("", problem);
             return Map::new();
         }
     };
     let mut given = Map::new();
-    for (key, value) in document.unwrap_or_default() {
+    for (key, value) in document {
         let Some(option) = OPTIONS.iter().find(|o| o.name == key) else {
             error(&format!(": {key}"), unknown(&key));
             continue;

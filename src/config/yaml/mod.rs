@@ -14,16 +14,10 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 
 use granit_parser::{Event, Parser, ScalarStyle, StrInput, Tag};
-use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 /// What is wrong with a document: without a copy of the text around it, which may hold secrets.
 pub(super) type YamlError = String;
-
-/// Reads one document.
-pub(super) fn parse<T: DeserializeOwned>(text: &[u8]) -> Result<T, YamlError> {
-    serde_json::from_value(value(text)?).map_err(|error| error.to_string())
-}
 
 /// Reads one document; nothing at all is `null`.
 pub(super) fn value(text: &[u8]) -> Result<Value, YamlError> {
