@@ -12,10 +12,10 @@
 //!
 //! | module | may use |
 //! |---|---|
-//! | [`identity`], [`request`], [`secret`], [`url`] | nothing of ours |
+//! | [`cel`], [`identity`], [`request`], [`secret`], [`url`] | nothing of ours |
 //! | [`pki`] | `url` |
 //! | [`decision`] | `identity` |
-//! | [`authn`] | `decision`, `identity`, `pki`, `request`, `secret` |
+//! | [`authn`] | `cel`, `decision`, `identity`, `pki`, `request`, `secret` |
 //! | [`chain`] | `authn` and what it uses |
 //! | [`config`] | `chain` and what it uses |
 //! | [`envoy`] | all of the above; alone in naming protobuf types |
@@ -26,6 +26,7 @@
 //! header that may have been two lines is refused, whichever of them was good.
 
 pub mod authn;
+pub mod cel;
 pub mod chain;
 pub mod config;
 pub mod decision;

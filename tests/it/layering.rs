@@ -4,18 +4,22 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// A module and what it may name of ours.
-const MAY_USE: [(&str, &[&str]); 11] = [
+const MAY_USE: [(&str, &[&str]); 12] = [
+    ("cel", &[]),
     ("identity", &[]),
-    ("pki", &["url"]),
     ("request", &[]),
     ("secret", &[]),
     ("url", &[]),
+    ("pki", &["url"]),
     ("decision", &["identity"]),
-    ("authn", &["decision", "identity", "pki", "request", "secret"]),
-    ("chain", &["authn", "decision", "identity", "pki", "request", "secret"]),
-    ("config", &["authn", "chain", "decision", "identity", "pki", "request", "secret", "url"]),
-    ("envoy", &["authn", "chain", "config", "decision", "identity", "pki", "request", "secret"]),
-    ("telemetry", &["authn", "chain", "config", "decision", "envoy", "identity", "pki", "request", "secret"]),
+    ("authn", &["cel", "decision", "identity", "pki", "request", "secret"]),
+    ("chain", &["authn", "cel", "decision", "identity", "pki", "request", "secret"]),
+    ("config", &["authn", "cel", "chain", "decision", "identity", "pki", "request", "secret", "url"]),
+    ("envoy", &["authn", "cel", "chain", "config", "decision", "identity", "pki", "request", "secret"]),
+    (
+        "telemetry",
+        &["authn", "cel", "chain", "config", "decision", "envoy", "identity", "pki", "request", "secret"],
+    ),
 ];
 
 /// Crates that know Envoy's or gRPC's messages.

@@ -9,6 +9,7 @@
     reason = "tests panic on purpose, print what they counted and read the environment for themselves"
 )]
 
+mod cel;
 mod certificates;
 mod cluster;
 mod compare;

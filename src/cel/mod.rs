@@ -1,0 +1,170 @@
+//! CEL, the expression language of Kubernetes' structured authentication configuration, with kube-apiserver's meaning.
+//!
+//! `claims.email.endsWith('@example.test')` maps claims of a token to a user, or decides whether the token or the user will do. An
+//! expression is compiled once, with the configuration, and evaluated for each token.
+//!
+//! ```text
+//!   text ── parse, macros ──▶ tree ── check, validate ──▶ types ── plan ──▶ program ── evaluate(claims or user) ──▶ value
+//! ```
+//!
+//! Go: k8s.io/apiserver/pkg/authentication/cel, the environment of pkg/cel/environment/base.go (`StoredExpressions`, which has every
+//! library that Kubernetes 1.36 knows), and github.com/google/cel-go v0.26.0, step by step. The crate `cel` parses. It does not run the
+//! expressions, since what they evaluate to would often not be what kube-apiserver says.
+//!
+//! # Where it is stricter
+//!
+//! What cannot be run as cel-go runs it is refused when it is compiled:
+//!
+//! - messages of protocol buffers (`google.protobuf.BoolValue{...}`) and their types and enumerations as values,
+//! - the variable `__result__`, by which macros can be looked at while they run,
+//! - in constant patterns `\B`, classes of Unicode characters that are seldom used, groups nested more than 100 deep,
+//! - formats with more than 99 digits after the point,
+//! - expressions with more than 4000 operators, or more than 100,000 nodes when macros are expanded.
+//!
+//! And some evaluations are errors that are none in Kubernetes, where a value would be odd or too large: map keys that are no
+//! strings, numbers or booleans, hexadecimal floats, the time zone `Local`, quantities of more than 38 digits, parts of URLs that are
+//! not UTF-8, more than 16 MiB of strings and lists.
+
+mod ast;
+mod check;
+mod compare;
+mod cost;
+mod declarations;
+mod escape;
+mod evaluate;
+mod issues;
+mod library;
+mod macros;
+mod numbers;
+mod parse;
+mod plan;
+mod result;
+#[cfg(test)]
+mod tests;
+mod types;
+mod validate;
+mod value;
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+pub use result::{NotAString, NotStrings, Value};
+
+/// What an expression is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// The variable `claims`, a map from strings to anything.
+    Claims,
+    /// The variable `user`, a `kubernetes.UserInfo`: `username`, `uid`, `groups`, `extra`.
+    User,
+}
+
+impl Scope {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Claims => "claims",
+            Self::User => "user",
+        }
+    }
+}
+
+/// What an expression has to be, as far as can be known without a token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Returns {
+    /// Anything: a mapping's value is looked at when there is one.
+    Any,
+    /// A bool: a validation rule.
+    Bool,
+}
+
+/// What an expression is evaluated over, borrowed.
+#[derive(Debug, Clone, Copy)]
+pub enum Input<'a> {
+    /// The claims of a token, for [`Scope::Claims`].
+    Claims(&'a serde_json::Map<String, serde_json::Value>),
+    /// A user, for [`Scope::User`].
+    User(UserInfo<'a>),
+}
+
+/// A user, as Kubernetes' `user.Info`.
+#[derive(Debug, Clone, Copy)]
+pub struct UserInfo<'a> {
+    /// The user's name.
+    pub username: &'a str,
+    /// The user's uid, empty if there is none.
+    pub uid: &'a str,
+    /// The user's groups.
+    pub groups: &'a [Box<str>],
+    /// Further facts.
+    pub extra: &'a BTreeMap<Box<str>, Vec<Box<str>>>,
+}
+
+impl UserInfo<'_> {
+    /// The names of the fields that expressions see.
+    const FIELDS: [&'static str; 4] = ["username", "uid", "groups", "extra"];
+}
+
+/// A compiled expression.
+pub struct Expression {
+    text: Box<str>,
+    root: ast::Node,
+    program: plan::Plan,
+}
+
+impl fmt::Debug for Expression {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Expression").field(&self.text).finish()
+    }
+}
+
+/// Why an expression does not compile, in the words of Kubernetes' field errors, and in cel-go's, for the part that it finds.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct CompileError(Box<str>);
+
+/// Why an expression has no value.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("expression '{expression}' resulted in error: {message}")]
+pub struct EvaluationError {
+    expression: Box<str>,
+    message: Box<str>,
+}
+
+impl Expression {
+    /// Compiles an expression. Go: `compiler.compile` (authentication/cel/compile.go).
+    pub fn compile(text: &str, scope: Scope, returns: Returns) -> Result<Self, CompileError> {
+        let failed = |why: String| CompileError(format!("compilation failed: {why}").into());
+        let parsed = parse::parse(text).map_err(failed)?;
+        let checked = check::check(text, &parsed, scope).map_err(failed)?;
+        validate::validate(text, &parsed, &checked).map_err(failed)?;
+        if returns == Returns::Bool && *checked.type_of(&parsed.root) != types::Type::Bool {
+            return Err(CompileError("must evaluate to bool".into()));
+        }
+        let program = plan::plan(&parsed.root, &checked)
+            .map_err(|why| CompileError(format!("program instantiation failed: {why}").into()))?;
+        Ok(Self { text: text.into(), root: parsed.root, program })
+    }
+
+    /// The expression as it was written.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Whether `variable.field` or `variable.?field` is in the expression, macros expanded: Kubernetes requires that whoever uses
+    /// `claims.email` uses `claims.email_verified` too. Go: `hasSelectExp` (pkg/apis/apiserver/validation/validation.go).
+    pub fn selects(&self, variable: &str, field: &str) -> bool {
+        self.root.selects(variable, field)
+    }
+
+    /// Evaluates the expression over an input of its scope. Takes bounded time and memory, whatever the input is: an evaluation
+    /// that would cost more than kube-apiserver allows is an error. Go: `mapper.eval` (authentication/cel/mapper.go).
+    pub fn evaluate<'a>(&'a self, input: Input<'a>) -> Result<Value<'a>, EvaluationError> {
+        let mut evaluator = evaluate::Evaluator::new(Some(input));
+        match evaluator.evaluate(&self.program) {
+            Ok(value) => Ok(Value::new(value, evaluator.meter.total())),
+            Err(error) => {
+                Err(EvaluationError { expression: self.text.clone(), message: error.to_string().into() })
+            }
+        }
+    }
+}
