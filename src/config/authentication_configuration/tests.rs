@@ -75,6 +75,17 @@ fn a_file_is_an_object_of_a_known_kind_and_version() {
     }
 }
 
+#[test]
+fn a_file_is_not_too_large_and_not_nested_too_deeply() {
+    for start in ["{", "#"] {
+        let large = format!("{start}{}", " ".repeat(4 * 1024 * 1024));
+        assert_eq!(errors(&large, &[]), ["more than 4194304 bytes"]);
+    }
+    let deep = format!("{{\"a\":{}", "[".repeat(100_000));
+    assert_eq!(errors(&deep, &[]), ["recursion limit exceeded at line 1 column 132"]);
+    assert_eq!(errors(&format!("a: {}", "[".repeat(100_000)), &[]), ["line 1: recursion limit exceeded"]);
+}
+
 /// Go: sigs.k8s.io/json, `UnmarshalStrict`; all of them are told at once here.
 #[test]
 fn fields_are_known_to_the_letter_and_of_their_types() {
