@@ -98,6 +98,28 @@ fn flags_are_read_as_kube_apiserver_reads_them() {
     assert_eq!(anonymous(&["--anonymous-auth", "--api-audiences=a,b", "--api-audiences=c"]), Ok(true));
 }
 
+/// Until there is an authenticator for them, and after everything else about them was looked at.
+#[test]
+fn issuers_of_jwts_are_refused_rather_than_ignored() {
+    let refused = "jwt: JWT authenticators are not supported yet; remove them, be it from the file or the --oidc-* flags";
+    assert_eq!(errors(&["--oidc-issuer-url=https://a", "--oidc-client-id=b"], &[]), [refused]);
+    let jwt = |url: &str| {
+        format!(
+            "apiVersion: apiserver.config.k8s.io/v1\nkind: AuthenticationConfiguration\njwt:\n\
+             - issuer: {{url: '{url}', audiences: [a]}}\n  claimMappings: {{username: {{claim: sub, prefix: ''}}}}\n"
+        )
+    };
+    let (_folder, good) = file(&jwt("https://a"));
+    assert_eq!(errors(&["--authentication-config", &good], &[]), [refused]);
+    let (_folder, bad) = file(&jwt("http://a"));
+    assert_eq!(
+        errors(&["--authentication-config", &bad], &[]),
+        [format!(
+            "--authentication-config: {bad}: jwt[0].issuer.url: Invalid value: \"http://a\": URL scheme must be https"
+        )]
+    );
+}
+
 #[test]
 fn every_error_is_told_at_once_with_its_place() {
     let (_folder, path) = file("listen: [1]\nLogFormat: json\nsurprise: 1\nlog-format: xml\n");
