@@ -12,7 +12,8 @@
 //!
 //! | module | may use |
 //! |---|---|
-//! | [`identity`], [`pki`], [`request`], [`secret`] | nothing of ours |
+//! | [`identity`], [`request`], [`secret`], [`url`] | nothing of ours |
+//! | [`pki`] | `url` |
 //! | [`decision`] | `identity` |
 //! | [`jose`] | `pki` |
 //! | [`authn`] | `decision`, `identity`, `jose`, `pki`, `request`, `secret` |
@@ -38,3 +39,4 @@ pub mod request;
 pub mod secret;
 pub mod server;
 pub mod telemetry;
+pub mod url;

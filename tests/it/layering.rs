@@ -4,16 +4,17 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// A module and what it may name of ours.
-const MAY_USE: [(&str, &[&str]); 11] = [
+const MAY_USE: [(&str, &[&str]); 12] = [
     ("identity", &[]),
-    ("pki", &[]),
+    ("pki", &["url"]),
     ("request", &[]),
     ("secret", &[]),
+    ("url", &[]),
     ("decision", &["identity"]),
     ("jose", &["pki"]),
     ("authn", &["decision", "identity", "jose", "pki", "request", "secret"]),
     ("chain", &["authn", "decision", "identity", "jose", "pki", "request", "secret"]),
-    ("config", &["authn", "chain", "decision", "identity", "jose", "pki", "request", "secret"]),
+    ("config", &["authn", "chain", "decision", "identity", "jose", "pki", "request", "secret", "url"]),
     ("envoy", &["authn", "chain", "config", "decision", "identity", "jose", "pki", "request", "secret"]),
     (
         "telemetry",
