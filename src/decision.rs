@@ -21,6 +21,10 @@ pub enum Authenticator {
     WebSocket,
     /// `--token-auth-file`.
     TokenFile,
+    /// Service account tokens that are read from secrets.
+    LegacyServiceAccount,
+    /// Service account tokens of the TokenRequest API.
+    ServiceAccount,
     /// Nobody presented anything.
     Anonymous,
     /// The chain itself: the request could not be read, or nobody had an opinion and anonymous is not allowed.
@@ -37,6 +41,8 @@ impl Authenticator {
             Self::Bearer => "bearer",
             Self::WebSocket => "websocket",
             Self::TokenFile => "tokenfile",
+            Self::LegacyServiceAccount => "legacyserviceaccount",
+            Self::ServiceAccount => "serviceaccount",
             Self::Anonymous => "anonymous",
             Self::Chain => "chain",
         }
@@ -83,6 +89,26 @@ pub enum Reason {
     UndecodableToken,
     /// A bearer token that no authenticator knows.
     InvalidBearerToken,
+    /// A token signed with an algorithm that is not allowed.
+    UnsupportedAlgorithm,
+    /// A token that names a key which its issuer does not have.
+    UnknownKey,
+    /// A token that none of its issuer's keys verifies.
+    InvalidSignature,
+    /// A claim that every token has is not of its type.
+    MalformedClaims,
+    /// A token of another issuer than its keys are of.
+    WrongIssuer,
+    /// A token that is meant for somebody else.
+    WrongAudience,
+    /// A token that is not valid any more, or does not say until when it is.
+    TokenExpired,
+    /// A token that is not valid yet.
+    TokenNotYetValid,
+    /// The claims of a service account token name no account, or an object that no cluster can have.
+    ServiceAccountClaims,
+    /// A service account token that never expires, while nobody looks whether its account still exists.
+    NeverExpires,
     /// Basic credentials that do not parse.
     MalformedBasic,
     /// A user name and password that do not match. The two causes are not told apart.
@@ -122,6 +148,16 @@ impl Reason {
             Self::MalformedRequest => "malformed_request",
             Self::UndecodableToken => "undecodable_token",
             Self::InvalidBearerToken => "invalid_bearer_token",
+            Self::UnsupportedAlgorithm => "unsupported_algorithm",
+            Self::UnknownKey => "unknown_key",
+            Self::InvalidSignature => "invalid_signature",
+            Self::MalformedClaims => "malformed_claims",
+            Self::WrongIssuer => "wrong_issuer",
+            Self::WrongAudience => "wrong_audience",
+            Self::TokenExpired => "token_expired",
+            Self::TokenNotYetValid => "token_not_yet_valid",
+            Self::ServiceAccountClaims => "service_account_claims",
+            Self::NeverExpires => "never_expires",
             Self::MalformedBasic => "malformed_basic",
             Self::InvalidUsernameOrPassword => "invalid_username_or_password",
             Self::PasswordVerificationBusy => "password_verification_busy",

@@ -11,6 +11,7 @@ mod file;
 mod identity_headers;
 mod listen;
 pub mod options;
+mod service_accounts;
 mod sources;
 mod values;
 mod yaml;
@@ -165,9 +166,6 @@ fn members(
     warnings: &mut Vec<String>,
 ) -> Members {
     let CertificateAuthenticators { request_header, x509, .. } = certificates;
-    // Read for its form only: no authenticator so far looks at audiences.
-    let _audiences = values.list(option("api-audiences"));
-
     let mut tokens = Vec::new();
     if let Some(file) = values.file(option("token-auth-file")) {
         let warn = |line, text: &str| warnings.push(format!("{}: line {line}: {text}", file.place));
@@ -176,6 +174,7 @@ fn members(
             Err(errors) => values.file_errors(&file, errors),
         }
     }
+    tokens.extend(service_accounts::authenticators(values, warnings));
     let mut basic = None;
     if let Some(file) = values.file(option("basic-auth-file")) {
         let warn = |line, text: &str| warnings.push(format!("{}: line {line}: {text}", file.place));
@@ -186,7 +185,8 @@ fn members(
     }
 
     let anonymous = anonymous(values, warnings);
-    let nobody = !CREDENTIALS.iter().any(|name| values.is_set(option(name)));
+    let nobody = !CREDENTIALS.iter().any(|name| values.is_set(option(name)))
+        && !service_accounts::is_configured(values);
     if nobody && anonymous.is_none() {
         values.error(
             "configuration",

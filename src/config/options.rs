@@ -28,6 +28,8 @@ pub enum Kind {
     One(&'static str),
     /// Several, separated by commas; the flag may be repeated.
     List,
+    /// Several, one for each time that the flag is there; a comma is nothing special.
+    Repeated(&'static str),
 }
 
 /// Every option but `--config`, in the order of the help: kube-apiserver's first, with its names and meanings.
@@ -64,7 +66,33 @@ pub const OPTIONS: &[OptionSpec] = &[
         "",
         "AuthenticationConfiguration (apiserver.config.k8s.io); so far its anonymous part",
     ),
-    list("api-audiences", "Audiences that tokens must be meant for"),
+    list("api-audiences", "Audiences that tokens must be meant for; by default the service account issuers"),
+    repeated(
+        "service-account-key-file",
+        "FILE",
+        "PEM file of RSA or ECDSA keys, public or private, that sign service account tokens; may be repeated",
+    ),
+    repeated(
+        "service-account-issuer",
+        "ISSUER",
+        "Issuer of service account tokens, a URL or any name; may be repeated",
+    ),
+    flag(
+        "service-account-lookup",
+        "true",
+        "Refuse legacy service account tokens, which never expire, unless their secret and account are still there",
+    ),
+    one(
+        "service-account-lookup-mode",
+        "MODE",
+        "",
+        "How to look at what a service account token stands for; there is only offline: not at all, a token counts until it expires",
+    ),
+    flag("service-account-extend-token-expiration", "true", ISSUING),
+    one("service-account-jwks-uri", "URL", "", ISSUING),
+    one("service-account-max-token-expiration", "DURATION", "0s", ISSUING),
+    one("service-account-signing-key-file", "FILE", "", ISSUING),
+    one("service-account-signing-endpoint", "PATH", "", "Refused: keys are read from files only"),
     one(
         "basic-auth-file",
         "FILE",
@@ -135,6 +163,9 @@ pub const OPTIONS: &[OptionSpec] = &[
     one("log-level", "LEVEL", "info", "error, warn, info, debug, trace, or tracing's filter directives"),
 ];
 
+/// The help of flags that only matter to a server that issues tokens.
+const ISSUING: &str = "Ignored: no tokens are issued here";
+
 const fn one(
     name: &'static str,
     value: &'static str,
@@ -146,6 +177,10 @@ const fn one(
 
 const fn list(name: &'static str, help: &'static str) -> OptionSpec {
     OptionSpec { name, kind: Kind::List, default: "", help }
+}
+
+const fn repeated(name: &'static str, value: &'static str, help: &'static str) -> OptionSpec {
+    OptionSpec { name, kind: Kind::Repeated(value), default: "", help }
 }
 
 const fn flag(name: &'static str, default: &'static str, help: &'static str) -> OptionSpec {
@@ -185,7 +220,7 @@ fn argument(option: &'static OptionSpec) -> Arg {
         Kind::Bool => {
             arg.value_name("BOOL").num_args(0..=1).require_equals(true).default_missing_value("true")
         }
-        Kind::One(value) => arg.value_name(value),
+        Kind::One(value) | Kind::Repeated(value) => arg.value_name(value),
         Kind::List => arg.value_name("LIST"),
     }
 }

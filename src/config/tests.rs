@@ -2,7 +2,7 @@ use std::path::Path;
 
 use super::*;
 
-fn load(flags: &[&str], environment: &[(&str, &str)]) -> Result<Config, Vec<ConfigError>> {
+pub(super) fn load(flags: &[&str], environment: &[(&str, &str)]) -> Result<Config, Vec<ConfigError>> {
     let arguments = ["countersign", "serve"].iter().chain(flags).map(OsString::from);
     let matches =
         options::command().try_get_matches_from(options::normalize(arguments)).expect("clap takes the flags");
@@ -10,12 +10,12 @@ fn load(flags: &[&str], environment: &[(&str, &str)]) -> Result<Config, Vec<Conf
     Config::load(matches, environment.iter().map(|(n, v)| (OsString::from(n), OsString::from(v)))).config
 }
 
-fn errors(flags: &[&str], environment: &[(&str, &str)]) -> Vec<String> {
+pub(super) fn errors(flags: &[&str], environment: &[(&str, &str)]) -> Vec<String> {
     load(flags, environment).err().unwrap_or_default().iter().map(ToString::to_string).collect()
 }
 
 /// A file that ends with the test.
-fn file(text: &str) -> (tempfile::TempDir, String) {
+pub(super) fn file(text: &str) -> (tempfile::TempDir, String) {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("file");
     std::fs::write(&path, text).expect("a file");

@@ -1,10 +1,12 @@
 //! The authenticators that read a token, in the order in which kube-apiserver asks them. This is where those that wait
 //! for something and those that do not come together.
 
+pub mod service_account;
 mod token_file;
 
 use super::{AuthenticateToken, Now, Outcome, Token};
 
+pub use service_account::ServiceAccount;
 pub use token_file::TokenFile;
 
 /// One of the token authenticators.
@@ -12,12 +14,15 @@ pub use token_file::TokenFile;
 pub enum TokenAuthenticator {
     /// `--token-auth-file`.
     TokenFile(TokenFile),
+    /// `--service-account-key-file`.
+    ServiceAccount(ServiceAccount),
 }
 
 impl AuthenticateToken for TokenAuthenticator {
-    async fn authenticate(&self, token: Token<'_>, _now: Now) -> Outcome {
+    async fn authenticate(&self, token: Token<'_>, now: Now) -> Outcome {
         match self {
             Self::TokenFile(authenticator) => authenticator.authenticate(token),
+            Self::ServiceAccount(authenticator) => authenticator.authenticate(token, now),
         }
     }
 }
