@@ -14,7 +14,10 @@ fn chain() -> Chain {
     let warn = |line: usize, text: &str| panic!("warned of line {line}: {text}");
     Members {
         basic: Some(Basic::new(users(b"password,basic-user,1\n"), warn).expect("a good password")),
-        tokens: vec![TokenAuthenticator::TokenFile(TokenFile::new(users(b"token,token-user,2\n"), warn))],
+        tokens: vec![TokenAuthenticator::TokenFile(Box::new(TokenFile::new(
+            users(b"token,token-user,2\n"),
+            warn,
+        )))],
         anonymous: Some(Anonymous::new(["/open".into()])),
         ..Members::default()
     }

@@ -170,7 +170,7 @@ fn members(
     if let Some(file) = values.file(option("token-auth-file")) {
         let warn = |line, text: &str| warnings.push(format!("{}: line {line}: {text}", file.place));
         match user_file::parse(&file.bytes, "token") {
-            Ok(users) => tokens.push(TokenAuthenticator::TokenFile(TokenFile::new(users, warn))),
+            Ok(users) => tokens.push(TokenAuthenticator::TokenFile(Box::new(TokenFile::new(users, warn)))),
             Err(errors) => values.file_errors(&file, errors),
         }
     }

@@ -14,7 +14,7 @@ use crate::url;
 pub(super) fn authenticators(values: &mut Values<'_>, warnings: &mut Vec<String>) -> Vec<TokenAuthenticator> {
     issuing(values, warnings);
     let lookup = values.bool(option("service-account-lookup"));
-    let mode = lookup_mode(values);
+    lookup_mode(values);
     let audiences = values.list(option("api-audiences"));
     let issuers = issuers(values);
     let keys = keys(values);
@@ -30,15 +30,7 @@ pub(super) fn authenticators(values: &mut Values<'_>, warnings: &mut Vec<String>
     if issuers.is_empty() {
         values.error("--service-account-key-file", "service-account-issuer is a required flag");
     }
-    match mode {
-        Some(LookupMode::Offline) => warnings.extend(offline_warnings(lookup)),
-        None => values.error(
-            "--service-account-key-file",
-            "--service-account-lookup-mode must be set: kube-apiserver refuses a token once its service account, or the \
-             pod, node or secret that it is bound to, is gone; countersign cannot look yet, and `offline` means that a \
-             token counts until it expires",
-        ),
-    }
+    warnings.extend(offline_warnings(lookup));
     // Go: ToAuthenticationConfig.
     let audiences = if audiences.is_empty() { issuers.clone() } else { audiences };
     let audiences: Arc<[Box<str>]> = audiences.into_iter().map(Box::from).collect();
@@ -55,21 +47,23 @@ pub(super) fn is_configured(values: &Values<'_>) -> bool {
     !values.repeated(option("service-account-key-file")).is_empty()
 }
 
-/// How accounts, and what tokens are bound to, are looked at.
-#[derive(Clone, Copy)]
-enum LookupMode {
-    /// Not at all.
-    Offline,
-}
-
-/// There is no default: what it costs not to look is for the operator to weigh.
-fn lookup_mode(values: &mut Values<'_>) -> Option<LookupMode> {
-    values.parsed(option("service-account-lookup-mode"), |text| match text {
-        "" => Ok(None),
-        "offline" => Ok(Some(LookupMode::Offline)),
+/// How accounts, and what tokens are bound to, are looked at: so far there is only the operator's consent not to. It is no default: what
+/// that costs is for the operator to weigh.
+fn lookup_mode(values: &mut Values<'_>) {
+    let option = option("service-account-lookup-mode");
+    if is_configured(values) && values.text(option).is_empty() {
+        values.error(
+            "--service-account-lookup-mode",
+            "must be set with --service-account-key-file: kube-apiserver refuses a token once its service account, or the \
+             pod, node or secret that it is bound to, is gone, and countersign cannot look yet; `offline` means that nobody \
+             looks, and a token counts until it expires",
+        );
+    }
+    values.parsed(option, |text| match text {
+        "" | "offline" => Ok(()),
         "api" => Err("needs a cluster connection, which is not supported yet; write offline".to_owned()),
         _ => Err("must be offline".to_owned()),
-    })
+    });
 }
 
 fn offline_warnings(lookup: bool) -> [String; 2] {
@@ -228,17 +222,24 @@ mod tests {
                 ["--anonymous-auth=false", "--service-account-key-file", &key, "--service-account-issuer=a"];
             load(&[&keys, more].concat(), &[])
         };
-        let problems = |more: &[&str]| flags(more).err().unwrap_or_default().into_iter().map(|e| e.problem);
+        let problems = |more: &[&str]| {
+            flags(more).err().unwrap_or_default().into_iter().map(|e| e.to_string()).collect::<Vec<_>>()
+        };
         for more in [&[][..], &["--service-account-lookup=false"], &["--service-account-lookup-mode="]] {
-            let told: Vec<String> = problems(more).collect();
-            assert!(
-                told.len() == 1 && told[0].starts_with("--service-account-lookup-mode must be set"),
-                "{told:?}"
-            );
+            let told = problems(more);
+            let [problem] = &told[..] else { panic!("{told:?}") };
+            assert!(problem.starts_with("--service-account-lookup-mode: must be set with"), "{problem}");
         }
-        let api: Vec<String> = problems(&["--service-account-lookup-mode=api"]).collect();
-        assert_eq!(api[0], "\"api\": needs a cluster connection, which is not supported yet; write offline");
-        assert!(problems(&["--service-account-lookup-mode=on"]).next().is_some());
+        assert_eq!(
+            problems(&["--service-account-lookup-mode=api"]),
+            [
+                "--service-account-lookup-mode: \"api\": needs a cluster connection, which is not supported yet; write offline"
+            ]
+        );
+        assert_eq!(
+            problems(&["--service-account-lookup-mode=on"]),
+            ["--service-account-lookup-mode: \"on\": must be offline"]
+        );
 
         let warned = |more: &[&str]| flags(more).map(|config| config.warnings).unwrap_or_default();
         let [bound, refused] = offline_warnings(true);
@@ -272,7 +273,12 @@ mod tests {
         let environment =
             [("COUNTERSIGN_SERVICE_ACCOUNT_ISSUER", "a,b"), ("COUNTERSIGN_SERVICE_ACCOUNT_KEY_FILE", &key)];
         let config = load(&[OFFLINE], &environment).expect("good");
-        assert_eq!(config.chain.tokens.len(), 2);
+        assert_eq!(format!("{:?}", config.chain.tokens), made(&[]).replace(", \"c\"", ""));
+        let (_folder, path) = file(&format!(
+            "service-account-key-file: {key}\nservice-account-issuer: ['a,b', c]\nservice-account-lookup-mode: offline\n"
+        ));
+        let config = load(&["--config", &path], &[]).expect("good");
+        assert_eq!(format!("{:?}", config.chain.tokens), made(&[]));
     }
 
     /// Go: TestAuthenticationValidate ("… JWKSURI"), and completeServiceAccountOptions.

@@ -48,12 +48,13 @@ impl<'e> Values<'e> {
         origin.map_or_else(|| format!("--{}", option.name), str::to_owned)
     }
 
-    fn text(&self, option: &OptionSpec) -> String {
+    /// What was written, or the default.
+    pub(super) fn text(&self, option: &OptionSpec) -> String {
         let written = self.sources.get(option).and_then(|value| value.clone().into_string().ok());
         written.unwrap_or_else(|| option.default.to_owned())
     }
 
-    /// Parses what was written; where that fails, the default, which parses.
+    /// Parses it; where that fails, the default, which parses.
     pub(super) fn parsed<T>(&mut self, option: &OptionSpec, parse: impl Fn(&str) -> Result<T, String>) -> T {
         let text = self.text(option);
         parse(&text).unwrap_or_else(|problem| {

@@ -16,5 +16,6 @@ mod lifecycle;
 mod message;
 mod readme;
 mod reload;
+mod service_accounts;
 #[path = "../support/mod.rs"]
 mod support;

@@ -19,6 +19,8 @@ fn every_command_of_the_readme_works() {
     let readme = fs::read_to_string(root.join("README.md")).unwrap();
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("tokens.csv"), "token-1,alice,1,\"dev,ops\"\n").unwrap();
+    let key = fs::read(root.join("tests/conformance/world/sa/rsa1.pub")).unwrap();
+    fs::write(folder.path().join("sa.pub"), key).unwrap();
     let [file] = blocks(&readme, "yaml")[..] else { panic!("one YAML file") };
     fs::write(folder.path().join("countersign.yaml"), file).unwrap();
 
@@ -37,5 +39,5 @@ fn every_command_of_the_readme_works() {
             _ => panic!("nobody tries {command:?}"),
         }
     }
-    assert_eq!(tried, 3);
+    assert_eq!(tried, 4);
 }

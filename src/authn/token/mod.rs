@@ -13,7 +13,7 @@ pub use token_file::TokenFile;
 #[derive(Debug)]
 pub enum TokenAuthenticator {
     /// `--token-auth-file`.
-    TokenFile(TokenFile),
+    TokenFile(Box<TokenFile>),
     /// `--service-account-key-file`.
     ServiceAccount(ServiceAccount),
 }

@@ -10,7 +10,7 @@ use std::fs;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use super::service_accounts::{OFFLINE, ServiceAccounts};
+use super::service_accounts::{OFFLINE, ServiceAccounts, needs_live_objects};
 use super::vectors::{Scenario, Vector, data};
 use crate::support::envoy::Request;
 use crate::support::verdict::WEBSOCKET_TOKEN;
@@ -89,7 +89,7 @@ impl Reach {
         if self.left_out.iter().any(sees) {
             return Reached::LeftOut;
         }
-        match !of_accounts.is_empty() && self.service_accounts.needs_live_objects(vector, &of_accounts) {
+        match !of_accounts.is_empty() && needs_live_objects(vector, &of_accounts) {
             true => Reached::LiveObjects(request),
             false => Reached::InReach(request),
         }

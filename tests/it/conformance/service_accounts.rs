@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::Value as Json;
 
 use super::reach::{Reach, Reached};
 use super::vectors::{Vector, scenarios};
@@ -17,38 +18,34 @@ pub(super) const OFFLINE: &str = "--service-account-lookup-mode=offline";
 
 const LEGACY_ISSUER: &str = "kubernetes/serviceaccount";
 
-/// What a scenario's flags say about service accounts.
-pub(super) struct ServiceAccounts {
-    issuers: BTreeSet<String>,
-    lookup: bool,
-}
+/// The issuers of a scenario's service account tokens.
+pub(super) struct ServiceAccounts(BTreeSet<String>);
 
 impl ServiceAccounts {
     pub(super) fn of(flags: &[String]) -> Self {
-        let values = |name: &'static str| flags.iter().filter_map(move |flag| flag.strip_prefix(name));
-        Self {
-            issuers: values("--service-account-issuer=").chain([LEGACY_ISSUER]).map(str::to_owned).collect(),
-            lookup: !values("--service-account-lookup=").any(|value| value == "false"),
-        }
+        let issuers = flags.iter().filter_map(|flag| flag.strip_prefix("--service-account-issuer="));
+        Self(issuers.chain([LEGACY_ISSUER]).map(str::to_owned).collect())
     }
 
     /// Whether a token is one of these issuers', so that nobody else has an opinion about it.
     pub(super) fn issued(&self, token: &str) -> bool {
-        issuer(token).is_some_and(|issuer| self.issuers.contains(&issuer))
+        claims(token)
+            .is_some_and(|claims| claims["iss"].as_str().is_some_and(|issuer| self.0.contains(issuer)))
     }
+}
 
-    /// Whether a verdict on a request with such tokens depends on objects.
-    pub(super) fn needs_live_objects(&self, vector: &Vector, tokens: &[&String]) -> bool {
-        match vector.theirs() {
-            Verdict::Authenticated(user) => {
-                let looked_up =
-                    |token: &&String| self.lookup || issuer(token).as_deref() != Some(LEGACY_ISSUER);
-                user.username.starts_with("system:serviceaccount:") && tokens.iter().any(looked_up)
-            }
-            Verdict::Refused => {
-                let says = |words: &[&str]| words.iter().any(|words| vector.why.contains(words));
-                says(&ABOUT_OBJECTS) && !says(&ABOUT_NO_OBJECT)
-            }
+/// Whether a verdict on a request with such tokens depends on objects that countersign would have to look at.
+pub(super) fn needs_live_objects(vector: &Vector, tokens: &[&String]) -> bool {
+    match vector.theirs() {
+        Verdict::Authenticated(user) => {
+            // Tokens that never expire are refused here whatever the objects are like, or accepted here and there without a look.
+            let expires = |claims: Json| claims["iss"] != LEGACY_ISSUER && claims["exp"].is_number();
+            user.username.starts_with("system:serviceaccount:")
+                && tokens.iter().filter_map(|token| claims(token)).any(expires)
+        }
+        Verdict::Refused => {
+            let says = |words: &[&str]| words.iter().any(|words| vector.why.contains(words));
+            says(&ABOUT_OBJECTS) && !says(&ABOUT_NO_OBJECT)
         }
     }
 }
@@ -66,11 +63,10 @@ const ABOUT_OBJECTS: [&str; 7] = [
 /// What it says if there can be no object of this name or uid.
 const ABOUT_NO_OBJECT: [&str; 2] = ["resource name may not be empty", "claim ()"];
 
-/// The `iss` of a token's payload.
-fn issuer(token: &str) -> Option<String> {
+/// The payload of a token.
+fn claims(token: &str) -> Option<Json> {
     let payload = URL_SAFE_NO_PAD.decode(token.split('.').nth(1)?).ok()?;
-    let claims: serde_json::Value = serde_json::from_str(&String::from_utf8_lossy(&payload)).ok()?;
-    Some(claims["iss"].as_str()?.to_owned())
+    serde_json::from_str(&String::from_utf8_lossy(&payload)).ok()
 }
 
 /// kube-apiserver refuses these bound tokens because of an object: it is gone, is being deleted, or has another uid than the token says.
@@ -88,24 +84,10 @@ const UNNOTICED: [&str; 10] = [
     "serviceaccount/sa-secret/wrong-uid",
 ];
 
-/// kube-apiserver accepts these tokens, which never expire, because it has looked: bound tokens without `exp`, and legacy tokens.
-const NEVER_EXPIRING: [&str; 9] = [
-    "chain/serviceaccount/legacy",
-    "serviceaccount/sa-json/case-exp",
-    "serviceaccount/sa-legacy/auto",
-    "serviceaccount/sa-legacy/invalidated-empty",
-    "serviceaccount/sa-legacy/jti",
-    "serviceaccount/sa-legacy/nokid",
-    "serviceaccount/sa-legacy/other-sa-ref",
-    "serviceaccount/sa-legacy/with-aud-ok",
-    "serviceaccount/sa-time/no-exp",
-];
-
 /// Nobody looks at the objects, so a bound token counts as if all were well with them.
 #[tokio::test]
 async fn without_a_look_at_objects_a_token_counts_until_it_expires() {
-    let (mut problems, mut unnoticed, mut never_expiring) = (Vec::new(), Vec::new(), Vec::new());
-    let mut agreeing = 0;
+    let (mut problems, mut unnoticed, mut agreeing) = (Vec::new(), Vec::new(), 0);
     for scenario in scenarios() {
         let reach = Reach::of(&scenario);
         let live = |vector| match reach.of_vector(vector) {
@@ -125,17 +107,14 @@ async fn without_a_look_at_objects_a_token_counts_until_it_expires() {
             assert!(verdicts.iter().all(|verdict| verdict == ours), "{id}: {verdicts:?}");
             match (&theirs, ours) {
                 (Verdict::Refused, Verdict::Authenticated(_)) => unnoticed.push(id.to_owned()),
-                (Verdict::Authenticated(_), Verdict::Refused) => never_expiring.push(id.to_owned()),
                 _ if theirs == *ours => agreeing += 1,
                 _ => problems.push(format!("{id}: theirs {theirs}, ours {ours}")),
             }
         }
     }
     unnoticed.sort();
-    never_expiring.sort();
     assert_none(&problems);
     assert_eq!(unnoticed, UNNOTICED);
-    assert_eq!(never_expiring, NEVER_EXPIRING);
     assert_eq!(agreeing, 65);
 }
 
@@ -145,46 +124,45 @@ mod tests {
 
     use super::*;
 
-    fn token(issuer: &str) -> String {
-        format!("e30.{}.sig", URL_SAFE_NO_PAD.encode(json!({"iss": issuer}).to_string()))
+    fn token(claims: Json) -> String {
+        format!("e30.{}.sig", URL_SAFE_NO_PAD.encode(claims.to_string()))
     }
 
-    fn depends(lookup: &str, issuer: &str, user: Option<&str>, why: &str) -> bool {
-        let accounts = ServiceAccounts::of(&["--service-account-issuer=a".to_owned(), lookup.to_owned()]);
+    fn depends(token: String, user: Option<&str>, why: &str) -> bool {
         let request = json!({"method": "GET", "path": "/", "headers": [], "client_cert_chain_pem": null});
         let user = user.map(|username| json!({"username": username}));
         let expect = json!({"authenticated": user.is_some(), "user": user});
         let vector = json!({"id": "v", "class": "c", "request": request, "expect": expect, "why": why});
-        accounts.needs_live_objects(&serde_json::from_value(vector).unwrap(), &[&token(issuer)])
+        needs_live_objects(&serde_json::from_value(vector).unwrap(), &[&token])
     }
 
     #[test]
     fn a_token_is_of_the_issuers_that_the_flags_name_and_of_the_legacy_one() {
         let accounts = ServiceAccounts::of(&["--service-account-issuer=a".to_owned()]);
-        assert!(accounts.issued(&token("a")) && accounts.issued(&token(LEGACY_ISSUER)));
-        assert!(
-            !accounts.issued(&token("b")) && !accounts.issued("a.b.c") && !accounts.issued("abcdef.0123")
-        );
+        for issuer in ["a", LEGACY_ISSUER] {
+            assert!(accounts.issued(&token(json!({"iss": issuer}))), "{issuer}");
+        }
+        for other in [token(json!({"iss": "b"})), token(json!({})), "a.b.c".into(), "abcdef.0123".into()] {
+            assert!(!accounts.issued(&other), "{other}");
+        }
     }
 
     #[test]
-    fn a_token_that_was_accepted_was_looked_up_unless_it_is_a_legacy_one_without_lookup() {
+    fn a_token_that_was_accepted_was_looked_up_if_it_can_be_accepted_without_a_look() {
         let account = Some("system:serviceaccount:ns:name");
-        assert!(depends("", "a", account, ""));
-        assert!(depends("", LEGACY_ISSUER, account, ""));
-        assert!(depends("--service-account-lookup=false", "a", account, ""));
-        assert!(!depends("--service-account-lookup=false", LEGACY_ISSUER, account, ""));
-        assert!(!depends("", "a", Some("bob"), ""), "somebody's certificate");
+        let bound = || token(json!({"iss": "a", "exp": 1}));
+        assert!(depends(bound(), account, ""));
+        assert!(!depends(bound(), Some("bob"), ""), "somebody's certificate");
+        assert!(!depends(token(json!({"iss": "a"})), account, ""));
+        assert!(!depends(token(json!({"iss": LEGACY_ISSUER, "exp": 1})), account, ""));
     }
 
     #[test]
     fn a_refusal_depends_on_objects_if_it_says_so() {
-        assert!(!depends("", "a", None, "[invalid bearer token, service account token has expired]"));
-        assert!(depends("", "a", None, "[invalid bearer token, service account token has been invalidated]"));
-        assert!(depends("", "a", None, "service account UID (x) does not match claim (y)"));
-        assert!(
-            !depends("", "a", None, "service account UID (x) does not match claim ()"),
-            "no object has none"
-        );
+        let depends = |why| depends(token(json!({"iss": "a", "exp": 1})), None, why);
+        assert!(!depends("[invalid bearer token, service account token has expired]"));
+        assert!(depends("[invalid bearer token, service account token has been invalidated]"));
+        assert!(depends("service account UID (x) does not match claim (y)"));
+        assert!(!depends("service account UID (x) does not match claim ()"), "no object has none");
     }
 }
