@@ -21,6 +21,10 @@ pub enum Authenticator {
     WebSocket,
     /// `--token-auth-file`.
     TokenFile,
+    /// Service account tokens that are read from secrets.
+    LegacyServiceAccount,
+    /// Service account tokens of the TokenRequest API.
+    ServiceAccount,
     /// JSON Web Tokens of OpenID Connect issuers: `--oidc-*`, or `jwt` of the authentication configuration.
     Jwt,
     /// Nobody presented anything.
@@ -39,6 +43,8 @@ impl Authenticator {
             Self::Bearer => "bearer",
             Self::WebSocket => "websocket",
             Self::TokenFile => "tokenfile",
+            Self::LegacyServiceAccount => "legacyserviceaccount",
+            Self::ServiceAccount => "serviceaccount",
             Self::Jwt => "jwt",
             Self::Anonymous => "anonymous",
             Self::Chain => "chain",
@@ -122,6 +128,10 @@ pub enum Reason {
     ClaimValidation,
     /// The identity does not meet a rule of the configuration.
     UserValidation,
+    /// The claims of a service account token name no account, or an object that no cluster can have.
+    ServiceAccountClaims,
+    /// A service account token that never expires, while nobody looks whether its account still exists.
+    NeverExpires,
     /// Basic credentials that do not parse.
     MalformedBasic,
     /// A user name and password that do not match. The two causes are not told apart.
@@ -179,6 +189,8 @@ impl Reason {
             Self::EmailNotVerified => "email_not_verified",
             Self::ClaimValidation => "claim_validation",
             Self::UserValidation => "user_validation",
+            Self::ServiceAccountClaims => "service_account_claims",
+            Self::NeverExpires => "never_expires",
             Self::MalformedBasic => "malformed_basic",
             Self::InvalidUsernameOrPassword => "invalid_username_or_password",
             Self::PasswordVerificationBusy => "password_verification_busy",

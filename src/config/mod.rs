@@ -15,6 +15,7 @@ mod json;
 mod listen;
 mod oidc_flags;
 pub mod options;
+mod service_accounts;
 mod sources;
 mod tls;
 mod values;
@@ -185,9 +186,6 @@ fn members(
     warnings: &mut Vec<String>,
 ) -> Members {
     let CertificateAuthenticators { request_header, x509, .. } = certificates;
-    // Read for its form only: no authenticator so far looks at audiences.
-    let _audiences = values.list(option("api-audiences"));
-
     let mut tokens = Vec::new();
     if let Some(file) = values.file(option("token-auth-file")) {
         let warn = |line, text: &str| warnings.push(format!("{}: line {line}: {text}", file.place));
@@ -196,6 +194,7 @@ fn members(
             Err(errors) => values.file_errors(&file, errors),
         }
     }
+    tokens.extend(service_accounts::authenticators(values, warnings));
     let mut basic = None;
     if let Some(file) = values.file(option("basic-auth-file")) {
         let warn = |line, text: &str| warnings.push(format!("{}: line {line}: {text}", file.place));
@@ -205,9 +204,11 @@ fn members(
         }
     }
 
-    // No option names issuers of service account tokens yet.
-    let Authentication { jwt, anonymous } = authentication::read(values, &[], warnings);
-    let nobody = jwt.is_empty() && !CREDENTIALS.iter().any(|name| values.is_set(option(name)));
+    let issuers = values.repeated(option("service-account-issuer"));
+    let Authentication { jwt, anonymous } = authentication::read(values, &issuers, warnings);
+    let nobody = jwt.is_empty()
+        && !CREDENTIALS.iter().any(|name| values.is_set(option(name)))
+        && !service_accounts::is_configured(values);
     if nobody && anonymous.is_none() {
         values.error(
             "configuration",

@@ -115,7 +115,7 @@ fn certificate_authority(values: &mut Values<'_>, warnings: &mut Vec<String>) ->
 fn required_claims(values: &mut Values<'_>) -> Vec<ClaimValidationRule> {
     let flag = option("oidc-required-claim");
     let mut claims = BTreeMap::new();
-    for pair in values.each(flag) {
+    for pair in values.repeated(flag) {
         match pair.split_once('=') {
             Some((claim, value)) => {
                 claims.insert(claim.trim().to_owned(), value.trim().to_owned());

@@ -28,8 +28,8 @@ pub enum Kind {
     One(&'static str),
     /// Several, separated by commas; the flag may be repeated.
     List,
-    /// Several, one each time the flag stands there; a comma is a comma. The word stands in the help.
-    Each(&'static str),
+    /// Several, one for each time that the flag is there; a comma is nothing special.
+    Repeated(&'static str),
 }
 
 /// Every option but `--config`, in the order of the help: kube-apiserver's first, with its names and meanings.
@@ -41,9 +41,10 @@ pub const OPTIONS: &[OptionSpec] = &[
         "",
         "PEM bundle of CAs whose client certificates name users: common name, and organizations as groups",
     ),
-    list(
+    repeated(
         "client-crl-file",
-        "Revocation lists, PEM or DER, of the CAs of client certificates and of front proxies: who is in one is refused",
+        "FILE",
+        "Revocation lists, PEM or DER, of the CAs of client certificates and of front proxies: who is in one is refused; may be repeated",
     ),
     flag(
         "client-crl-require-current",
@@ -98,8 +99,34 @@ pub const OPTIONS: &[OptionSpec] = &[
     one("oidc-groups-claim", "CLAIM", "", "The claim that lists the user's groups, or names one"),
     one("oidc-groups-prefix", "PREFIX", "", "What stands before each group"),
     list("oidc-signing-algs", "Algorithms that a JWT may be signed with; empty: RS256"),
-    each("oidc-required-claim", "CLAIM=VALUE", "A claim that a JWT must have, and its value"),
-    list("api-audiences", "Audiences that tokens must be meant for"),
+    repeated("oidc-required-claim", "CLAIM=VALUE", "A claim that a JWT must have, and its value"),
+    list("api-audiences", "Audiences that tokens must be meant for; by default the service account issuers"),
+    repeated(
+        "service-account-key-file",
+        "FILE",
+        "PEM file of RSA or ECDSA keys, public or private, that sign service account tokens; may be repeated",
+    ),
+    repeated(
+        "service-account-issuer",
+        "ISSUER",
+        "Issuer of service account tokens, a URL or any name; may be repeated",
+    ),
+    flag(
+        "service-account-lookup",
+        "true",
+        "Refuse legacy service account tokens, which never expire, unless their secret and account are still there",
+    ),
+    one(
+        "service-account-lookup-mode",
+        "MODE",
+        "",
+        "How to look at what a service account token stands for; there is only offline: not at all, a token counts until it expires",
+    ),
+    flag("service-account-extend-token-expiration", "true", ISSUING),
+    one("service-account-jwks-uri", "URL", "", ISSUING),
+    one("service-account-max-token-expiration", "DURATION", "0s", ISSUING),
+    one("service-account-signing-key-file", "FILE", "", ISSUING),
+    one("service-account-signing-endpoint", "PATH", "", "Refused: keys are read from files only"),
     one(
         "basic-auth-file",
         "FILE",
@@ -194,6 +221,9 @@ pub const OPTIONS: &[OptionSpec] = &[
     one("log-level", "LEVEL", "info", "error, warn, info, debug, trace, or tracing's filter directives"),
 ];
 
+/// The help of flags that only matter to a server that issues tokens.
+const ISSUING: &str = "Ignored: no tokens are issued here";
+
 const fn one(
     name: &'static str,
     value: &'static str,
@@ -207,8 +237,8 @@ const fn list(name: &'static str, help: &'static str) -> OptionSpec {
     OptionSpec { name, kind: Kind::List, default: "", help }
 }
 
-const fn each(name: &'static str, value: &'static str, help: &'static str) -> OptionSpec {
-    OptionSpec { name, kind: Kind::Each(value), default: "", help }
+const fn repeated(name: &'static str, value: &'static str, help: &'static str) -> OptionSpec {
+    OptionSpec { name, kind: Kind::Repeated(value), default: "", help }
 }
 
 const fn flag(name: &'static str, default: &'static str, help: &'static str) -> OptionSpec {
@@ -248,7 +278,7 @@ fn argument(option: &'static OptionSpec) -> Arg {
         Kind::Bool => {
             arg.value_name("BOOL").num_args(0..=1).require_equals(true).default_missing_value("true")
         }
-        Kind::One(value) | Kind::Each(value) => arg.value_name(value),
+        Kind::One(value) | Kind::Repeated(value) => arg.value_name(value),
         Kind::List => arg.value_name("LIST"),
     }
 }

@@ -96,7 +96,7 @@ fn from_flags(matches: &ArgMatches) -> Map<String, Value> {
         }
         let mut values: Vec<String> = matches.get_many(option.name).into_iter().flatten().cloned().collect();
         let value = match option.kind {
-            Kind::List | Kind::Each(_) => ValueKind::from(values),
+            Kind::List | Kind::Repeated(_) => ValueKind::from(values),
             Kind::Bool | Kind::One(_) => ValueKind::from(values.pop().unwrap_or_default()),
         };
         given.insert(option.name.to_owned(), Value::new(Some(&format!("--{}", option.name)), value));
@@ -153,11 +153,11 @@ fn scalar_or_list(option: &OptionSpec, value: serde_json::Value) -> Result<Value
         Json::Null | Json::Array(_) | Json::Object(_) => None,
     };
     match (option.kind, value) {
-        (Kind::List | Kind::Each(_), Json::Array(items)) => {
+        (Kind::List | Kind::Repeated(_), Json::Array(items)) => {
             let items: Option<Vec<String>> = items.into_iter().map(scalar).collect();
             items.map(ValueKind::from).ok_or("must be a list of strings")
         }
-        (Kind::List | Kind::Each(_), value) => {
+        (Kind::List | Kind::Repeated(_), value) => {
             scalar(value).map(ValueKind::from).ok_or("must be a list of strings")
         }
         (Kind::Bool | Kind::One(_), value) => {

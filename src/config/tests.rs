@@ -3,7 +3,7 @@ use std::path::Path;
 use super::*;
 use crate::https::Proxies;
 
-fn load(flags: &[&str], environment: &[(&str, &str)]) -> Result<Config, Vec<ConfigError>> {
+pub(super) fn load(flags: &[&str], environment: &[(&str, &str)]) -> Result<Config, Vec<ConfigError>> {
     let arguments = ["countersign", "serve"].iter().chain(flags).map(OsString::from);
     let matches =
         options::command().try_get_matches_from(options::normalize(arguments)).expect("clap takes the flags");
@@ -16,7 +16,7 @@ fn load(flags: &[&str], environment: &[(&str, &str)]) -> Result<Config, Vec<Conf
     .config
 }
 
-fn errors(flags: &[&str], environment: &[(&str, &str)]) -> Vec<String> {
+pub(super) fn errors(flags: &[&str], environment: &[(&str, &str)]) -> Vec<String> {
     load(flags, environment).err().unwrap_or_default().iter().map(ToString::to_string).collect()
 }
 
@@ -98,25 +98,21 @@ fn flags_are_read_as_kube_apiserver_reads_them() {
     assert_eq!(anonymous(&["--anonymous-auth", "--api-audiences=a,b", "--api-audiences=c"]), Ok(true));
 }
 
-/// Until there is an authenticator for them, and after everything else about them was looked at.
+/// Go: TestAuthenticationValidate ("disallowed issuers").
 #[test]
-fn issuers_of_jwts_are_refused_rather_than_ignored() {
-    let refused = "jwt: JWT authenticators are not supported yet; remove them, be it from the file or the --oidc-* flags";
-    assert_eq!(errors(&["--oidc-issuer-url=https://a", "--oidc-client-id=b"], &[]), [refused]);
-    let jwt = |url: &str| {
-        format!(
-            "apiVersion: apiserver.config.k8s.io/v1\nkind: AuthenticationConfiguration\njwt:\n\
-             - issuer: {{url: '{url}', audiences: [a]}}\n  claimMappings: {{username: {{claim: sub, prefix: ''}}}}\n"
-        )
-    };
-    let (_folder, good) = file(&jwt("https://a"));
-    assert_eq!(errors(&["--authentication-config", &good], &[]), [refused]);
-    let (_folder, bad) = file(&jwt("http://a"));
+fn issuers_of_jwts_and_of_service_accounts_are_kept_apart() {
+    let flags = ["--oidc-issuer-url=https://a", "--oidc-client-id=b"];
+    assert_eq!(errors(&flags, &[]), [""; 0]);
+    let (_folder, key) = file(include_str!("../../tests/conformance/world/sa/rsa1.pub"));
+    let accounts = [
+        &*format!("--service-account-key-file={key}"),
+        "--service-account-issuer=https://a",
+        "--service-account-lookup-mode=offline",
+    ];
+    let errors = errors(&[&flags[..], &accounts].concat(), &[]);
     assert_eq!(
-        errors(&["--authentication-config", &bad], &[]),
-        [format!(
-            "--authentication-config: {bad}: jwt[0].issuer.url: Invalid value: \"http://a\": URL scheme must be https"
-        )]
+        errors,
+        ["--oidc-issuer-url: Invalid value: \"https://a\": URL must not overlap with disallowed issuers: [https://a]"]
     );
 }
 

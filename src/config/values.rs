@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::Path;
 use std::time::Duration;
 
 use config::{Value, ValueKind};
@@ -55,8 +55,8 @@ impl<'e> Values<'e> {
         written.unwrap_or_else(|| option.default.to_owned())
     }
 
-    /// Parses what was written; where that fails, the default, which parses.
-    fn parsed<T>(&mut self, option: &OptionSpec, parse: impl Fn(&str) -> Result<T, String>) -> T {
+    /// Parses it; where that fails, the default, which parses.
+    pub(super) fn parsed<T>(&mut self, option: &OptionSpec, parse: impl Fn(&str) -> Result<T, String>) -> T {
         let text = self.text(option);
         parse(&text).unwrap_or_else(|problem| {
             let place = self.place(option);
@@ -122,22 +122,21 @@ impl<'e> Values<'e> {
         })
     }
 
-    /// One by one, as pflag's StringArray; an empty default is none.
-    pub(super) fn each(&self, option: &OptionSpec) -> Vec<String> {
+    /// One for each time, as pflag's StringArray.
+    pub(super) fn repeated(&self, option: &OptionSpec) -> Vec<String> {
         match self.sources.get(option).map(|value| value.kind.clone()) {
             Some(ValueKind::Array(items)) => {
                 items.into_iter().filter_map(|item| item.into_string().ok()).collect()
             }
-            None if option.default.is_empty() => Vec::new(),
-            _ => vec![self.text(option)],
+            Some(_) => vec![self.text(option)],
+            None => Vec::new(),
         }
     }
 
     /// Comma-separated, as pflag's StringSlice: CSV, so that quotes keep a comma; nothing between the commas is an empty item.
     pub(super) fn list(&mut self, option: &OptionSpec) -> Vec<String> {
-        let texts = self.each(option);
         let mut list = Vec::new();
-        for text in texts {
+        for text in self.repeated(option) {
             match csv::parse(text.as_bytes()) {
                 Ok(records) => list.extend(records.into_iter().take(1).flat_map(|record| record.fields)),
                 Err(error) => {
@@ -162,18 +161,17 @@ impl<'e> Values<'e> {
     /// The file that an option names, if it names one.
     pub(super) fn file(&mut self, option: &OptionSpec) -> Option<NamedFile> {
         let path = self.text(option);
-        if path.is_empty() { None } else { self.read(option, path.into()) }
+        if path.is_empty() { None } else { self.read(option, &path) }
     }
 
-    /// The files that an option names, those left out that cannot be read.
+    /// The files that an option names, those that can be read.
     pub(super) fn files(&mut self, option: &OptionSpec) -> Vec<NamedFile> {
-        let paths = self.list_of_names(option);
-        paths.into_iter().filter_map(|path| self.read(option, path.into())).collect()
+        self.repeated(option).iter().filter_map(|path| self.read(option, path)).collect()
     }
 
-    fn read(&mut self, option: &OptionSpec, path: PathBuf) -> Option<NamedFile> {
-        let place = format!("{}: {}", self.place(option), path.display());
-        match self.files.read(&path) {
+    fn read(&mut self, option: &OptionSpec, path: &str) -> Option<NamedFile> {
+        let place = format!("{}: {path}", self.place(option));
+        match self.files.read(Path::new(path)) {
             Ok(bytes) => Some(NamedFile { place, bytes }),
             Err(problem) => {
                 self.error(&place, &problem);
@@ -183,5 +181,77 @@ impl<'e> Values<'e> {
     }
 }
 
+/// A duration in seconds. Go: `time.ParseDuration`, but for its limit of 292 years.
+pub(super) fn go_duration(text: &str) -> Option<f64> {
+    let (sign, mut rest) = match text.strip_prefix('-') {
+        Some(rest) => (-1.0, rest),
+        None => (1.0, text.strip_prefix('+').unwrap_or(text)),
+    };
+    if rest == "0" {
+        return Some(0.0);
+    }
+    if rest.is_empty() {
+        return None;
+    }
+    let mut seconds = 0.0;
+    while !rest.is_empty() {
+        let is_number = |c: char| c.is_ascii_digit() || c == '.';
+        let (number, behind) = rest.split_at(rest.find(|c| !is_number(c))?);
+        let (unit, behind) = behind.split_at(behind.find(is_number).unwrap_or(behind.len()));
+        let unit = match unit {
+            "ns" => 1e-9,
+            "us" | "µs" | "μs" => 1e-6,
+            "ms" => 1e-3,
+            "s" => 1.0,
+            "m" => 60.0,
+            "h" => 3600.0,
+            _ => return None,
+        };
+        // Rust reads `1.`, `.5` and `1.5`, and none of `.` and `1.2.3`, as Go does.
+        seconds += number.parse::<f64>().ok()? * unit;
+        rest = behind;
+    }
+    Some(sign * seconds)
+}
+
 /// Longer than any of these waits is sensible, and short enough to be added to any clock.
 const MAX_DURATION: Duration = Duration::from_secs(24 * 60 * 60);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Go: TestParseDuration and TestParseDurationErrors of time/time_test.go, less its rounding.
+    #[test]
+    fn a_duration_is_read_as_go_reads_it() {
+        let good = [
+            ("0", 0.0),
+            ("5s", 5.0),
+            ("1478s", 1478.0),
+            ("-5s", -5.0),
+            ("+5s", 5.0),
+            ("-0", 0.0),
+            ("5.0s", 5.0),
+            ("5.6s", 5.6),
+            ("5.s", 5.0),
+            (".5s", 0.5),
+            ("1.004s", 1.004),
+            ("10ns", 1e-8),
+            ("12\u{b5}s", 12e-6),
+            ("12\u{3bc}s", 12e-6),
+            ("3h30m", 12_600.0),
+            ("4m10.5s", 250.5),
+            ("-2m3.5s", -123.5),
+            ("39h9m14s", 140_954.0),
+        ];
+        for (text, seconds) in good {
+            let read = go_duration(text).unwrap_or(f64::NAN);
+            assert!((read - seconds).abs() < 1e-9, "{text}: {read}");
+        }
+        for bad in
+            ["", "3", "-", "+", "s", ".", "-.", ".s", "+.s", "1d", "1 h", "1h ", "1.2.3s", "\u{85}", "1s1"]
+        {
+            assert_eq!(go_duration(bad), None, "{bad:?}");
+        }
+    }
+}

@@ -306,7 +306,8 @@ async fn a_certificate_that_is_revoked_is_refused_from_the_reload_on() {
     write("clients.crl", list(&world.clients, &[], tomorrow).pem().unwrap().as_bytes());
     write("proxies.crl", list(&world.proxies, &[8], tomorrow).der());
     let flags = [
-        "--client-crl-file=clients.crl,proxies.crl",
+        "--client-crl-file=clients.crl",
+        "--client-crl-file=proxies.crl",
         "--requestheader-client-ca-file=proxies.pem",
         "--requestheader-username-headers=X-Remote-User",
         "--reload-interval=50ms",

@@ -8,6 +8,7 @@
 
 mod judge;
 mod reach;
+mod service_accounts;
 mod vectors;
 mod verdict;
 
@@ -20,7 +21,7 @@ use serde::Deserialize;
 use tempfile::TempDir;
 
 use judge::{Agreement, Declared};
-use reach::{Reach, STAND_IN, STAND_IN_FILE};
+use reach::{Reach, Reached};
 use vectors::{Config, configs, data, scenarios};
 
 use crate::support::envoy::Request;
@@ -84,13 +85,14 @@ async fn every_recorded_request_in_reach_gets_the_verdict_of_kube_apiserver() {
         let mut server = None;
         let mut tally = Tally::default();
         for vector in &scenario.vectors {
-            let Some(request) = reach.request(&vector.request) else {
+            let Reached::InReach(request) = reach.of_vector(vector) else {
                 *tally.awaited.entry(vector.class.clone()).or_default() += 1;
                 continue;
             };
             if server.is_none() {
                 let started = server.insert(Subject::start(world.path(), &reach.flags).await);
-                for probe in scenario.probes.iter().filter_map(|probe| reach.request(probe)) {
+                let probes = scenario.probes.iter().map(|probe| probe.request());
+                for probe in probes.filter(|probe| !reach.is_left_out(probe)) {
                     until(|verdict| *verdict != Verdict::Refused, started, &probe).await;
                 }
             }
@@ -150,51 +152,23 @@ fn every_recorded_configuration_in_reach_starts_or_not_as_with_kube_apiserver() 
     assert_eq!(tally.awaited, awaited().configs, "tests/conformance/awaited.yaml is not up to date");
 }
 
-/// A configuration's flags less those that kube-apiserver merely insists on, if countersign understands all the rest.
+/// A configuration's flags, if countersign understands them all.
 fn flags_in_reach(config: &Config) -> Option<Vec<String>> {
-    const INSISTED_ON: [&str; 2] =
-        ["--service-account-key-file=sa/rsa1.pub", "--service-account-issuer=https://sa.oracle.test"];
-    // A vector that lacks one of them is about them.
-    if INSISTED_ON.iter().any(|flag| !config.flags.iter().any(|f| f == flag)) {
-        return None;
-    }
-    let rest = config.flags.iter().filter(|flag| !INSISTED_ON.contains(&flag.as_str()));
-    let mut flags = rest.cloned().collect::<Vec<_>>();
-    let understood = [
-        "--token-auth-file",
-        "--anonymous-auth",
-        "--api-audiences",
-        "--authentication-config",
-        "--client-ca-file",
-    ];
-    let understands = |name: &str| {
-        understood.contains(&name) || name.starts_with("--requestheader-") || name.starts_with("--oidc-")
-    };
-    if !flags.iter().all(|flag| understands(flag.split('=').next().unwrap())) {
-        return None;
-    }
-    // JWT authenticators may not have the issuer of service account tokens, and countersign does not know yet which that is.
-    if flags.iter().chain(config.files.values()).any(|text| text.contains("sa.oracle.test")) {
-        return None;
-    }
-    if !flags.iter().any(|flag| flag.starts_with("--token-auth-file=")) {
-        flags.push(STAND_IN.into());
-    }
-    Some(flags)
+    let understood = |flag: &String| reach::is_understood(flag);
+    let in_reach = config.flags.iter().all(understood);
+    in_reach.then(|| config.flags.iter().cloned().chain([service_accounts::OFFLINE.to_owned()]).collect())
 }
 
-/// The world's token files, bundles and authentication configurations in a directory of their own, with the stand-in token file.
+/// What flags name of the world, in a directory of its own.
 fn world() -> TempDir {
     let dir = TempDir::new().unwrap();
-    for folder in ["tokens", "authn", "ca", "certs/keys"] {
+    for folder in ["tokens", "authn", "ca", "certs/keys", "sa"] {
         let files = fs::read_dir(data("world").join(folder)).unwrap().map(Result::unwrap);
         for file in files.filter(|file| file.file_type().unwrap().is_file()) {
             let path = format!("{folder}/{}", file.file_name().to_string_lossy());
             write(dir.path(), &path, &fs::read_to_string(file.path()).unwrap());
         }
     }
-    let (path, content) = STAND_IN_FILE;
-    write(dir.path(), path, content);
     dir
 }
 

@@ -17,6 +17,7 @@ mod lifecycle;
 mod message;
 mod readme;
 mod reload;
+mod service_accounts;
 #[path = "../support/mod.rs"]
 mod support;
 mod tls;

@@ -28,6 +28,8 @@ fn every_command_of_the_readme_works() {
     {
         fs::write(folder.path().join(name), text).unwrap();
     }
+    let key = fs::read(root.join("tests/conformance/world/sa/rsa1.pub")).unwrap();
+    fs::write(folder.path().join("sa.pub"), key).unwrap();
     let [file] = blocks(&readme, "yaml")[..] else { panic!("one YAML file") };
     fs::write(folder.path().join("countersign.yaml"), file).unwrap();
 

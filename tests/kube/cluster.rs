@@ -140,11 +140,12 @@ fn trusted(pem: &[u8]) -> config::Builder {
     config
 }
 
-fn binaries() -> PathBuf {
+pub(crate) fn binaries() -> PathBuf {
     let dir = env::var_os("COUNTERSIGN_TEST_KUBE").map(PathBuf::from);
-    let dir = dir.filter(|dir| ["etcd", "kube-apiserver"].iter().all(|name| dir.join(name).is_file()));
+    let made = ["etcd", "kube-apiserver", "go-service-account"];
+    let dir = dir.filter(|dir| made.iter().all(|name| dir.join(name).is_file()));
     dir.expect(
-        "COUNTERSIGN_TEST_KUBE names no directory with kube-apiserver and etcd: tests/run builds them (tests/kube/build) and sets it",
+        "COUNTERSIGN_TEST_KUBE names no directory with what tests/kube/build makes: tests/run runs it and sets the variable",
     )
 }
 

@@ -1,6 +1,6 @@
 //! Differential tests: the same requests to a real kube-apiserver and to countersign have to have the same verdicts.
 //!
-//! `COUNTERSIGN_TEST_KUBE` names a directory with kube-apiserver and etcd. `COUNTERSIGN_TEST_KUBE_REQUESTS` makes a run longer,
+//! `COUNTERSIGN_TEST_KUBE` names the directory that `tests/kube/build` has filled. `COUNTERSIGN_TEST_KUBE_REQUESTS` makes a run longer,
 //! `COUNTERSIGN_TEST_KUBE_SEED` repeats one.
 #![allow(
     clippy::unwrap_used,
@@ -15,6 +15,7 @@ mod cluster;
 mod compare;
 mod generate;
 mod random;
+mod service_accounts;
 #[path = "../support/mod.rs"]
 mod support;
 mod wire;

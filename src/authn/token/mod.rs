@@ -2,6 +2,7 @@
 //! for something and those that do not come together.
 
 pub mod jwt;
+pub mod service_account;
 mod token_file;
 
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use super::{AuthenticateToken, Now, Outcome, Token};
 use jwt::IssuerKeys;
 
 pub use jwt::JwtAuthenticators;
+pub use service_account::ServiceAccount;
 pub use token_file::TokenFile;
 
 /// One of the token authenticators.
@@ -18,6 +20,8 @@ pub use token_file::TokenFile;
 pub enum TokenAuthenticator {
     /// `--token-auth-file`.
     TokenFile(Box<TokenFile>),
+    /// `--service-account-key-file`.
+    ServiceAccount(ServiceAccount),
     /// `--oidc-*`, or `jwt` of the authentication configuration.
     Jwt(JwtAuthenticators),
 }
@@ -27,7 +31,7 @@ impl TokenAuthenticator {
     pub fn issuer_keys(&self) -> impl Iterator<Item = &Arc<IssuerKeys>> {
         let authenticators = match self {
             Self::Jwt(authenticators) => Some(authenticators),
-            Self::TokenFile(_) => None,
+            Self::TokenFile(_) | Self::ServiceAccount(_) => None,
         };
         authenticators.into_iter().flat_map(JwtAuthenticators::keys)
     }
@@ -37,6 +41,7 @@ impl AuthenticateToken for TokenAuthenticator {
     async fn authenticate(&self, token: Token<'_>, now: Now) -> Outcome {
         match self {
             Self::TokenFile(authenticator) => authenticator.authenticate(token),
+            Self::ServiceAccount(authenticator) => authenticator.authenticate(token, now),
             Self::Jwt(authenticators) => authenticators.authenticate(token, now).await,
         }
     }

@@ -1,7 +1,8 @@
 //! Which vectors say something about the flags that countersign understands.
 //!
-//! kube-apiserver insists on flags that countersign does not know yet, so a scenario is run without them. That is fair to a
-//! vector only if none of the flags left out could have seen a credential in it; every other vector is awaited.
+//! A scenario is run without the flags that countersign does not know yet. That is fair to a vector only if none of them could have
+//! seen a credential in it; every other vector is awaited. So is one whose verdict depends on live objects of the cluster, which
+//! countersign does not look at yet.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -9,30 +10,33 @@ use std::fs;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use super::vectors::{Recorded, Scenario, data};
+use super::service_accounts::{OFFLINE, ServiceAccounts, needs_live_objects};
+use super::vectors::{Scenario, Vector, data};
 use crate::support::envoy::Request;
 use crate::support::verdict::WEBSOCKET_TOKEN;
-
-/// kube-apiserver cannot be without service account tokens, hence never without any token authenticator: a bearer token that
-/// nobody knows is an error there. This token file, whose only token is in no vector, keeps that so.
-pub(super) const STAND_IN: &str = "--token-auth-file=stand-in.csv";
-pub(super) const STAND_IN_FILE: (&str, &str) =
-    ("stand-in.csv", "1dd4a1c6-3b4e-47e5-96d0-25ab6ed7b3b1,nobody,nobody\n");
 
 /// A scenario's flags, parted into what countersign is started with and what is left out.
 pub(super) struct Reach {
     pub(super) flags: Vec<String>,
     left_out: Vec<Family>,
     token_file: String,
-    /// Whose tokens are those of service accounts.
-    service_account_issuers: Vec<String>,
+    service_accounts: ServiceAccounts,
     webhook: BTreeSet<String>,
+}
+
+/// What can be said of a vector.
+pub(super) enum Reached {
+    /// countersign has to give the same verdict.
+    InReach(Request),
+    /// The verdict depends on live objects.
+    LiveObjects(Request),
+    /// A flag that was left out may have seen a credential.
+    LeftOut,
 }
 
 /// Flags that serve the same kind of credential.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Family {
-    ServiceAccount,
     Bootstrap,
     Webhook,
     Unknown,
@@ -49,54 +53,43 @@ impl Reach {
         }
         let token_file = flags.iter().find_map(|flag| flag.strip_prefix("--token-auth-file="));
         let token_file = token_file.map(|path| fs::read_to_string(data("world").join(path)).unwrap());
-        if token_file.is_none() {
-            flags.push(STAND_IN.into());
-        }
-        let named = scenario.flags.iter().filter_map(|flag| flag.strip_prefix("--service-account-issuer="));
-        // And that of tokens in Secrets.
-        let service_account_issuers = named.chain(["kubernetes/serviceaccount"]).map(str::to_owned).collect();
+        let service_accounts = ServiceAccounts::of(&flags);
+        flags.push(OFFLINE.into());
         Self {
             flags,
             left_out,
             token_file: token_file.unwrap_or_default(),
-            service_account_issuers,
+            service_accounts,
             webhook: webhook_tokens(),
         }
     }
 
-    /// The request, if no flag that is left out could change what becomes of it.
-    pub(super) fn request(&self, recorded: &Recorded) -> Option<Request> {
-        let request = recorded.request()?;
+    pub(super) fn of_vector(&self, vector: &Vector) -> Reached {
+        let request = vector.request.request();
+        if self.is_left_out(&request) {
+            return Reached::LeftOut;
+        }
         let tokens = tokens(&request);
-        // The token file is asked first, so the tokens that it knows get no further.
-        let others = tokens.iter().filter(|token| !self.in_token_file(token)).collect::<Vec<_>>();
-        let sees = |family: &Family| match family {
-            // They pass on what is not a compact JWT of one of their issuers.
-            Family::ServiceAccount => others.iter().any(|token| self.is_of_service_account(token)),
+        let mut of_accounts = tokens.iter().filter(|token| !self.in_token_file(token));
+        let of_accounts: Vec<_> = of_accounts.by_ref().filter(|t| self.service_accounts.issued(t)).collect();
+        match !of_accounts.is_empty() && needs_live_objects(vector, &of_accounts) {
+            true => Reached::LiveObjects(request),
+            false => Reached::InReach(request),
+        }
+    }
+
+    /// Whether a flag that is left out could see a credential in the request.
+    pub(super) fn is_left_out(&self, request: &Request) -> bool {
+        let tokens = tokens(request);
+        // The token file is asked first, and a service account's token is nobody else's.
+        let known = |token: &String| self.in_token_file(token) || self.service_accounts.issued(token);
+        let others: Vec<_> = tokens.iter().filter(|token| !known(token)).collect();
+        self.left_out.iter().any(|family| match family {
             Family::Bootstrap => others.iter().any(|token| is_bootstrap_token(token)),
             // The recorded webhook knows the tokens of its table and says no to every other.
             Family::Webhook => others.iter().any(|token| self.webhook.contains(token.as_str())),
             Family::Unknown => true,
-        };
-        (!self.left_out.iter().any(sees)).then_some(request)
-    }
-
-    /// Whether a JWT may name one of these issuers, rather too often than too rarely.
-    fn is_of_service_account(&self, token: &str) -> bool {
-        let [_, payload, _] = token.split('.').collect::<Vec<_>>()[..] else { return false };
-        let Ok(payload) = URL_SAFE_NO_PAD.decode(payload) else { return false };
-        let issuers = &self.service_account_issuers;
-        match serde_json::from_slice::<serde_json::Value>(&payload) {
-            Ok(claims) => claims.as_object().is_some_and(|claims| {
-                // Go finds a field in any case of letters, the long s among them.
-                let mut named = claims.iter().filter(|(name, _)| name.to_uppercase() == "ISS");
-                named.any(|(_, value)| issuers.iter().any(|issuer| value == issuer))
-            }),
-            Err(_) => {
-                let text = String::from_utf8_lossy(&payload);
-                issuers.iter().any(|issuer| text.contains(issuer.as_str()))
-            }
-        }
+        })
     }
 
     fn in_token_file(&self, token: &str) -> bool {
@@ -104,18 +97,27 @@ impl Reach {
     }
 }
 
+/// Flags that countersign understands.
+const UNDERSTOOD: [&str; 5] = [
+    "--token-auth-file",
+    "--anonymous-auth",
+    "--api-audiences",
+    "--authentication-config",
+    "--client-ca-file",
+];
+const UNDERSTOOD_PREFIXES: [&str; 3] = ["--oidc-", "--requestheader-", "--service-account-"];
+
+/// Whether a flag is understood, with the file that it names.
+pub(super) fn is_understood(flag: &str) -> bool {
+    family(flag).is_none()
+}
+
 /// The family of a flag that is left out; none for a flag that countersign understands.
 fn family(flag: &str) -> Option<Family> {
     let name = flag.split('=').next().unwrap();
     match name {
-        "--token-auth-file"
-        | "--anonymous-auth"
-        | "--api-audiences"
-        | "--client-ca-file"
-        | "--authentication-config" => None,
+        _ if UNDERSTOOD.contains(&name) || UNDERSTOOD_PREFIXES.iter().any(|p| name.starts_with(p)) => None,
         "--enable-bootstrap-token-auth" => Some(Family::Bootstrap),
-        _ if name.starts_with("--requestheader-") || name.starts_with("--oidc-") => None,
-        _ if name.starts_with("--service-account-") => Some(Family::ServiceAccount),
         _ if name.starts_with("--authentication-token-webhook-") => Some(Family::Webhook),
         _ => Some(Family::Unknown),
     }
@@ -159,11 +161,16 @@ mod tests {
         Reach::of(scenarios().iter().find(|scenario| scenario.name == "chain").unwrap())
     }
 
+    fn is_reached(reach: &Reach, headers: serde_json::Value, pem: serde_json::Value) -> bool {
+        let request = json!({"method": "GET", "path": "/", "headers": headers, "client_cert_chain_pem": pem});
+        let refused = json!({"authenticated": false, "user": null});
+        let vector = json!({"id": "v", "class": "c", "request": request, "expect": refused});
+        matches!(reach.of_vector(&serde_json::from_value(vector).unwrap()), Reached::InReach(_))
+    }
+
     fn reached(headers: &[(&str, &str)], client_cert: Option<&str>) -> bool {
         let pem = client_cert.map(|_| ["-----BEGIN CERTIFICATE-----\n"]);
-        let recorded =
-            json!({"method": "GET", "path": "/", "headers": headers, "client_cert_chain_pem": pem});
-        chain().request(&serde_json::from_value(recorded).unwrap()).is_some()
+        is_reached(&chain(), json!(headers), json!(pem))
     }
 
     #[test]
@@ -233,7 +240,6 @@ mod tests {
             probes: Vec::new(),
             vectors: Vec::new(),
         };
-        let recorded = json!({"method": "GET", "path": "/", "headers": [], "client_cert_chain_pem": null});
-        assert!(Reach::of(&scenario).request(&serde_json::from_value(recorded).unwrap()).is_none());
+        assert!(!is_reached(&Reach::of(&scenario), json!([]), json!(null)));
     }
 }

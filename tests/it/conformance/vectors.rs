@@ -3,11 +3,15 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
 
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::signature::{RSA_PKCS1_SHA256, RsaKeyPair};
 use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value as Json;
 
 use crate::support::envoy::Request;
 use crate::support::verdict::{User, Verdict};
@@ -35,6 +39,9 @@ pub(super) struct Vector {
     /// The first such request may fail, as keys are fetched when first asked for.
     #[serde(default)]
     pub(super) warmup: bool,
+    /// kube-apiserver's own words about a refusal.
+    #[serde(default)]
+    pub(super) why: String,
     /// Extra keys, as `extra.key`, whose values kube-apiserver gives in an order of chance.
     #[serde(default)]
     unordered: Vec<String>,
@@ -53,7 +60,15 @@ pub(super) struct Recorded {
 enum HeaderValue {
     Text(String),
     Bytes { b64: String },
-    Signed { jwt: serde_json::Value },
+    Signed { prefix: String, jwt: Unsigned },
+}
+
+/// A token to be signed when it is asked for: RS256, by a key of the world.
+#[derive(Deserialize)]
+struct Unsigned {
+    key: String,
+    header: Json,
+    claims: Json,
 }
 
 #[derive(Deserialize)]
@@ -100,27 +115,51 @@ impl Vector {
 }
 
 impl Recorded {
-    /// The request, unless a token has to be signed for it first.
-    pub(super) fn request(&self) -> Option<Request> {
-        let headers = self.headers.iter().map(|(name, value)| Some((name.clone(), value.bytes()?)));
-        Some(Request {
+    /// The request, with those tokens signed that have to be.
+    pub(super) fn request(&self) -> Request {
+        Request {
             method: self.method.clone(),
             path: self.path.clone(),
-            headers: headers.collect::<Option<_>>()?,
+            headers: self.headers.iter().map(|(name, value)| (name.clone(), value.bytes())).collect(),
             certificates: self.client_cert_chain_pem.clone().unwrap_or_default(),
             key: None,
-        })
+        }
     }
 }
 
 impl HeaderValue {
-    fn bytes(&self) -> Option<Vec<u8>> {
+    fn bytes(&self) -> Vec<u8> {
         match self {
-            Self::Text(text) => Some(text.clone().into_bytes()),
-            Self::Bytes { b64 } => Some(STANDARD.decode(b64).unwrap()),
-            Self::Signed { jwt } => jwt.is_null().then(Vec::new),
+            Self::Text(text) => text.clone().into_bytes(),
+            Self::Bytes { b64 } => STANDARD.decode(b64).unwrap(),
+            Self::Signed { prefix, jwt } => format!("{prefix}{}", jwt.sign()).into_bytes(),
         }
     }
+}
+
+impl Unsigned {
+    fn sign(&self) -> String {
+        assert_eq!(self.header["alg"], "RS256");
+        let pem = fs::read_to_string(data("world").join(&self.key)).unwrap();
+        let der = STANDARD.decode(pem.lines().filter(|line| !line.starts_with('-')).collect::<String>());
+        let key = RsaKeyPair::from_pkcs8(&der.unwrap()).unwrap();
+        let part = |json: &Json| URL_SAFE_NO_PAD.encode(json.to_string());
+        let signed = format!("{}.{}", part(&self.header), part(&at_now(&self.claims)));
+        let mut signature = vec![0; key.public_modulus_len()];
+        key.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), signed.as_bytes(), &mut signature).unwrap();
+        format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature))
+    }
+}
+
+/// Claims with every `{"$now": N}` replaced by the seconds since 1970, N from now.
+fn at_now(claims: &Json) -> Json {
+    let seconds = |value: &Json| {
+        let from_now = value.get("$now")?.as_i64()?;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+        Some(Json::from(i64::try_from(now).unwrap() + from_now))
+    };
+    let members = claims.as_object().unwrap().iter();
+    members.map(|(name, value)| (name.clone(), seconds(value).unwrap_or_else(|| value.clone()))).collect()
 }
 
 impl Config {

@@ -1,0 +1,128 @@
+//! Service account tokens, `--service-account-key-file` (Go: k8s.io/kubernetes/pkg/serviceaccount, v1.36.3).
+//!
+//! There are two kinds, told apart by their issuer, and an authenticator for each:
+//!
+//! | | [`Kind::Legacy`] | [`Kind::Bound`] |
+//! |---|---|---|
+//! | issuer | `kubernetes/serviceaccount` | one of `--service-account-issuer` |
+//! | comes from | a Secret | the TokenRequest API |
+//! | expires | never | as its `exp` says |
+//! | ends early | with its Secret and account | with its account, and the Pod, Node or Secret that it is bound to |
+//!
+//! The signature of both is verified with the same [`PublicKeys`]. No object is looked at here, so what would end a token early goes
+//! unnoticed. A bound token therefore counts until it expires, and one that never does is refused. So is a legacy token, unless
+//! `--service-account-lookup=false` says that kube-apiserver would not look either.
+
+mod account;
+mod bound;
+mod claims;
+mod keys;
+mod legacy;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::authn::{Now, Outcome, Token};
+use crate::decision::{Authenticated, Authenticator, Reason};
+use crate::identity::Identity;
+use crate::jose::json::Value;
+use crate::jose::{SignedToken, unverified_payload};
+
+use claims::PublicClaims;
+
+pub use keys::{KeyError, MAX_KEYS, PublicKeys};
+
+/// The authenticator of one kind of service account tokens. Go: `jwtTokenAuthenticator` of jwt.go.
+pub struct ServiceAccount {
+    kind: Kind,
+    keys: Arc<PublicKeys>,
+    audiences: Arc<[Box<str>]>,
+}
+
+/// Which tokens are meant, and how their claims are read. Go: `Validator`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Kind {
+    /// Those in Secrets. Go: `legacyValidator` of legacy.go.
+    Legacy {
+        /// Whether the Secret and the account have to be looked at. Nobody can do that here, so then every token is refused.
+        lookup: bool,
+    },
+    /// Those of the TokenRequest API. Go: `validator` of claims.go, without its look at the objects.
+    Bound {
+        /// Whose tokens: the values of `iss`.
+        issuers: Box<[Box<str>]>,
+    },
+}
+
+impl ServiceAccount {
+    /// Tokens of this kind that one of `keys` has signed, and that are meant for one of `audiences` or for nobody in particular. Go:
+    /// `JWTTokenAuthenticator`.
+    pub fn new(kind: Kind, keys: Arc<PublicKeys>, audiences: Arc<[Box<str>]>) -> Self {
+        Self { kind, keys, audiences }
+    }
+
+    /// Go: `AuthenticateToken`.
+    pub fn authenticate(&self, token: Token<'_>, now: Now) -> Outcome {
+        if !self.has_correct_issuer(token) {
+            return Outcome::NoOpinion;
+        }
+        let Ok(token) = SignedToken::parse(token.0) else { return Outcome::NoOpinion };
+        let by = match self.kind {
+            Kind::Legacy { .. } => Authenticator::LegacyServiceAccount,
+            Kind::Bound { .. } => Authenticator::ServiceAccount,
+        };
+        match self.identity(&token, now) {
+            Ok(identity) => Outcome::Authenticated(Authenticated { identity: Arc::new(identity), by }),
+            Err(reason) => Outcome::rejected(by, reason),
+        }
+    }
+
+    fn identity(&self, token: &SignedToken, now: Now) -> Result<Identity, Reason> {
+        let keys = self.keys.candidates(token.key_id());
+        if keys.is_empty() {
+            return Err(Reason::UnknownKey);
+        }
+        token.algorithm().ok_or(Reason::UnsupportedAlgorithm)?;
+        let payload = keys.iter().find_map(|key| token.verify(key).ok()).ok_or(Reason::InvalidSignature)?;
+
+        let claims = Value::parse(payload).map_err(|_| Reason::MalformedClaims)?;
+        let claims = claims::unique(&claims)?.ok_or(Reason::MalformedClaims)?;
+        let public = PublicClaims::read(claims)?;
+        // It was read leniently before.
+        if !self.is_issuer(public.issuer) {
+            return Err(Reason::WrongIssuer);
+        }
+        // A token for nobody in particular is for kube-apiserver.
+        let is_ours = |audience: &&str| self.audiences.iter().any(|ours| **ours == **audience);
+        if !public.audiences.is_empty() && !public.audiences.iter().any(is_ours) {
+            return Err(Reason::WrongAudience);
+        }
+        match self.kind {
+            Kind::Legacy { lookup } => legacy::validate(&public, claims, lookup),
+            Kind::Bound { .. } => bound::validate(&public, claims, now),
+        }
+    }
+
+    /// Whether the token is of this kind. Nothing in it has been verified yet. Go: `hasCorrectIssuer`.
+    fn has_correct_issuer(&self, token: Token<'_>) -> bool {
+        let Some(payload) = unverified_payload(token.0) else { return false };
+        let Ok(claims) = Value::parse(&payload) else { return false };
+        let Ok(Some(claims)) = claims.object_or_null() else { return false };
+        claims.string_field("iss").is_ok_and(|issuer| self.is_issuer(issuer))
+    }
+
+    fn is_issuer(&self, issuer: &str) -> bool {
+        match &self.kind {
+            Kind::Legacy { .. } => issuer == legacy::ISSUER,
+            Kind::Bound { issuers } => issuers.iter().any(|ours| **ours == *issuer),
+        }
+    }
+}
+
+impl fmt::Debug for ServiceAccount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ServiceAccount({:?}, {:?}, for {:?})", self.kind, self.keys, self.audiences)
+    }
+}

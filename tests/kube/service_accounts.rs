@@ -1,0 +1,391 @@
+//! Our authenticators of service account tokens beside Kubernetes' own, on tokens with odd claims, headers and encodings. The program in
+//! `tests/go-service-account` asks Kubernetes.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, RSA_PKCS1_SHA256, RSA_PKCS1_SHA512, RSA_PSS_SHA256,
+    RsaEncoding, RsaKeyPair,
+};
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use countersign::authn::token::service_account::{Kind, PublicKeys, ServiceAccount};
+use countersign::authn::{Now, Outcome, Token};
+use countersign::decision::Reason;
+use countersign::jose::service_account_key_id;
+use countersign::pki::public_keys_from_pem;
+use serde_json::Value;
+
+use super::random::Random;
+use super::support::verdict::User;
+
+/// How many tokens; `COUNTERSIGN_TEST_KUBE_REQUESTS` says otherwise.
+const TOKENS: usize = 10_000;
+
+/// The keys that both sides know, of the recorded world.
+const KEY_FILES: [&str; 2] = ["rsa1.pub", "rsa2-and-ec256.pub"];
+/// The keys that sign, and how.
+const SIGNERS: [(&str, &str); 5] =
+    [("rsa1", "RS256"), ("rsa1", "RS512"), ("rsa2", "PS256"), ("ec256", "ES256"), ("rotated-out", "RS256")];
+
+fn world(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/conformance/world/sa").join(path)
+}
+
+#[test]
+fn odd_service_account_tokens_get_the_verdicts_of_kubernetes() {
+    let mut random = Random::from_env("service accounts");
+    let forge = Forge::new();
+    let tokens: Vec<Vec<u8>> = (0..super::requests_or(TOKENS)).map(|_| forge.token(&mut random)).collect();
+    let (legacy, bound) = ours();
+    let mut counts = BTreeMap::<String, usize>::new();
+    for (token, go) in tokens.iter().zip(ask_kubernetes(&tokens)) {
+        for (kind, ours) in [("legacy", &legacy), ("bound", &bound)] {
+            let outcome = compare(verdict(ours, token), &go[kind]).unwrap_or_else(|difference| {
+                panic!("{kind}: {difference}: {}", String::from_utf8_lossy(token))
+            });
+            *counts.entry(format!("{kind}: {outcome}")).or_default() += 1;
+        }
+    }
+    println!("{counts:#?}");
+    for kind in ["legacy", "bound"] {
+        for outcome in ["accepted", "refused", "left to others"] {
+            let count = counts.get(&format!("{kind}: {outcome}")).copied().unwrap_or_default();
+            assert!(count * 100 > tokens.len(), "{kind}: {outcome}: {count}: the tokens prove nothing");
+        }
+    }
+}
+
+fn ours() -> (ServiceAccount, ServiceAccount) {
+    let mut keys = PublicKeys::default();
+    for file in KEY_FILES {
+        keys.add(&fs::read(world(file)).unwrap()).unwrap();
+    }
+    let keys = Arc::new(keys);
+    let audiences: Arc<[Box<str>]> = ["api", "vault"].map(Box::from).into();
+    let issuers = ["https://issuer", "plain"].map(Box::from).into();
+    (
+        ServiceAccount::new(Kind::Legacy { lookup: false }, Arc::clone(&keys), Arc::clone(&audiences)),
+        ServiceAccount::new(Kind::Bound { issuers }, keys, audiences),
+    )
+}
+
+/// The user, or none if the token is left to others, or why it is refused.
+fn verdict(authenticator: &ServiceAccount, token: &[u8]) -> Result<Option<User>, Reason> {
+    match authenticator.authenticate(Token(token), Now(SystemTime::now())) {
+        Outcome::NoOpinion => Ok(None),
+        Outcome::Rejected(rejections) => Err(rejections[0].reason),
+        Outcome::Authenticated(authenticated) => {
+            let identity = &authenticated.identity;
+            let texts = |texts: &[Box<str>]| texts.iter().map(ToString::to_string).collect::<Vec<_>>();
+            Ok(Some(User {
+                username: identity.username.to_string(),
+                uid: identity.uid.to_string(),
+                groups: texts(&identity.own_groups),
+                extra: identity.extra.iter().map(|(key, values)| (key.to_string(), texts(values))).collect(),
+            }))
+        }
+    }
+}
+
+fn compare(ours: Result<Option<User>, Reason>, go: &Value) -> Result<&'static str, String> {
+    let user = |user: &Value| {
+        let mut user = user.clone();
+        // A nil map.
+        if user["extra"].is_null() {
+            user["extra"] = serde_json::json!({});
+        }
+        serde_json::from_value::<User>(user).unwrap()
+    };
+    match (ours, go.get("user").map(user), go.get("error")) {
+        (Ok(None), None, None) => Ok("left to others"),
+        (Err(_), None, Some(_)) => Ok("refused"),
+        (Ok(Some(ours)), Some(theirs), None) if ours == theirs => Ok("accepted"),
+        (Err(Reason::NeverExpires), Some(_), None) => Ok("refused, as declared"),
+        (ours, ..) => Err(format!("ours {ours:?}, Kubernetes' {go}")),
+    }
+}
+
+fn ask_kubernetes(tokens: &[Vec<u8>]) -> Vec<Value> {
+    let program = super::cluster::binaries().join("go-service-account");
+    let mut go = Command::new(program)
+        .args(KEY_FILES.map(world))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines: String = tokens.iter().map(|token| STANDARD.encode(token) + "\n").collect();
+    let mut input = go.stdin.take().unwrap();
+    let writing = std::thread::spawn(move || input.write_all(lines.as_bytes()).unwrap());
+    let answers = BufReader::new(go.stdout.take().unwrap()).lines();
+    let answers: Vec<Value> = answers.map(|line| serde_json::from_str(&line.unwrap()).unwrap()).collect();
+    writing.join().unwrap();
+    assert!(go.wait().unwrap().success());
+    assert_eq!(answers.len(), tokens.len());
+    answers
+}
+
+/// Claims: text as it stands, or members in order.
+#[derive(Clone)]
+enum Json {
+    Text(String),
+    Object(Vec<(String, Self)>),
+}
+
+impl Json {
+    fn object<const N: usize>(members: [(&str, Self); N]) -> Self {
+        Self::Object(members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
+    }
+
+    fn write(&self) -> String {
+        match self {
+            Self::Text(text) => text.clone(),
+            Self::Object(members) => {
+                let member = |(name, value): &(String, Self)| format!("{}:{}", quoted(name), value.write());
+                format!("{{{}}}", members.iter().map(member).collect::<Vec<_>>().join(","))
+            }
+        }
+    }
+
+    /// One of the objects within, or this one.
+    fn any_object(&mut self, random: &mut Random) -> Option<&mut Vec<(String, Self)>> {
+        let Self::Object(members) = self else { return None };
+        let inner =
+            |(at, (_, value)): (usize, &(String, Self))| matches!(value, Self::Object(_)).then_some(at);
+        let inner: Vec<usize> = members.iter().enumerate().filter_map(inner).collect();
+        if inner.is_empty() || random.percent(50) {
+            return Some(members);
+        }
+        members[random.pick(&inner)].1.any_object(random)
+    }
+}
+
+fn text(text: impl ToString) -> Json {
+    Json::Text(text.to_string())
+}
+
+fn quoted(text: &str) -> String {
+    Value::from(text).to_string()
+}
+
+/// Makes tokens.
+struct Forge {
+    now: u64,
+    /// By name, with their `kid`.
+    keys: BTreeMap<&'static str, (Pair, String)>,
+}
+
+enum Pair {
+    Rsa(RsaKeyPair),
+    Ecdsa(EcdsaKeyPair),
+}
+
+impl Forge {
+    fn new() -> Self {
+        let key = |name: &'static str| {
+            let pem = fs::read_to_string(world(&format!("keys/{name}.key"))).unwrap();
+            let der = STANDARD.decode(pem.lines().filter(|line| !line.starts_with('-')).collect::<String>());
+            let (der, ecdsa) = (der.unwrap(), &ECDSA_P256_SHA256_FIXED_SIGNING);
+            let (pair, public) = match name {
+                // Kubernetes reads no private ECDSA keys in PKCS #8.
+                "ec256" => (
+                    EcdsaKeyPair::from_pkcs8(ecdsa, &der).map(Pair::Ecdsa),
+                    fs::read(world(KEY_FILES[1])).unwrap(),
+                ),
+                _ => (RsaKeyPair::from_pkcs8(&der).map(Pair::Rsa), pem.into_bytes()),
+            };
+            let public = public_keys_from_pem(&public).pop().unwrap();
+            (name, (pair.unwrap(), service_account_key_id(&public).unwrap()))
+        };
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+        Self { now, keys: SIGNERS.into_iter().map(|(name, _)| key(name)).collect() }
+    }
+
+    fn token(&self, random: &mut Random) -> Vec<u8> {
+        let mut claims = if random.percent(30) { Self::legacy_claims() } else { self.bound_claims(random) };
+        for _ in 0..random.below(3) {
+            self.tamper(random, &mut claims);
+        }
+        let mut payload = claims.write();
+        if random.percent(5) {
+            let odd =
+                [payload.clone() + "x", format!(" {payload}\n"), payload[1..].to_owned(), self.value(random)];
+            payload = odd[random.below(odd.len())].clone();
+        }
+        let mut token = self.sign(random, &payload.into_bytes());
+        if random.percent(10) {
+            let at = random.below(token.len());
+            match random.below(3) {
+                0 => token[at] = random.pick(b"Aa9-_=.+ \n"),
+                1 => token
+                    .splice(at..at, random.pick(&["\t", "\u{a0}", "\u{2003}", "=", ".", "{"]).bytes())
+                    .for_each(drop),
+                _ => token.truncate(at),
+            }
+        }
+        token
+    }
+
+    fn legacy_claims() -> Json {
+        let prefix = "kubernetes.io/serviceaccount";
+        Json::Object(vec![
+            ("iss".to_owned(), text("\"kubernetes/serviceaccount\"")),
+            ("sub".to_owned(), text("\"system:serviceaccount:ns:name\"")),
+            (format!("{prefix}/namespace"), text("\"ns\"")),
+            (format!("{prefix}/secret.name"), text("\"s\"")),
+            (format!("{prefix}/service-account.name"), text("\"name\"")),
+            (format!("{prefix}/service-account.uid"), text("\"u\"")),
+        ])
+    }
+
+    fn bound_claims(&self, random: &mut Random) -> Json {
+        let object = |name: &str| Json::object([("name", text(quoted(name))), ("uid", text("\"u\""))]);
+        let mut kubernetes =
+            vec![("namespace".to_owned(), text("\"ns\"")), ("serviceaccount".to_owned(), object("name"))];
+        for name in ["pod", "node", "secret"] {
+            if random.percent(30) {
+                kubernetes.push((name.to_owned(), object(name)));
+            }
+        }
+        Json::object([
+            ("iss", text("\"https://issuer\"")),
+            ("sub", text("\"x\"")),
+            ("aud", text("[\"api\"]")),
+            ("exp", text(self.now + 100_000)),
+            ("nbf", text(self.now - 1000)),
+            ("iat", text(self.now - 1000)),
+            ("jti", text("\"id\"")),
+            ("kubernetes.io", Json::Object(kubernetes)),
+        ])
+    }
+
+    /// Changes, takes out, doubles, renames or adds a member.
+    fn tamper(&self, random: &mut Random, claims: &mut Json) {
+        let Some(members) = claims.any_object(random).filter(|members| !members.is_empty()) else { return };
+        let (at, to) = (random.below(members.len()), random.below(members.len() + 1));
+        let (name, value) = members[at].clone();
+        let other = match &*name {
+            "exp" | "nbf" | "iat" if random.percent(70) => self.number(random),
+            "aud" if random.percent(50) => format!("[{},{}]", Self::string(random), Self::string(random)),
+            _ if random.percent(50) => Self::string(random),
+            _ => self.value(random),
+        };
+        match random.below(8) {
+            0..=2 => members[at].1 = text(other),
+            3 => drop(members.remove(at)),
+            4 => members.insert(to, (name, value)),
+            5 => members.insert(to, (name.to_uppercase().replace('S', "ſ"), text(other))),
+            6 => members[at].0 = random.pick(&["EXP", "Iss", "KUBERNETES.IO", "x"]).to_owned(),
+            _ => {
+                let name = random.pick(&[
+                    "exp",
+                    "nbf",
+                    "iat",
+                    "jti",
+                    "aud",
+                    "iss",
+                    "warnafter",
+                    "pod",
+                    "node",
+                    "uid",
+                ]);
+                members.insert(to, (name.to_owned(), text(other)));
+            }
+        }
+    }
+
+    /// A time that is not within seconds of mattering, or a number that is none.
+    fn number(&self, random: &mut Random) -> String {
+        let near = self.now + 5000 - random.pick(&[0, 1400, 4950, 5000, 5050, 5070, 8600]);
+        let numbers = [near.to_string(), format!("{near}.5"), format!("{near}0e-1")];
+        let odd = [
+            "0",
+            "-1",
+            "-0",
+            "1e300",
+            "-1e300",
+            "1e400",
+            "1e-400",
+            "9e18",
+            "1e19",
+            "9223372036854775807",
+            "9223371974719179007",
+            "9223371974719179008",
+            "9223372036854774784",
+        ];
+        if random.percent(70) { numbers[random.below(3)].clone() } else { random.pick(&odd).to_owned() }
+    }
+
+    fn string(random: &mut Random) -> String {
+        let long = [63, 64, 253, 254].map(|length| "a".repeat(length));
+        match random.below(8) {
+            0 => quoted(&long[random.below(4)]),
+            1 => random.pick(&[r#""\ud800""#, r#""a\u0000""#, r#""\u0061""#, r#""a\u007f""#]).to_owned(),
+            2 => quoted(random.pick(&[
+                "https://issuer",
+                "plain",
+                "kubernetes/serviceaccount",
+                "https://issuer/",
+            ])),
+            3 => quoted(random.pick(&["api", "vault", "API", "other"])),
+            _ => quoted(random.pick(&["", "a", "a.b-c", "A", "-a", "a_b", "a/b", "ü", "ns", "name", "a b"])),
+        }
+    }
+
+    fn value(&self, random: &mut Random) -> String {
+        match random.below(6) {
+            0 => random.pick(&["null", "true", "[]", "{}", "[null]", "[1]", "{\"name\":1}"]).to_owned(),
+            1 => self.number(random),
+            2 => format!("{{\"name\":{},\"uid\":{}}}", Self::string(random), Self::string(random)),
+            3 => format!("[{}]", Self::string(random)),
+            4 => "{\"a\":1,\"a\":[2]}".to_owned(),
+            _ => Self::string(random),
+        }
+    }
+
+    fn sign(&self, random: &mut Random, payload: &[u8]) -> Vec<u8> {
+        let (name, algorithm) = random.pick(&SIGNERS);
+        let (pair, id) = &self.keys[name];
+        let id = quoted(id);
+        let id = random.mostly(&*id, &["\"\"", "null", "1", "\"x\"", ""]);
+        let alg = quoted(algorithm);
+        let alg =
+            random.mostly(&*alg, &[&alg, &alg, "\"none\"", "\"HS256\"", "null", "\"RS384\"", "\"ES384\""]);
+        let mut header = vec![("alg", alg), ("kid", id)];
+        header.retain(|(_, value)| !value.is_empty());
+        if random.percent(10) {
+            let name = random.pick(&["crit", "b64", "jwk", "x5c", "nonce", "x", "alg", "ALG"]);
+            header.push((name, random.pick(&["[\"b64\"]", "false", "null", "[\"exp\"]", "\"x\"", "1"])));
+        }
+        let header =
+            Json::Object(header.into_iter().map(|(name, value)| (name.to_owned(), text(value))).collect());
+        let header = URL_SAFE_NO_PAD.encode(header.write());
+        let encoded = format!("{header}.{}", URL_SAFE_NO_PAD.encode(payload));
+        let signed = if random.percent(2) {
+            [header.as_bytes(), b".", payload].concat()
+        } else {
+            encoded.clone().into_bytes()
+        };
+        let signature = match pair {
+            Pair::Ecdsa(pair) => pair.sign(&SystemRandom::new(), &signed).unwrap().as_ref().to_vec(),
+            Pair::Rsa(pair) => {
+                let encoding: &dyn RsaEncoding = match algorithm {
+                    "RS512" => &RSA_PKCS1_SHA512,
+                    "PS256" => &RSA_PSS_SHA256,
+                    _ => &RSA_PKCS1_SHA256,
+                };
+                let mut signature = vec![0; pair.public_modulus_len()];
+                pair.sign(encoding, &SystemRandom::new(), &signed, &mut signature).unwrap();
+                signature
+            }
+        };
+        format!("{encoded}.{}", URL_SAFE_NO_PAD.encode(signature)).into_bytes()
+    }
+}
