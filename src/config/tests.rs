@@ -112,7 +112,9 @@ fn issuers_of_jwts_and_of_service_accounts_are_kept_apart() {
     let errors = errors(&[&flags[..], &accounts].concat(), &[]);
     assert_eq!(
         errors,
-        ["--oidc-issuer-url: Invalid value: \"https://a\": URL must not overlap with disallowed issuers: [https://a]"]
+        [
+            "--oidc-issuer-url: Invalid value: \"https://a\": URL must not overlap with disallowed issuers: [https://a]"
+        ]
     );
 }
 
