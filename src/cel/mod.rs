@@ -48,7 +48,7 @@ mod value;
 use std::collections::BTreeMap;
 use std::fmt;
 
-pub use result::{NotAString, NotStrings, Value};
+pub use result::{NotStrings, Value};
 
 /// What an expression is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
