@@ -204,19 +204,13 @@ impl<'a> Evaluator<'a> {
                 };
             }
         };
-        if attribute.qualifiers.is_empty() {
-            return Ok(value);
-        }
+        // What is in an optional goes through Go's `any` and back, also where nothing is selected of it.
         let mut optional = false;
         match value {
             Val::Optional(None) => return Ok(value),
             Val::Optional(Some(inner)) => {
                 optional = true;
-                value = Val::raw(Val::clone(&inner));
-                if matches!(value, Val::Input(_)) {
-                    // Go: the lazy map's `Value` is an error.
-                    return Err(Error::no_such_overload());
-                }
+                value = Val::clone(&inner).raw()?;
             }
             _ => {}
         }
