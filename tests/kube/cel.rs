@@ -69,7 +69,13 @@ fn random_expressions_mean_what_they_mean_to_kubernetes() {
     let corpus = corpus();
     // What does not compile by itself seldom does as a part, so most are made of what does.
     let (sound, odd): (Vec<_>, Vec<_>) = corpus.into_iter().partition(|q| ask_us(q)["compile"] == "");
-    let questions = (0..super::requests_or(RANDOM)).map(|_| mutant(&mut random, &sound, &odd)).collect();
+    let questions = (0..super::requests_or(RANDOM))
+        .map(|_| match random.below(4) {
+            0 => pattern(&mut random, &sound[0]),
+            1 => reading(&mut random, &sound[0]),
+            _ => mutant(&mut random, &sound, &odd),
+        })
+        .collect();
     let compared = compare(questions);
     assert!(compared.values > 500 && compared.errors > 500 && compared.refused > 500, "{compared:?}");
 }
@@ -132,6 +138,85 @@ fn mutant(random: &mut Random, sound: &[Question], odd: &[Question]) -> Question
         };
     }
     question
+}
+
+/// A regular expression, and a text that it may match.
+fn pattern(random: &mut Random, over: &Question) -> Question {
+    const PARTS: [&str; 52] = [
+        "a", "b", "k", "ab", "1", "ü", "K", "_", " ", "-", ".", "*", "+", "?", "*?", "+?", "??", "{2}",
+        "{1,2}", "{,2}", "{0}", "{2,}?", "{1001}", "|", "(", ")", "(?:", "(?i)", "(?i:", "(?s)", "(?m)",
+        "(?U)", "(?-i)", "(?P<n>", "(?=", "^", "$", r"\\A", r"\\z", r"\\b", r"\\d", r"\\D", r"\\w", r"\\W",
+        r"\\s", r"\\.", r"\\x61", r"\\141", r"\\pL", r"\\Qa.", r"\\E", r"\\q",
+    ];
+    const CLASS: [&str; 16] = [
+        "a",
+        "b-k",
+        "K",
+        "ü",
+        "^",
+        "]",
+        "-",
+        "[",
+        r"\\d",
+        r"\\W",
+        "[:alpha:]",
+        "[:^digit:]",
+        "&&",
+        "~",
+        r"\\]",
+        "1-3",
+    ];
+    const TEXT: [&str; 14] =
+        ["a", "b", "ab", "K", "k", "\u{212a}", "ü", "1", "_", " ", "-", ".", r"\n", "aab"];
+    let mut several = |parts: &[&'static str], most: usize| -> String {
+        (0..=random.below(most)).map(|_| random.pick(parts)).collect()
+    };
+    let text = several(&TEXT, 8);
+    let mut pattern = several(&PARTS, 5);
+    for _ in 0..2 {
+        pattern = match several(&["0", "1", "2", "3"], 1).as_str() {
+            "0" => format!("{pattern}[{}]{}", several(&CLASS, 4), several(&PARTS, 2)),
+            "1" => format!("({pattern}){}", several(&PARTS, 2)),
+            "2" => format!("{pattern}|{}", several(&PARTS, 3)),
+            _ => pattern,
+        };
+    }
+    Question { expression: format!("'{text}'.findAll('{pattern}')"), ..over.clone() }
+}
+
+/// A text that a function reads, with some characters exchanged.
+fn reading(random: &mut Random, over: &Question) -> Question {
+    const READINGS: [(&str, &str, &str); 14] = [
+        ("duration(dyn('", "'))", "1h2m3.5s4ms5us6ns-+.0µ"),
+        ("string(duration(dyn('", "')))", "1h2m3.5s4ms5us6ns-9999999"),
+        ("timestamp(dyn('", "'))", "2024-02-29T12:34:56.789Z+01:30,"),
+        ("timestamp(dyn('", "')).getDayOfYear('-05:45')", "1824-02-29T12:34:56.789+01:30"),
+        ("quantity('", "')", "1.5Gi+-0eE12mkKMn"),
+        ("quantity('", "').asApproximateFloat()", "12.5GimkE-0e3"),
+        ("semver('", "')", "1.2.3-rc.1+b.2-0a"),
+        ("semver('", "', true)", "v1.02.3-rc"),
+        ("url('", "')", "https://u:p@[::1]:80/a%20b;c?x=1&y#f"),
+        ("url('", "').getQuery()", "http://h/a?x=1&y=%20+2&;z=ü&x"),
+        ("cidr('", "').masked()", "10.1.2.3/82001:db8::ff/64"),
+        ("ip('", "')", "2001:db8::1:ff1.2.3.4%e"),
+        ("double(dyn('", "'))", "-1.5e+10infNaN_"),
+        ("format.named('", "').value().validate('a.b-c')", "dns1123Label"),
+    ];
+    let (before, after, seed) = random.pick(&READINGS);
+    let mut text: Vec<char> = seed.chars().collect();
+    if random.percent(50) {
+        text.truncate(1 + random.below(text.len()));
+    }
+    for _ in 0..random.below(4) {
+        let (at, other) = (random.below(text.len()), random.below(text.len()));
+        match random.below(3) {
+            0 if text.len() > 1 => drop(text.remove(at)),
+            1 => text.swap(at, other),
+            _ => text.insert(at, text[other]),
+        }
+    }
+    let text: String = text.into_iter().collect();
+    Question { expression: format!("{before}{text}{after}"), ..over.clone() }
 }
 
 /// One with some of its tokens exchanged for tokens of the other.
