@@ -42,8 +42,13 @@ impl Error {
         Self::new(format!("no such key: {}", key.plain()))
     }
 
+    /// An error that ends the evaluation, where Go panics.
+    pub(super) fn fatal(message: impl Into<Box<str>>) -> Self {
+        Self { message: message.into(), is_final: true }
+    }
+
     fn limit() -> Self {
-        Self { message: "operation cancelled: actual cost limit exceeded".into(), is_final: true }
+        Self::fatal("operation cancelled: actual cost limit exceeded")
     }
 
     pub(super) fn is_final(&self) -> bool {
@@ -106,7 +111,7 @@ impl Meter {
 /// What a loop's variable holds.
 enum Slot<'a> {
     /// An initial value that nobody has asked for yet.
-    Lazy(&'a Plan),
+    Lazy(&'a Fold),
     Ready(Evaluated<'a>),
 }
 
@@ -157,6 +162,7 @@ impl<'a> Evaluator<'a> {
             }
             Plan::InConstants { value, list } => {
                 let value = self.evaluate(value)?;
+                value.hashable()?;
                 Ok(Val::Bool(list.contains(&value, &self.meter)?))
             }
             Plan::OptionalOr { sides, unwrap } => match self.evaluate(&sides[0])? {
@@ -204,19 +210,13 @@ impl<'a> Evaluator<'a> {
                 };
             }
         };
-        if attribute.qualifiers.is_empty() {
-            return Ok(value);
-        }
+        // What is in an optional goes through Go's `any` and back, also where nothing is selected of it.
         let mut optional = false;
         match value {
             Val::Optional(None) => return Ok(value),
             Val::Optional(Some(inner)) => {
                 optional = true;
-                value = Val::raw(Val::clone(&inner));
-                if matches!(value, Val::Input(_)) {
-                    // Go: the lazy map's `Value` is an error.
-                    return Err(Error::no_such_overload());
-                }
+                value = Val::clone(&inner).raw()?;
             }
             _ => {}
         }
@@ -282,9 +282,14 @@ impl<'a> Evaluator<'a> {
     }
 
     fn slot(&mut self, at: usize) -> Evaluated<'a> {
-        if let Some(Slot::Lazy(plan)) = self.slots.get(at) {
-            let plan = *plan;
-            let value = self.evaluate(plan);
+        if let Some(Slot::Lazy(fold)) = self.slots.get(at) {
+            let fold = *fold;
+            let value = match self.evaluate(&fold.init) {
+                Ok(Val::List(list)) if fold.changes_empty_list && list.len() == 0 => {
+                    Err(Error::new("adding to an empty list that optMap binds is not supported here"))
+                }
+                value => value,
+            };
             if let Some(slot) = self.slots.get_mut(at) {
                 *slot = Slot::Ready(value);
             }
@@ -440,7 +445,7 @@ impl<'a> Evaluator<'a> {
         let range = self.evaluate(&fold.range)?;
         let base = self.slots.len();
         // The order in which plan.rs numbers them.
-        self.slots.push(Slot::Lazy(&fold.init));
+        self.slots.push(Slot::Lazy(fold));
         self.slots.push(Slot::Ready(Ok(Val::Null)));
         self.slots.push(Slot::Ready(Ok(Val::Null)));
         let ended = self.iterate(fold, base, range);
