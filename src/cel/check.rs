@@ -101,11 +101,11 @@ fn type_name(name: &str) -> Option<(&'static str, Type)> {
         "optional_type" => Type::Opaque(OPTIONAL, Arc::new([])),
         "string" => Type::String,
         "google.protobuf.Timestamp" => Type::Timestamp,
-        "type" => Type::Type(None),
+        "type" => Type::Meta(None),
         "uint" => Type::Uint,
         _ => return None,
     };
-    Some((of.name(), Type::Type(Some(Arc::new(of)))))
+    Some((of.name(), Type::Meta(Some(Arc::new(of)))))
 }
 
 struct Checker<'a> {

@@ -24,7 +24,7 @@ impl<'a> Val<'a> {
             (Self::Duration(a), Self::Duration(b)) => a == b,
             (Self::Type(a), Self::Type(b)) => a == b,
             (Self::Optional(a), Self::Optional(b)) => match (a, b) {
-                (Some(a), Some(b)) => a.equals(b, meter)?,
+                (Some(a), Some(b)) => meter.nested(|| a.equals(b, meter))?,
                 (None, None) => true,
                 _ => false,
             },
@@ -115,7 +115,7 @@ fn number_order(a: &Val<'_>, b: &Val<'_>) -> Option<Ordering> {
     }
 }
 
-/// All items are equal. Go: `baseList.Equal`, `concatList.Equal`, of which the second remembers errors, as this one does.
+/// All items are equal, or cannot be compared. Go: `baseList.Equal`, and `concatList.Equal`, to which the latter is an error.
 fn lists_equal<'a>(a: &List<'a>, b: &List<'a>, meter: &Meter) -> Result<bool, Error> {
     if a.len() != b.len() {
         return Ok(false);
@@ -123,14 +123,17 @@ fn lists_equal<'a>(a: &List<'a>, b: &List<'a>, meter: &Meter) -> Result<bool, Er
     let mut failed = None;
     for index in 0..a.len() {
         let (Some(one), Some(other)) = (a.item(index), b.get(index)) else { return Ok(false) };
-        match one.equals(&other, meter) {
+        match meter.nested(|| one.equals(&other, meter)) {
             Ok(true) => {}
             Ok(false) => return Ok(false),
             Err(error) if error.is_final() => return Err(error),
             Err(error) => failed = Some(error),
         }
     }
-    failed.map_or(Ok(true), Err)
+    match failed {
+        Some(error) if matches!(a, List::Joined(_)) => Err(error),
+        _ => Ok(true),
+    }
 }
 
 /// Every entry of one is in the other, which is as large. Go: `baseMap.Equal`.
@@ -140,7 +143,7 @@ fn maps_equal<'a>(a: &Map<'a>, b: &Map<'a>, meter: &Meter) -> Result<bool, Error
     }
     for (key, value) in a.entries() {
         let Some(other) = b.find(&key) else { return Ok(false) };
-        if !value.equals(&other, meter)? {
+        if !meter.nested(|| value.equals(&other, meter))? {
             return Ok(false);
         }
     }
@@ -153,7 +156,7 @@ fn equals_input<'a>(a: &Map<'a>, b: &Input<'a>, meter: &Meter) -> Result<bool, E
     }
     for (key, value) in a.entries() {
         let Some(other) = b.find(&key)? else { return Ok(false) };
-        if !value.equals(&other, meter)? {
+        if !meter.nested(|| value.equals(&other, meter))? {
             return Ok(false);
         }
     }

@@ -1,6 +1,7 @@
 //! What each step costs, as kube-apiserver counts: cel-go's `interpreter/runtimecost.go`, with the functions of Kubernetes' libraries
 //! (`CostEstimator.CallCost` of k8s.io/apiserver/pkg/cel/library/cost.go) and of `ext/lists.go` and `ext/sets.go`.
 
+use super::evaluate::MAX_DEPTH;
 use super::numbers;
 use super::value::Val;
 
@@ -36,7 +37,7 @@ pub(super) fn equals(a: &Val<'_>, b: &Val<'_>) -> u64 {
 pub(super) fn call(function: &str, overload: &str, args: &[Val<'_>], result: Option<&Val<'_>>) -> u64 {
     let size = |at: usize| args.get(at).map_or(1, Val::cost_size);
     match function {
-        "isSorted" | "sum" | "max" | "min" | "indexOf" | "lastIndexOf" => elements(args.first()),
+        "isSorted" | "sum" | "max" | "min" | "indexOf" | "lastIndexOf" => elements(args.first(), 0),
         "url" | "lowerAscii" | "upperAscii" | "substring" | "trim" | "cidr" | "isIP" | "isCIDR"
         | "quantity" | "isQuantity" | "semver" | "isSemver" => traversal(size(0)),
         "replace" | "split" | "ip.isCanonical" => traversal(size(0).saturating_mul(2)),
@@ -104,15 +105,16 @@ fn self_compare(list: Option<&Val<'_>>) -> u64 {
 }
 
 /// The cost of looking at everything in a value. Go: `traversalCost`, which rounds down and counts bytes.
-fn elements(value: Option<&Val<'_>>) -> u64 {
+fn elements(value: Option<&Val<'_>>, depth: usize) -> u64 {
     let bytes = |n: usize| u64::try_from(n).unwrap_or(u64::MAX) / PER_CHARACTERS;
+    let inner = |value: &Val<'_>| elements(Some(value), depth + 1);
     match value {
-        Some(Val::List(list)) => {
-            list.iter().fold(0, |sum: u64, item| sum.saturating_add(elements(Some(&item))))
-        }
-        Some(Val::Map(map)) => map.entries().fold(0, |sum: u64, (key, value)| {
-            sum.saturating_add(elements(Some(&key))).saturating_add(elements(Some(&value)))
-        }),
+        // Deeper than any value that an evaluation looks into.
+        Some(Val::List(_) | Val::Map(_)) if depth > MAX_DEPTH => u64::MAX,
+        Some(Val::List(list)) => list.iter().fold(0, |sum: u64, item| sum.saturating_add(inner(&item))),
+        Some(Val::Map(map)) => map
+            .entries()
+            .fold(0, |sum: u64, (key, value)| sum.saturating_add(inner(&key)).saturating_add(inner(&value))),
         Some(Val::String(s)) => bytes(s.as_str().len()),
         Some(Val::Bytes(b)) => bytes(b.len()),
         _ => 1,

@@ -57,7 +57,7 @@ fn read_type(text: &'static str, params: &mut BTreeSet<char>) -> Type {
         return match (name, inner.split_once(", ")) {
             ("list", _) => Type::list(read_type(inner, params)),
             ("map", Some((key, value))) => Type::map(read_type(key, params), read_type(value, params)),
-            ("type", _) => Type::Type(Some(Arc::new(read_type(inner, params)))),
+            ("type", _) => Type::Meta(Some(Arc::new(read_type(inner, params)))),
             _ => Type::Opaque(name, Arc::new([read_type(inner, params)])),
         };
     }

@@ -11,9 +11,12 @@ use super::{cost, numbers};
 
 /// What an evaluation may cost. Go: `PerCallLimit` (k8s.io/apiserver/pkg/apis/cel/config.go).
 const COST_LIMIT: u64 = 1_000_000;
-/// Bytes and list items that an evaluation may make or look at in depth, where cel-go's cost does not grow with what is made. Its
-/// cost alone allows some 10 MB of strings.
+/// Bytes that an evaluation may make, and comparisons, where cel-go's cost does not grow with what is made. Its cost alone allows
+/// some 10 MB of strings.
 const WORK_LIMIT: usize = 16 * 1024 * 1024;
+
+/// How deep values may be nested that are looked into. The claims of a token are parsed to a depth of 128.
+pub(super) const MAX_DEPTH: usize = 512;
 
 /// Why an expression did not evaluate.
 #[derive(Debug, Clone)]
@@ -59,6 +62,7 @@ impl fmt::Display for Error {
 pub(super) struct Meter {
     cost: Cell<u64>,
     work: Cell<usize>,
+    depth: Cell<usize>,
 }
 
 impl Meter {
@@ -74,6 +78,23 @@ impl Meter {
         let total = self.work.get().saturating_add(n);
         self.work.set(total);
         if total > WORK_LIMIT { Err(Error::limit()) } else { Ok(()) }
+    }
+
+    /// Items of lists and maps that are made.
+    pub(super) fn items(&self, n: usize) -> Result<(), Error> {
+        self.work(n.saturating_mul(size_of::<Val<'static>>()))
+    }
+
+    /// Looks into a value that is within another.
+    pub(super) fn nested<T>(&self, look: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+        let depth = self.depth.get();
+        if depth >= MAX_DEPTH {
+            return Err(Error::limit());
+        }
+        self.depth.set(depth + 1);
+        let result = look();
+        self.depth.set(depth);
+        result
     }
 
     /// What it has cost so far.
@@ -106,11 +127,11 @@ impl<'a> Evaluator<'a> {
         match plan {
             Plan::Constant(value) => Ok(borrow(value)),
             Plan::Attribute(attribute) => {
-                let value = self.resolve(attribute)?;
+                let value = self.resolve(attribute);
                 if !matches!(attribute.root, Root::Conditional { .. }) {
                     self.meter.cost(cost::SELECT)?;
                 }
-                Ok(value)
+                value
             }
             Plan::Has(attribute) => match self.resolve(attribute)? {
                 Val::Optional(value) => Ok(Val::Bool(value.is_some())),
@@ -119,7 +140,13 @@ impl<'a> Evaluator<'a> {
             Plan::Logical { and, terms } => self.logical(*and, &**terms),
             Plan::Equals { negated, sides } => {
                 let (left, right) = (self.evaluate(&sides[0]), self.evaluate(&sides[1]));
-                let (left, right) = (left?, right?);
+                let (left, right) = match (left, right) {
+                    (Ok(left), Ok(right)) => (left, right),
+                    (Err(error), _) | (_, Err(error)) => {
+                        self.meter.cost(1)?;
+                        return Err(error);
+                    }
+                };
                 let equal = left.equals(&right, &self.meter);
                 self.meter.cost(cost::equals(&left, &right))?;
                 match equal {
@@ -316,7 +343,7 @@ impl<'a> Evaluator<'a> {
     }
 
     fn items(&mut self, plans: &'a [Item]) -> Result<Vec<Val<'a>>, Error> {
-        self.meter.work(plans.len())?;
+        self.meter.items(plans.len())?;
         let mut items = Vec::with_capacity(plans.len());
         for item in plans {
             match (self.evaluate(&item.plan)?, item.optional) {
@@ -334,7 +361,7 @@ impl<'a> Evaluator<'a> {
     }
 
     fn map(&mut self, plans: &'a [MapItem]) -> Evaluated<'a> {
-        self.meter.work(plans.len())?;
+        self.meter.items(plans.len())?;
         let mut entries = Entries::default();
         for item in plans {
             let key = self.evaluate(&item.key)?;
@@ -369,7 +396,7 @@ impl<'a> Evaluator<'a> {
         self.meter.cost(1)?;
         match (so_far, items) {
             (Val::List(List::Items(mut so_far)), Val::List(items)) => {
-                self.meter.work(items.len())?;
+                self.meter.items(items.len())?;
                 Arc::make_mut(&mut so_far).extend(items.iter());
                 Ok(Val::List(List::Items(so_far)))
             }
@@ -392,12 +419,12 @@ impl<'a> Evaluator<'a> {
             [key, value] => {
                 let key = self.evaluate(key)?;
                 let value = self.evaluate(value)?;
-                self.meter.work(1)?;
+                self.meter.items(1)?;
                 put(key, value)?;
             }
             [more] => {
                 let Val::Map(more) = self.evaluate(more)? else { return Err(Error::no_such_overload()) };
-                self.meter.work(more.len())?;
+                self.meter.items(more.len())?;
                 for (key, value) in more.entries() {
                     put(key, value)?;
                 }

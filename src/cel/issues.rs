@@ -71,10 +71,10 @@ impl<'a> Issues<'a> {
     }
 }
 
-/// The place of a character of the source.
+/// The place of a byte of the source.
 pub(super) fn locate(source: &str, offset: usize) -> Location {
     let mut location = Location { line: 1, column: 0 };
-    for c in source.chars().take(offset) {
+    for c in source.char_indices().take_while(|(at, _)| *at < offset).map(|(_, c)| c) {
         if c == '\n' {
             location = Location { line: location.line + 1, column: 0 };
         } else {

@@ -26,7 +26,7 @@ const MAX_NODES: usize = 100_000;
 /// A parsed expression.
 pub(super) struct Parsed {
     pub(super) root: Node,
-    /// The offset in characters of each node, by its id.
+    /// The offset in bytes of each node, by its id.
     offsets: Vec<u32>,
 }
 
@@ -251,9 +251,9 @@ impl<'a> Tree<'a> {
             Literal::Double(d) => d.is_sign_negative(),
             _ => false,
         };
-        let Some(before) = usize::try_from(offset).ok().filter(|_| negative) else { return offset };
-        let before: Vec<char> = self.source.chars().take(before).collect();
-        before.iter().rposition(|c| *c == '-').and_then(|at| u32::try_from(at).ok()).unwrap_or(offset)
+        let before = usize::try_from(offset).ok().and_then(|offset| self.source.get(..offset));
+        let sign = before.filter(|_| negative).and_then(|before| before.rfind('-'));
+        sign.and_then(|sign| u32::try_from(sign).ok()).unwrap_or(offset)
     }
 
     /// A call as it is written.

@@ -20,20 +20,20 @@ pub(super) enum Plan {
     Has(Attribute),
     Logical {
         and: bool,
-        terms: Box<[Plan; 2]>,
+        terms: Box<[Self; 2]>,
     },
     Equals {
         negated: bool,
-        sides: Box<[Plan; 2]>,
+        sides: Box<[Self; 2]>,
     },
     /// `x in [constants]`, which costs nothing.
     InConstants {
-        value: Box<Plan>,
+        value: Box<Self>,
         list: List<'static>,
     },
     /// `or` and `orValue` of optionals.
     OptionalOr {
-        sides: Box<[Plan; 2]>,
+        sides: Box<[Self; 2]>,
         unwrap: bool,
     },
     Call(Box<CallPlan>),
@@ -46,12 +46,12 @@ pub(super) enum Plan {
     /// A loop's list, with more items.
     Append {
         slot: usize,
-        items: Box<Plan>,
+        items: Box<Self>,
     },
     /// A loop's map, with more entries.
     Insert {
         slot: usize,
-        args: Vec<Plan>,
+        args: Vec<Self>,
     },
     Fold(Box<Fold>),
 }

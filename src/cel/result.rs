@@ -52,7 +52,7 @@ impl<'a> Value<'a> {
         let items = match &self.value {
             Val::Null => return Ok(Vec::new()),
             Val::String(text) => vec![text.as_str()],
-            Val::List(List::Items(items)) => {
+            Val::List(List::Items(items) | List::Joined(items)) => {
                 items.iter().map(native_string).collect::<Option<_>>().ok_or(NotStrings)?
             }
             Val::List(List::Json { items, .. }) => {

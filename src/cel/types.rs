@@ -22,7 +22,7 @@ pub(super) enum Type {
     Timestamp,
     Uint,
     /// `type` itself, or the type of a type.
-    Type(Option<Arc<Self>>),
+    Meta(Option<Arc<Self>>),
     List(Arc<Self>),
     Map(Arc<Self>, Arc<Self>),
     /// A type that the language does not look into: `net.IP`, `optional_type(V)`.
@@ -77,7 +77,7 @@ impl Type {
     pub(super) fn is_equivalent(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Param(_), Self::Param(_)) => true,
-            (Self::Type(a), Self::Type(b)) => match (a, b) {
+            (Self::Meta(a), Self::Meta(b)) => match (a, b) {
                 (Some(a), Some(b)) => a.is_equivalent(b),
                 (None, None) => true,
                 _ => false,
@@ -106,7 +106,7 @@ impl Type {
             Self::String => "string",
             Self::Timestamp => "google.protobuf.Timestamp",
             Self::Uint => "uint",
-            Self::Type(_) => "type",
+            Self::Meta(_) => "type",
             Self::List(_) => "list",
             Self::Map(..) => "map",
             Self::Opaque(name, _) | Self::Struct(name) => name,
@@ -127,7 +127,7 @@ impl fmt::Display for Type {
             Self::Param(Param::Fresh(number)) => write!(f, "_var{number}"),
             Self::List(item) => write!(f, "list({item})"),
             Self::Map(key, value) => write!(f, "map({key}, {value})"),
-            Self::Type(Some(of)) => write!(f, "type({of})"),
+            Self::Meta(Some(of)) => write!(f, "type({of})"),
             Self::Opaque(name, params) if !params.is_empty() => {
                 let params: Vec<String> = params.iter().map(ToString::to_string).collect();
                 write!(f, "{name}({})", params.join(", "))
@@ -199,7 +199,7 @@ impl Substitutions {
                 other,
                 Type::Opaque(..) | Type::Struct(_) | Type::Duration | Type::Timestamp | Type::Null
             ),
-            (Type::Type(_), _) => matches!(to, Type::Type(_)),
+            (Type::Meta(_), _) => matches!(to, Type::Meta(_)),
             (Type::List(a), Type::List(b)) => self.is_assignable(a, b),
             (Type::Map(a, b), Type::Map(c, d)) => self.is_assignable(a, c) && self.is_assignable(b, d),
             (Type::Opaque(a, p), Type::Opaque(b, q)) => {
@@ -239,7 +239,7 @@ impl Substitutions {
         match within {
             Type::Param(other) if *other == param => false,
             Type::Param(other) => self.known.get(other).is_none_or(|known| self.not_referenced(param, known)),
-            Type::Type(of) => of.as_ref().is_none_or(|of| self.not_referenced(param, of)),
+            Type::Meta(of) => of.as_ref().is_none_or(|of| self.not_referenced(param, of)),
             Type::List(item) => self.not_referenced(param, item),
             Type::Map(key, value) => self.not_referenced(param, key) && self.not_referenced(param, value),
             Type::Opaque(_, params) => params.iter().all(|within| self.not_referenced(param, within)),
@@ -258,7 +258,7 @@ impl Substitutions {
             },
             Type::List(item) => Type::List(again(item)),
             Type::Map(key, value) => Type::Map(again(key), again(value)),
-            Type::Type(Some(of)) => Type::Type(Some(again(of))),
+            Type::Meta(Some(of)) => Type::Meta(Some(again(of))),
             Type::Opaque(name, params) => {
                 Type::Opaque(name, params.iter().map(|t| self.substitute(t, rest_is_dyn)).collect())
             }
@@ -276,7 +276,7 @@ pub(super) fn instantiate(t: &Type, fresh: &HashMap<char, Param>) -> Type {
         }
         Type::List(item) => Type::List(again(item)),
         Type::Map(key, value) => Type::Map(again(key), again(value)),
-        Type::Type(Some(of)) => Type::Type(Some(again(of))),
+        Type::Meta(Some(of)) => Type::Meta(Some(again(of))),
         Type::Opaque(name, params) => {
             Type::Opaque(name, params.iter().map(|t| instantiate(t, fresh)).collect())
         }
@@ -304,7 +304,7 @@ fn is_equal_or_less_specific(a: &Type, b: &Type) -> bool {
         (Type::Map(a, b), Type::Map(c, d)) => {
             is_equal_or_less_specific(a, c) && is_equal_or_less_specific(b, d)
         }
-        (Type::Type(_), Type::Type(_)) => true,
+        (Type::Meta(_), Type::Meta(_)) => true,
         _ => a == b,
     }
 }

@@ -63,6 +63,8 @@ pub(super) enum List<'a> {
     Borrowed(&'a [Box<str>]),
     /// Go's `[]string`, as `split` makes it.
     Strings(Arc<Vec<Text<'a>>>),
+    /// Two lists, one after the other. Go has both behind it, and compares it in a way of its own.
+    Joined(Arc<Vec<Val<'a>>>),
     /// Everything else.
     Items(Arc<Vec<Val<'a>>>),
 }
@@ -272,7 +274,7 @@ impl<'a> List<'a> {
             List::Json { items, .. } => items.len(),
             List::Borrowed(items) => items.len(),
             List::Strings(items) => items.len(),
-            List::Items(items) => items.len(),
+            List::Items(items) | List::Joined(items) => items.len(),
         }
     }
 
@@ -290,7 +292,7 @@ impl<'a> List<'a> {
             List::Json { items, .. } => items.get(index).map(|item| from_json(item, false)),
             List::Borrowed(items) => items.get(index).map(|item| Val::str(item)),
             List::Strings(items) => items.get(index).map(|item| Val::String(item.clone())),
-            List::Items(items) => items.get(index).cloned(),
+            List::Items(items) | List::Joined(items) => items.get(index).cloned(),
         }
     }
 

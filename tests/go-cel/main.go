@@ -170,7 +170,7 @@ func encode(v ref.Val) any {
 		return quantity(v.Quantity)
 	case cel.Semver:
 		return map[string]any{"semver": v.Version.String()}
-	case *cel.Format:
+	case cel.Format:
 		return map[string]any{"format": v.Name}
 	case *lazy.MapValue:
 		return map[string]any{"input": v.Type().TypeName()}

@@ -81,7 +81,7 @@ fn source() -> std::path::PathBuf {
 
 /// Expressions put together, or with a part exchanged for one of another.
 fn mutant(random: &mut Random, corpus: &[Question]) -> Question {
-    let mut pick = |random: &mut Random| corpus[random.below(corpus.len())].clone();
+    let pick = |random: &mut Random| corpus[random.below(corpus.len())].clone();
     let mut question = pick(random);
     for _ in 0..=random.below(2) {
         let (a, b) = (question.expression.clone(), pick(random).expression);
@@ -120,7 +120,10 @@ fn exchange(random: &mut Random, a: &str, b: &str) -> String {
     match random.below(4) {
         0 => drop(tokens.remove(at)),
         1 => tokens.insert(at, others[random.below(others.len())]),
-        2 => tokens.swap(at, random.below(tokens.len())),
+        2 => {
+            let other = random.below(tokens.len());
+            tokens.swap(at, other);
+        }
         _ => tokens[at] = others[random.below(others.len())],
     }
     tokens.concat()

@@ -328,7 +328,7 @@ fn write_list(into: &mut String, list: &List<'_>, meter: &Meter) -> Result<(), E
         if index > 0 {
             into.push_str(", ");
         }
-        write_item(into, &item, meter)?;
+        meter.nested(|| write_item(into, &item, meter))?;
     }
     into.push(']');
     Ok(())
@@ -342,8 +342,8 @@ fn write_map(into: &mut String, map: &Map<'_>, meter: &Meter) -> Result<(), Erro
             return Err(Error::new(words));
         }
         let (mut name, mut text) = (String::new(), String::new());
-        write_item(&mut name, &key, meter)?;
-        write_item(&mut text, &value, meter)?;
+        meter.nested(|| write_item(&mut name, &key, meter))?;
+        meter.nested(|| write_item(&mut text, &value, meter))?;
         entries.push((name, text));
     }
     entries.sort_by(|(a, _), (b, _)| a.cmp(b));
@@ -469,7 +469,7 @@ fn check_argument(clause: Clause, node: &Node, checked: &Checked) -> Result<(), 
                 | Type::Timestamp
                 | Type::Bytes
                 | Type::Duration
-                | Type::Type(_)
+                | Type::Meta(_)
                 | Type::Null
         ),
         Clause::Decimal | Clause::Octal => matches!(t, Type::Int | Type::Uint),

@@ -24,8 +24,8 @@ pub(in super::super) struct Format {
 /// Go: `ConstantFormats`.
 static FORMATS: [Format; 13] = [
     format("byte", "byte", |s| unless(is_base64(s), "invalid base64"), 84),
-    format("date", "date", |s| unless(is_date(s), "invalid date"), 79),
-    format("datetime", "datetime", |s| unless(is_datetime(s), "invalid datetime"), 79),
+    format("date", "date", |s| unless(is_date(s), "invalid date"), 71),
+    format("datetime", "datetime", |s| unless(is_datetime(s), "invalid datetime"), 71),
     format("dns1035Label", "DNS1035Label", dns1035_label, 30),
     format("dns1035LabelPrefix", "DNS1035LabelPrefix", |s| dns1035_label(&masked(s)), 30),
     format("dns1123Label", "DNS1123Label", dns1123_label, 30),
@@ -40,7 +40,7 @@ static FORMATS: [Format; 13] = [
         |s| unless(Url::is_request_uri(s), &format!("parse {}: invalid URI", quoted(s))),
         1103,
     ),
-    format("uuid", "uuid", |s| unless(is_uuid(s), "does not match the UUID format"), 71),
+    format("uuid", "uuid", |s| unless(is_uuid(s), "does not match the UUID format"), 70),
 ];
 
 const fn format(

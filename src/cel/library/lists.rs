@@ -39,7 +39,7 @@ pub(super) fn find(id: &str) -> Option<Run> {
         "list_join" | "list_join_string" => join,
         "list_reverse" => |meter, args| {
             let list = list(args, 0)?;
-            meter.work(list.len())?;
+            meter.items(list.len())?;
             Ok(Val::list((0..list.len()).rev().filter_map(|i| list.get(i)).collect()))
         },
         "list_slice" => slice,
@@ -130,12 +130,12 @@ fn flattened<'a>(meter: &Meter, list: &List<'a>, depth: i64) -> Evaluated<'a> {
     Ok(Val::list(items))
 }
 
-/// Go: `flatten`. Lists are nested as deep as expressions and claims are, which is bounded.
+/// Go: `flatten`.
 fn flatten<'a>(meter: &Meter, list: &List<'a>, depth: i64, into: &mut Vec<Val<'a>>) -> Result<(), Error> {
     for item in list.iter() {
-        meter.work(1)?;
+        meter.items(1)?;
         match item {
-            Val::List(inner) if depth > 0 => flatten(meter, &inner, depth - 1, into)?,
+            Val::List(inner) if depth > 0 => meter.nested(|| flatten(meter, &inner, depth - 1, into))?,
             item => into.push(item),
         }
     }
@@ -170,13 +170,13 @@ fn slice<'a>(meter: &Meter, args: &[Val<'a>]) -> Evaluated<'a> {
     if list.len() < to {
         return error(&format!("list is length {}", list.len()));
     }
-    meter.work(to - from)?;
+    meter.items(to - from)?;
     Ok(Val::list((from..to).filter_map(|i| list.get(i)).collect()))
 }
 
 fn range<'a>(meter: &Meter, args: &[Val<'a>]) -> Evaluated<'a> {
     let n = int(args, 0)?.max(0);
-    meter.work(usize::try_from(n).unwrap_or(usize::MAX))?;
+    meter.items(usize::try_from(n).unwrap_or(usize::MAX))?;
     Ok(Val::list((0..n).map(Val::Int).collect()))
 }
 
@@ -192,7 +192,7 @@ fn includes<'a>(meter: &Meter, list: &List<'a>, sub: &List<'a>) -> Result<bool, 
 
 fn unwrap<'a>(meter: &Meter, args: &[Val<'a>]) -> Evaluated<'a> {
     let list = list(args, 0)?;
-    meter.work(list.len())?;
+    meter.items(list.len())?;
     let mut items = Vec::new();
     for item in list.iter() {
         match item {
@@ -255,7 +255,7 @@ fn sort_by_keys<'a>(meter: &Meter, list: &List<'a>, keys: &List<'a>) -> Evaluate
     if !first.is_comparable() {
         return Err(Error::new("list elements must be comparable"));
     }
-    meter.work(list.len().saturating_mul(2))?;
+    meter.items(list.len().saturating_mul(2))?;
     let mut sorted: Vec<(Val<'a>, usize)> =
         (0..keys.len()).filter_map(|index| Some((keys.get(index)?, index))).collect();
     if sorted.iter().any(|(key, _)| key.type_name() != first.type_name()) {

@@ -53,13 +53,12 @@ pub(super) fn overload(id: &str) -> Option<Run> {
         .or_else(|| semver::find(id))
         .or_else(|| formats::find(id))
         // What needs an authorizer, of which there is none here: nothing is of these types, so nothing gets this far.
-        .or_else(|| authorization(id).then_some(no_such_overload as Run))
+        .or_else(|| authorization(id))
 }
 
-fn authorization(id: &str) -> bool {
-    ["authorizer_", "groupcheck_", "resourcecheck_", "pathcheck_", "decision_"]
-        .iter()
-        .any(|prefix| id.starts_with(prefix))
+fn authorization(id: &str) -> Option<Run> {
+    let prefixes = ["authorizer_", "groupcheck_", "resourcecheck_", "pathcheck_", "decision_"];
+    if prefixes.iter().any(|prefix| id.starts_with(prefix)) { Some(no_such_overload) } else { None }
 }
 
 fn no_such_overload<'a>(_: &Meter, _: &[Val<'a>]) -> Evaluated<'a> {

@@ -76,12 +76,12 @@ fn lists<'a>(meter: &Meter, a: &List<'a>, b: &List<'a>) -> Evaluated<'a> {
     if b.len() == 0 {
         return Ok(Val::List(a.clone()));
     }
-    meter.work(a.len().saturating_add(b.len()))?;
+    meter.items(a.len().saturating_add(b.len()))?;
     // By index, as Go's view of both lists gets its items.
     let all = |list: &List<'a>| (0..list.len()).filter_map(|i| list.get(i)).collect::<Vec<_>>();
     let mut items = all(a);
     items.extend(all(b));
-    Ok(Val::List(List::Items(Arc::new(items))))
+    Ok(Val::List(List::Joined(Arc::new(items))))
 }
 
 fn subtract<'a>(_: &Meter, args: &[Val<'a>]) -> Evaluated<'a> {

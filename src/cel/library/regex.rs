@@ -110,7 +110,7 @@ fn find_all<'a>(meter: &Meter, args: &[Val<'a>], pattern: &Pattern) -> Evaluated
             continue;
         }
         ends_at = Some(one.end());
-        meter.work(1 + one.len())?;
+        meter.items(1)?;
         found.push(match whole {
             Text::Borrowed(s) => Text::Borrowed(&s[one.range()]),
             Text::Made(s) => Text::Made(s[one.range()].into()),

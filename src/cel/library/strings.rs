@@ -152,7 +152,7 @@ fn split<'a>(meter: &Meter, args: &[Val<'a>]) -> Evaluated<'a> {
         }
         _ => whole.splitn(limit, separator).collect(),
     };
-    meter.work(parts.len())?;
+    meter.items(parts.len())?;
     let part = |part: &str| match s {
         // Borrowed from where the whole is borrowed from.
         Text::Borrowed(whole) => {

@@ -136,7 +136,7 @@ impl Url {
         }
         if self.opaque.is_empty() {
             let bare = self.host.is_empty() && self.user.is_none();
-            if !(self.scheme.is_empty() && bare) && !(self.omit_host && bare) {
+            if !bare || !(self.scheme.is_empty() || self.omit_host) {
                 if !bare || !self.path.is_empty() {
                     text.push_str("//");
                 }
@@ -368,6 +368,7 @@ fn query<'a>(meter: &Meter, args: &[Val<'a>]) -> Evaluated<'a> {
     let url = url(args)?;
     let query = url.query.as_deref().unwrap_or_default();
     meter.work(query.len())?;
+    meter.items(query.matches('&').count())?;
     let mut found: Vec<(String, Vec<Text<'a>>)> = Vec::new();
     let mut index = std::collections::HashMap::new();
     if query.matches('&').count() < MAX_PARAMETERS {
