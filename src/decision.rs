@@ -72,6 +72,10 @@ pub enum Reason {
     MalformedForwardedCertificate,
     /// A client certificate that is not valid now.
     CertificateExpired,
+    /// A client certificate, or a CA above it, that a revocation list has.
+    CertificateRevoked,
+    /// A revocation list that matters to a client certificate is out of date.
+    RevocationListExpired,
     /// A client certificate that the CAs do not vouch for.
     UntrustedCertificate,
     /// A client certificate with two uids, or an empty one.
@@ -150,6 +154,8 @@ impl Reason {
             Self::MalformedCertificate => "malformed_certificate",
             Self::MalformedForwardedCertificate => "malformed_forwarded_certificate",
             Self::CertificateExpired => "certificate_expired",
+            Self::CertificateRevoked => "certificate_revoked",
+            Self::RevocationListExpired => "revocation_list_expired",
             Self::UntrustedCertificate => "untrusted_certificate",
             Self::CertificateUid => "certificate_uid",
             Self::ProxyNameNotAllowed => "proxy_name_not_allowed",
@@ -207,7 +213,8 @@ impl Reason {
         match self {
             Self::DistributedClaimsUnavailable
             | Self::IssuerKeysUnavailable
-            | Self::PasswordVerificationBusy => Fault::Dependency,
+            | Self::PasswordVerificationBusy
+            | Self::RevocationListExpired => Fault::Dependency,
             Self::Panicked => Fault::Bug,
             _ => Fault::Client,
         }

@@ -12,20 +12,21 @@
 //!
 //! | module | may use |
 //! |---|---|
-//! | [`cel`], [`https`], [`identity`], [`request`], [`secret`], [`url`] | nothing of ours |
+//! | [`cel`], [`identity`], [`metrics`], [`request`], [`secret`], [`url`] | nothing of ours |
 //! | [`pki`] | `url` |
 //! | [`decision`] | `identity` |
-//! | [`jose`] | `pki` |
+//! | [`https`], [`jose`] | `pki` |
 //! | [`authn`] | `cel`, `decision`, `https`, `identity`, `jose`, `pki`, `request`, `secret` |
 //! | [`chain`] | `authn` and what it uses |
 //! | [`config`] | `chain` and what it uses |
 //! | [`envoy`] | all of the above; alone in naming protobuf types |
-//! | [`reload`], [`server`], [`telemetry`], `main` | everything |
+//! | `admin`, [`reload`], [`server`], [`telemetry`], `main` | everything |
 //!
 //! Two rules run through all of it. Whatever goes wrong, the answer is a denial: no error, no panic and no malformed message
 //! becomes an OK, nor a gRPC error, with which Envoy may be told to let requests pass. And what is not known is not guessed: a
 //! header that may have been two lines is refused, whichever of them was good.
 
+mod admin;
 pub mod authn;
 pub mod cel;
 pub mod chain;
@@ -35,6 +36,7 @@ pub mod envoy;
 pub mod https;
 pub mod identity;
 pub mod jose;
+pub mod metrics;
 pub mod pki;
 pub mod reload;
 pub mod request;

@@ -32,8 +32,7 @@ fn main() -> ExitCode {
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
-    let reloader =
-        Reloader::new(arguments.clone(), environment, remote, files, config.server.reload_interval);
+    let reloader = Reloader::new(arguments.clone(), environment, remote, files, &config);
     match server::run(config, reloader) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

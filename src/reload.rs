@@ -14,9 +14,11 @@ use futures_util::future::join_all;
 use tokio::signal::unix::Signal;
 use tokio::time::sleep;
 
+use crate::admin::Status;
 use crate::authn::token::jwt::{IssuerKeys, Remote};
-use crate::config::{Config, Environment, Files, Loaded, ServerConfig};
+use crate::config::{Config, Deadlines, Environment, Files, Loaded, ServerConfig, Tls};
 use crate::envoy::Snapshot;
+use crate::metrics::ReloadResult;
 
 /// What it takes to load the configuration again.
 #[derive(Debug)]
@@ -26,27 +28,29 @@ pub struct Reloader {
     remote: Remote,
     files: Files,
     interval: Duration,
-    /// Counts the configurations that have served; the first is 1.
-    generation: u64,
+    deadlines: Deadlines,
 }
 
 impl Reloader {
-    /// Watches the `files` of a configuration that was loaded from `matches`, `environment` and `remote`.
+    /// Watches the `files` and the deadlines of `config`, which was loaded from `matches`, `environment` and `remote`.
     pub fn new(
         matches: ArgMatches,
         environment: Environment,
         remote: Remote,
         files: Files,
-        interval: Duration,
+        config: &Config,
     ) -> Self {
-        Self { matches, environment, remote, files, interval, generation: 1 }
+        let (interval, deadlines) = (config.server.reload_interval, config.deadlines.clone());
+        Self { matches, environment, remote, files, interval, deadlines }
     }
 
     /// Watches until it is dropped. `SIGHUP` makes it load at once, whether anything looks changed or not.
     pub(crate) async fn run(
         mut self,
         current: Arc<ArcSwap<Snapshot>>,
+        tls: Option<Arc<ArcSwap<rustls::ServerConfig>>>,
         running: ServerConfig,
+        status: Arc<Status>,
         mut hangup: Signal,
     ) {
         loop {
@@ -55,49 +59,65 @@ impl Reloader {
                 _ = hangup.recv() => true,
             };
             if asked || self.files.changed() {
-                self = self.reload(&current, &running).await;
+                self = self.reload(&current, tls.as_deref(), &running, &status).await;
+            }
+            for problem in self.deadlines.take_passed() {
+                tracing::warn!("{problem}");
             }
         }
     }
 
-    async fn reload(mut self, current: &ArcSwap<Snapshot>, running: &ServerConfig) -> Self {
+    async fn reload(
+        mut self,
+        current: &ArcSwap<Snapshot>,
+        tls: Option<&ArcSwap<rustls::ServerConfig>>,
+        running: &ServerConfig,
+        status: &Status,
+    ) -> Self {
         let (matches, environment, remote) =
             (self.matches.clone(), self.environment.clone(), self.remote.clone());
         // A million tokens take a second of reading and hashing.
         let loading = tokio::task::spawn_blocking(move || {
             let Loaded { config, files } = Config::load(&matches, environment, &remote);
             (
-                config.map(|config| {
-                    let keys: Vec<Arc<IssuerKeys>> = config.chain.issuer_keys().cloned().collect();
-                    let snapshot = Snapshot::new(config.chain.into_chain(), config.reply);
-                    (snapshot, keys, config.server, config.warnings)
+                config.map(|Config { chain, reply, server, tls, warnings, deadlines, .. }| {
+                    let keys: Vec<Arc<IssuerKeys>> = chain.issuer_keys().cloned().collect();
+                    (Snapshot::new(chain.into_chain(), reply), keys, server, tls, warnings, deadlines)
                 }),
                 files,
             )
         });
         let Ok((config, files)) = loading.await else {
             tracing::error!("loading the configuration panicked; the old one goes on serving");
+            status.metrics.reloaded(ReloadResult::Error);
             return self;
         };
         self.files = files;
         match config {
             Err(errors) => {
+                status.metrics.reloaded(ReloadResult::Error);
                 for error in errors {
                     tracing::error!(%error, "not reloaded; the old configuration goes on serving");
                 }
             }
-            Ok((snapshot, keys, server, warnings)) => {
+            Ok((snapshot, keys, server, new_tls, warnings, deadlines)) => {
                 // Those that the old configuration has are there.
                 join_all(keys.iter().map(|keys| ready(keys))).await;
+                status.told_of(&deadlines);
+                self.deadlines = deadlines;
                 current.store(Arc::new(snapshot));
-                self.generation += 1;
+                let turned = tls.is_some() != new_tls.is_some();
+                if let (Some(tls), Some(Tls(settings))) = (tls, new_tls) {
+                    tls.store(settings);
+                }
+                status.metrics.reloaded(ReloadResult::Success);
                 for warning in warnings {
                     tracing::warn!("{warning}");
                 }
-                if server != *running {
+                if turned || server != *running {
                     tracing::warn!("options of the listener have changed, which takes a restart");
                 }
-                tracing::info!(generation = self.generation, "reloaded");
+                tracing::info!(generation = status.metrics.generation.get(), "reloaded");
             }
         }
         self

@@ -137,7 +137,7 @@ def start(arguments, directory, children):
     threading.Thread(target=application.serve_forever, daemon=True).start()
 
     (directory / "tokens.csv").write_text(TOKENS)
-    flags = ["--token-auth-file=tokens.csv", "--anonymous-auth=true", "--listen=127.0.0.1:0"]
+    flags = ["--token-auth-file=tokens.csv", "--anonymous-auth=true", "--listen=127.0.0.1:0", "--admin-listen="]
     flags += ["--log-format=json", "--shutdown-delay-duration=0s"]
     countersign = Child("countersign", [arguments.countersign, "serve", *flags], directory)
     children.append(countersign)

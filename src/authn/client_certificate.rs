@@ -13,13 +13,14 @@ use moka::sync::Cache;
 use super::{Now, pem_text, xfcc};
 use crate::decision::Reason;
 use crate::identity::Identity;
-use crate::pki::{CertPool, Certificate, Invalid, VerifyError, verify};
+use crate::pki::{CertPool, Certificate, Invalid, RevocationLists, VerifyError, verify};
 use crate::request::Request;
 use crate::secret::{Digest, Digester};
 
 /// Verifies client certificates against a bundle of CAs.
 pub struct ClientCertificates {
     roots: Arc<CertPool>,
+    revocations: Arc<RevocationLists>,
     /// How many proxies, the Envoy that asks us included, have written an element of `x-forwarded-client-cert`. 0: it is not
     /// looked at.
     xfcc_trusted_hops: usize,
@@ -52,9 +53,10 @@ pub(super) struct VerifiedCertificate {
 }
 
 impl ClientCertificates {
-    /// Verifies against `roots`, and reads the chain from `x-forwarded-client-cert` if that is trusted.
-    pub fn new(roots: Arc<CertPool>, xfcc_trusted_hops: usize) -> Self {
-        Self { roots, xfcc_trusted_hops, digester: Digester::random(), verified: Cache::new(REMEMBERED) }
+    /// Verifies against `roots` and `revocations`, and reads the chain from `x-forwarded-client-cert` if that is trusted.
+    pub fn new(roots: Arc<CertPool>, revocations: Arc<RevocationLists>, xfcc_trusted_hops: usize) -> Self {
+        let (digester, verified) = (Digester::random(), Cache::new(REMEMBERED));
+        Self { roots, revocations, xfcc_trusted_hops, digester, verified }
     }
 
     /// The certificate of a request.
@@ -98,7 +100,8 @@ impl ClientCertificates {
         // kube-apiserver ends the handshake when any of them cannot be parsed.
         let parsed = parsed.map_err(|_| Reason::MalformedCertificate)?;
         let (leaf, intermediates) = parsed.split_first().ok_or(Reason::MalformedCertificate)?;
-        let not_after = verify(leaf, intermediates, &self.roots, now.0).map_err(|error| reason(&error))?;
+        let verified = verify(leaf, intermediates, &self.roots, Some(&self.revocations), now.0);
+        let not_after = verified.map_err(|error| reason(&error))?;
         Ok(Some(VerifiedCertificate {
             common_name: leaf.common_name().into(),
             identity: identity(leaf),
@@ -176,6 +179,8 @@ fn reason(error: &VerifyError) -> Reason {
         VerifyError::Invalid { reason: Invalid::Expired | Invalid::NotYetValid, .. } => {
             Reason::CertificateExpired
         }
+        VerifyError::Revoked { .. } => Reason::CertificateRevoked,
+        VerifyError::RevocationListExpired => Reason::RevocationListExpired,
         _ => Reason::UntrustedCertificate,
     }
 }

@@ -3,10 +3,11 @@
 
 use std::sync::Arc;
 
+use super::deadlines::Deadlines;
 use super::options::{OptionSpec, option};
 use super::values::Values;
 use crate::authn::{ClientCertificates, RequestHeader, RequestHeaderNames, X509};
-use crate::pki::CertPool;
+use crate::pki::{CertPool, RevocationList, RevocationLists, revocation_lists};
 
 /// The two authenticators that read certificates, and the names of the headers that one of them reads.
 #[derive(Default)]
@@ -20,6 +21,7 @@ pub(super) struct CertificateAuthenticators {
 pub(super) fn authenticators(
     values: &mut Values<'_>,
     xfcc_trusted_hops: usize,
+    deadlines: &mut Deadlines,
     warnings: &mut Vec<String>,
 ) -> CertificateAuthenticators {
     let clients = bundle(values, option("client-ca-file"));
@@ -37,7 +39,9 @@ pub(super) fn authenticators(
              proxy headers for arbitrary users",
         );
     }
-    let certificates = |roots| ClientCertificates::new(roots, xfcc_trusted_hops);
+    let pools: Vec<_> = clients.iter().chain(&proxies).map(|pool| &**pool).collect();
+    let revocations = Arc::new(revocations(values, &pools, deadlines));
+    let certificates = |roots| ClientCertificates::new(roots, Arc::clone(&revocations), xfcc_trusted_hops);
     let allowed_names = allowed_names.into_iter().map(Box::from).collect();
     let header_names = if proxies.is_some() { names } else { RequestHeaderNames::default() };
     CertificateAuthenticators {
@@ -57,6 +61,27 @@ fn bundle(values: &mut Values<'_>, option: &OptionSpec) -> Option<Arc<CertPool>>
             None
         }
     }
+}
+
+fn revocations(values: &mut Values<'_>, pools: &[&CertPool], deadlines: &mut Deadlines) -> RevocationLists {
+    let mut all = Vec::new();
+    for file in values.files(option("client-crl-file")) {
+        match revocation_lists(&file.bytes, pools) {
+            Ok(lists) => {
+                for next_update in lists.iter().filter_map(RevocationList::next_update) {
+                    let problem = format!("{}: a revocation list is past its next update", file.place);
+                    deadlines.add_next_update(problem, next_update);
+                }
+                all.extend(lists);
+            }
+            Err(error) => values.file_errors(&file, vec![error]),
+        }
+    }
+    if !all.is_empty() && pools.is_empty() {
+        values
+            .error("--client-crl-file", "needs --client-ca-file or --requestheader-client-ca-file beside it");
+    }
+    RevocationLists::new(all, values.bool(option("client-crl-require-current")))
 }
 
 /// In lower case. Go: `RequestHeaderAuthenticationOptions.Validate`.

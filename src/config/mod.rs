@@ -8,6 +8,7 @@
 mod authentication;
 mod authentication_configuration;
 mod certificates;
+mod deadlines;
 mod file;
 mod identity_headers;
 mod json;
@@ -15,12 +16,14 @@ mod listen;
 mod oidc_flags;
 pub mod options;
 mod sources;
+mod tls;
 mod values;
 mod yaml;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::authn::token::jwt::Remote;
@@ -34,10 +37,12 @@ use options::option;
 use sources::Sources;
 use values::Values;
 
+pub use deadlines::Deadlines;
 pub use file::Files;
 pub use identity_headers::{GroupsEncoding, IdentityHeaders};
 pub use listen::ListenAddress;
 pub use sources::Environment;
+pub use tls::Tls;
 
 /// Everything that the program runs with; valid by construction.
 #[derive(Debug)]
@@ -48,10 +53,14 @@ pub struct Config {
     pub reply: ReplyConfig,
     /// The listener and its limits.
     pub server: ServerConfig,
+    /// What the listener needs for TLS; none: plaintext.
+    pub tls: Option<Tls>,
     /// What is logged, and how.
     pub log: LogConfig,
     /// What is allowed but deserves a second look, to be logged at start.
     pub warnings: Vec<String>,
+    /// What will deserve one, and when.
+    pub deadlines: Deadlines,
 }
 
 /// How an identity is told to the upstream, and a refusal to the client.
@@ -80,6 +89,8 @@ pub struct ReplyConfig {
 pub struct ServerConfig {
     /// Where to listen.
     pub listen: ListenAddress,
+    /// Where health and metrics are told, if anywhere.
+    pub admin_listen: Option<SocketAddr>,
     /// Largest CheckRequest, in bytes.
     pub max_check_request_bytes: usize,
     /// Largest header list of a gRPC request, in bytes.
@@ -149,18 +160,21 @@ impl Config {
 
     /// What the values mean. Where one is wrong, a stand-in takes its place, so that the rest can be looked at.
     fn parse(values: &mut Values<'_>, remote: &Remote) -> Self {
-        let mut warnings = Vec::new();
+        let (mut warnings, mut deadlines) = (Vec::new(), Deadlines::default());
         let xfcc_trusted_hops = values.number(option("xfcc-trusted-hops"), 0, MAX_HOPS);
-        let certificates = certificates::authenticators(values, xfcc_trusted_hops, &mut warnings);
+        let certificates =
+            certificates::authenticators(values, xfcc_trusted_hops, &mut deadlines, &mut warnings);
         let front_proxy = certificates.header_names.clone();
         let chain = members(values, certificates, remote, &mut warnings);
         let reply = reply(values, front_proxy, xfcc_trusted_hops > 0);
+        let tls = tls::listener(values, &mut deadlines, &mut warnings);
         let server = server(values);
         let log = LogConfig {
             json: values.choice(option("log-format"), &["text", "json"]) == "json",
             filter: values.log_filter(option("log-level")),
         };
-        Self { chain, reply, server, log, warnings }
+        warnings.extend(deadlines.take_passed());
+        Self { chain, reply, server, tls, log, warnings, deadlines }
     }
 }
 
@@ -265,18 +279,23 @@ fn reply(values: &mut Values<'_>, front_proxy: RequestHeaderNames, xfcc: bool) -
 
 fn server(values: &mut Values<'_>) -> ServerConfig {
     let listen = values.listen(option("listen"));
-    if !values.bool(option("insecure-listen-plaintext")) && !listen.is_local() {
+    let tls = values.is_set(option("tls-cert-file"));
+    if !tls && !values.bool(option("insecure-listen-plaintext")) && !listen.is_local() {
         values.error(
             "--listen",
             &format!(
-                "{listen}: bearer tokens and identities would cross the network in clear; listen on a loopback address or a \
-                 unix socket, or allow it with --insecure-listen-plaintext"
+                "{listen}: bearer tokens and identities would cross the network in clear; set --tls-cert-file, listen on a \
+                 loopback address or a unix socket, or allow it with --insecure-listen-plaintext"
             ),
         );
+    }
+    if tls && matches!(listen, ListenAddress::Unix(_)) {
+        values.error("--tls-cert-file", "a unix socket is served in plaintext; remove one of the two");
     }
     let kib = 1024;
     ServerConfig {
         listen,
+        admin_listen: values.admin_listen(option("admin-listen")),
         max_check_request_bytes: values.number(option("max-check-request-bytes"), kib, 64 * kib * kib),
         max_header_list_bytes: values.number(option("max-header-list-bytes"), kib, kib * kib),
         max_concurrent_streams: values.number(option("max-concurrent-streams"), 1, 1_000_000),

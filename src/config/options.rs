@@ -41,6 +41,15 @@ pub const OPTIONS: &[OptionSpec] = &[
         "",
         "PEM bundle of CAs whose client certificates name users: common name, and organizations as groups",
     ),
+    list(
+        "client-crl-file",
+        "Revocation lists, PEM or DER, of the CAs of client certificates and of front proxies: who is in one is refused",
+    ),
+    flag(
+        "client-crl-require-current",
+        "false",
+        "Refuse whatever a CA has signed whose revocation list is past its next update, rather than warn",
+    ),
     one(
         "requestheader-client-ca-file",
         "FILE",
@@ -108,6 +117,30 @@ pub const OPTIONS: &[OptionSpec] = &[
         "insecure-listen-plaintext",
         "false",
         "Allow plaintext on an address that is neither loopback nor a unix socket",
+    ),
+    one(
+        "tls-cert-file",
+        "FILE",
+        "",
+        "PEM certificate of the listener, followed by its intermediates; Envoy then speaks TLS to us",
+    ),
+    one("tls-private-key-file", "FILE", "", "PEM private key that goes with it"),
+    one(
+        "tls-client-ca-file",
+        "FILE",
+        "",
+        "PEM bundle of CAs whose clients may ask us (mutual TLS); others fail the handshake",
+    ),
+    list(
+        "tls-allowed-client-names",
+        "DNS names or URIs (SPIFFE ids), one of which such a client must have among its subject alternative names; empty: any",
+    ),
+    one("tls-min-version", "VERSION", "VersionTLS12", "VersionTLS12 or VersionTLS13"),
+    one(
+        "admin-listen",
+        "ADDRESS",
+        "127.0.0.1:9002",
+        "Where /livez, /readyz and /metrics are, in plaintext: host:port; empty: nowhere",
     ),
     one("identity-user-header", "NAME", "X-Remote-User", "Header for the user's name"),
     one("identity-uid-header", "NAME", "X-Remote-Uid", "Header for the user's uid"),

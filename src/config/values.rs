@@ -1,6 +1,7 @@
 //! Strings into values. An error is noted with its place, and a stand-in returned, so that all errors come at once.
 
 use std::fmt::Display;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -100,6 +101,16 @@ impl<'e> Values<'e> {
         self.parsed(option, str::parse)
     }
 
+    /// None for the empty value.
+    pub(super) fn admin_listen(&mut self, option: &OptionSpec) -> Option<SocketAddr> {
+        self.parsed(option, |text| match text {
+            "" => Ok(None),
+            _ => text.parse().map(Some).map_err(|_| {
+                "must be an address and a port, such as 127.0.0.1:9002 or [::]:9002, or empty".to_owned()
+            }),
+        })
+    }
+
     pub(super) fn header_name(&mut self, option: &OptionSpec) -> String {
         self.parsed(option, identity_headers::header_name)
     }
@@ -150,10 +161,17 @@ impl<'e> Values<'e> {
 
     /// The file that an option names, if it names one.
     pub(super) fn file(&mut self, option: &OptionSpec) -> Option<NamedFile> {
-        let path = PathBuf::from(self.text(option));
-        if path.as_os_str().is_empty() {
-            return None;
-        }
+        let path = self.text(option);
+        if path.is_empty() { None } else { self.read(option, path.into()) }
+    }
+
+    /// The files that an option names, those left out that cannot be read.
+    pub(super) fn files(&mut self, option: &OptionSpec) -> Vec<NamedFile> {
+        let paths = self.list_of_names(option);
+        paths.into_iter().filter_map(|path| self.read(option, path.into())).collect()
+    }
+
+    fn read(&mut self, option: &OptionSpec, path: PathBuf) -> Option<NamedFile> {
         let place = format!("{}: {}", self.place(option), path.display());
         match self.files.read(&path) {
             Ok(bytes) => Some(NamedFile { place, bytes }),

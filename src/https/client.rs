@@ -36,6 +36,12 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(90);
 /// Idle connections to one server. Go: `DefaultMaxIdleConnsPerHost`.
 const MAX_IDLE_PER_HOST: usize = 2;
 
+/// A server that speaks HTTP/2 and says nothing is asked whether it is there, and given up if it does not say: else one dead connection
+/// would be tried for ever, since a request that times out does not close it. Kubernetes (`readIdleTimeoutSeconds`,
+/// `pingTimeoutSeconds` of k8s.io/apimachinery/pkg/util/net) takes 30 s and 15 s, which is longer than a request lasts.
+const PING_INTERVAL: Duration = Duration::from_secs(10);
+const PING_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// The head of an answer over HTTP/1.1 may take this much, and what is read at once on top; over HTTP/2 hyper allows 16 KiB. Go
 /// allows 10 MiB.
 const MAX_HEAD: usize = 64 * 1024;
@@ -93,7 +99,10 @@ impl Client {
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE_TIMEOUT)
             .pool_max_idle_per_host(MAX_IDLE_PER_HOST)
+            .timer(TokioTimer::new())
             .http1_max_buf_size(MAX_HEAD)
+            .http2_keep_alive_interval(PING_INTERVAL)
+            .http2_keep_alive_timeout(PING_TIMEOUT)
             .build(dial);
         Ok(Self { pool })
     }

@@ -5,6 +5,7 @@ use std::io;
 use thiserror::Error;
 
 use super::url::UrlError;
+use crate::pki::PoolError;
 
 /// Why there is no answer.
 #[derive(Debug, Clone, PartialEq, Error)]
@@ -79,23 +80,15 @@ pub enum RedirectError {
 }
 
 /// Why a [`Client`](super::Client) cannot be made.
-#[derive(Debug, Clone, PartialEq, Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum RootsError {
-    /// The bundle is not PEM, or has no certificate.
-    #[error("no certificates in the PEM bundle")]
-    NoCertificates,
-    /// A certificate of the bundle cannot be an authority.
-    #[error("certificate {number} of the PEM bundle is bad: {error}")]
-    Certificate {
-        /// Which, from 1.
-        number: usize,
-        /// What is wrong with it.
-        error: rustls::Error,
-    },
+    /// The bundle of authorities cannot be read.
+    #[error("{0}")]
+    Bundle(#[from] PoolError),
     /// The system has no roots, and no bundle was given.
     #[error("the system has no root certificates")]
     NoSystemRoots,
-    /// The verifier cannot be built.
-    #[error("the certificates cannot be used")]
-    Unusable,
+    /// There is no TLS to be had from the crypto library.
+    #[error("no TLS")]
+    NoTls,
 }

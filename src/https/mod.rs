@@ -8,10 +8,13 @@
 //!
 //! Stricter than Go, on purpose:
 //!
-//! - `https://` only, in what is asked for and in every redirect, and no user name or password in a URL;
+//! - `https://` only, in what is asked for and in every redirect; no user name or password in a URL, and RFC 3986 to the letter, so no
+//!   spaces, and a host in ASCII (`xn--`);
 //! - no compressed answer is asked for, and one that comes is refused;
-//! - TLS 1.2 with forward secrecy and AEAD ciphers, or TLS 1.3;
-//! - a server's certificate that is itself one of the given authorities serves only if it does not say that it is a CA.
+//! - TLS 1.2 with AEAD ciphers, or TLS 1.3; certificates as in [`crate::pki`], and no version 1 for a server;
+//! - a body has a bound ([`Get::max_body`]), and connecting has ([`CONNECT_TIMEOUT`]).
+//!
+//! Names in `NO_PROXY` are compared as they are written, so they must be in ASCII as well.
 
 mod client;
 mod dial;

@@ -29,9 +29,14 @@ impl Authority {
 
     /// A new one with a name.
     pub(crate) fn named(name: &str) -> Self {
+        Self::with(|params| params.distinguished_name.push(DnType::CommonName, name))
+    }
+
+    /// A new one with another certificate.
+    pub(crate) fn with(change: impl FnOnce(&mut CertificateParams)) -> Self {
         let mut params = CertificateParams::default();
-        params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        change(&mut params);
         Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
     }
 

@@ -5,17 +5,21 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
-use rcgen::date_time_ymd;
-use rustls::CertificateError;
+use rcgen::{
+    BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose,
+    date_time_ymd,
+};
+use rustls::{CertificateError, ServerConfig};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::task::{AbortHandle, JoinHandle};
 use tokio_rustls::TlsAcceptor;
 use zeroize::Zeroizing;
 
 use super::testing::{Answer, Authority, LONG, Server, answer, read_head, server};
 use super::*;
+use crate::pki::PoolError;
 
 /// The status and body of an answer.
 type Got = Result<(u16, Bytes), Error>;
@@ -61,24 +65,50 @@ async fn an_answer_has_status_headers_and_body() {
     assert_eq!(server.requests(), [head]);
 }
 
+/// A server that speaks only HTTP/2, and on its first connection falls silent after the first answer.
+async fn http_2_server(mut config: ServerConfig) -> (String, AbortHandle) {
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let text = format!("https://localhost:{}/", listener.local_addr().unwrap().port());
+    let server = tokio::spawn(async move {
+        let mut silent = Vec::new();
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let stream = acceptor.accept(stream).await.unwrap();
+            let mut connection = h2::server::handshake(stream).await.unwrap();
+            let mut answers = 0;
+            while let Some(Ok((_request, mut reply))) = connection.accept().await {
+                if silent.is_empty() && answers == 1 {
+                    break;
+                }
+                let mut body = reply.send_response(http::Response::new(()), false).unwrap();
+                body.send_data(Bytes::from_static(b"two"), true).unwrap();
+                answers += 1;
+            }
+            silent.push(connection);
+        }
+    });
+    (text, server.abort_handle())
+}
+
 #[tokio::test]
 async fn a_server_that_speaks_only_http_2_is_understood() {
     let authority = Authority::new();
-    let mut config = authority.server();
-    config.alpn_protocols = vec![b"h2".to_vec()];
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let server = tokio::spawn(async move {
-        let (stream, _) = listener.accept().await.unwrap();
-        let stream = TlsAcceptor::from(Arc::new(config)).accept(stream).await.unwrap();
-        let mut connection = h2::server::handshake(stream).await.unwrap();
-        while let Some(Ok((_request, mut reply))) = connection.accept().await {
-            let mut body = reply.send_response(http::Response::new(()), false).unwrap();
-            body.send_data(Bytes::from_static(b"two"), true).unwrap();
-        }
-    });
-    let text = format!("https://localhost:{port}/");
+    let (text, server) = http_2_server(authority.server()).await;
     assert_eq!(got(&trusting(&authority), &Get::new(&url(&text))).await, good("two"));
+    server.abort();
+}
+
+/// HTTP/2 has one connection for all requests: one that is dead must not stay.
+#[tokio::test]
+async fn a_connection_on_which_nothing_comes_is_given_up() {
+    let authority = Authority::new();
+    let (text, server) = http_2_server(authority.server()).await;
+    let client = trusting(&authority);
+    assert_eq!(got(&client, &Get::new(&url(&text))).await, good("two"));
+    assert_eq!(slow(client.clone(), text.clone(), async {}).await, Err(Error::Http));
+    assert_eq!(got(&client, &Get::new(&url(&text))).await, good("two"));
     server.abort();
 }
 
@@ -236,37 +266,40 @@ fn untrusted(error: CertificateError) -> Got {
     Err(Error::Tls(rustls::Error::InvalidCertificate(error)))
 }
 
+/// Go: verifyServerCertificate of crypto/tls, and what [`crate::pki`] says of chains.
 #[tokio::test]
 async fn a_server_needs_a_good_certificate() {
     let [authority, same_name, other] = ["a", "a", "b"].map(Authority::named);
     let client = trusting(&authority);
-    let past = authority.server_with(|params| params.not_after = date_time_ymd(2020, 1, 1));
-    let future = authority.server_with(|params| params.not_before = date_time_ymd(4000, 1, 1));
-    let name = authority.server_with(|params| params.subject_alt_names.truncate(0));
-    let client_usage = authority.server_with(|params| {
-        params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
-    });
-    let get = async |config| {
+    let with = |change: fn(&mut CertificateParams)| authority.server_with(change);
+    let table = [
+        (authority.server(), None),
+        (same_name.server(), Some(CertificateError::UnknownIssuer)),
+        (other.server(), Some(CertificateError::UnknownIssuer)),
+        (with(|params| params.not_after = date_time_ymd(2020, 1, 1)), Some(CertificateError::Expired)),
+        (with(|params| params.not_before = date_time_ymd(4000, 1, 1)), Some(CertificateError::NotValidYet)),
+        (
+            with(|params| params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth]),
+            Some(CertificateError::InvalidPurpose),
+        ),
+        (with(|params| params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth]), None),
+        (with(|params| params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained)), None),
+    ];
+    for (config, expected) in table {
         let server = Server::start(config, |_| answer(200, &[], "x")).await;
         let got = got(&client, &Get::new(&url(&server.url("/")))).await;
-        assert_eq!(server.requests().is_empty(), got.is_err());
-        got
-    };
-    assert_eq!(get(authority.server()).await, good("x"));
-    assert_eq!(get(same_name.server()).await, untrusted(CertificateError::BadSignature));
-    assert_eq!(get(other.server()).await, untrusted(CertificateError::UnknownIssuer));
-    let reason = |got: Got| match got {
-        Err(Error::Tls(rustls::Error::InvalidCertificate(reason))) => format!("{reason:?}"),
-        other => panic!("{other:?}"),
-    };
-    for (config, expected) in [
-        (past, "ExpiredContext"),
-        (future, "NotValidYetContext"),
-        (name, "NotValidForNameContext"),
-        (client_usage, "InvalidPurposeContext"),
-    ] {
-        let reason = reason(get(config).await);
-        assert!(reason.starts_with(expected), "{reason}");
+        let expected = expected.map_or_else(|| good("x"), untrusted);
+        assert_eq!((got.clone(), server.requests().is_empty()), (expected, got.is_err()));
+    }
+    for names in [vec![], vec!["other.test".to_owned(), "*.localhost".to_owned()]] {
+        let config = authority.server_with(|params| {
+            params.subject_alt_names = CertificateParams::new(names).unwrap().subject_alt_names;
+        });
+        let server = Server::start(config, |_| answer(200, &[], "x")).await;
+        let got = got(&client, &Get::new(&url(&server.url("/")))).await;
+        let Err(Error::Tls(rustls::Error::InvalidCertificate(reason))) = got else { panic!("{got:?}") };
+        assert!(matches!(reason, CertificateError::NotValidForNameContext { .. }), "{reason:?}");
+        assert_eq!(server.requests(), [""; 0]);
     }
 }
 
@@ -357,10 +390,10 @@ fn a_bundle_must_have_authorities_alone() {
     assert_eq!(make(&good), Ok(()));
     assert_eq!(make(&[&*good, "text", &*other, &*good].concat()), Ok(()));
     for nothing in ["", "text", &other] {
-        assert_eq!(make(nothing), Err(RootsError::NoCertificates));
+        assert_eq!(make(nothing), Err(RootsError::Bundle(PoolError::NoCertificates)));
     }
     let bad = make(&[&*good, &*pem("CERTIFICATE", "MAA=")].concat());
-    assert!(matches!(bad, Err(RootsError::Certificate { number: 2, .. })), "{bad:?}");
+    assert!(matches!(bad, Err(RootsError::Bundle(PoolError::Certificate { number: 2, .. }))), "{bad:?}");
 }
 
 fn pem(label: &str, content: &str) -> String {
@@ -463,19 +496,44 @@ async fn a_proxy_that_refuses_is_an_error() {
     }
 }
 
-/// It differs from Go, which takes any certificate that is among the given ones: see the module's text.
+/// What people sign for themselves, and give out as the authority. Go: `opts.Roots.contains(c)` in `Certificate.Verify`.
 #[tokio::test]
-async fn a_certificate_that_signs_itself_serves_unless_it_says_that_it_is_a_ca() {
-    for (is_ca, accepted) in
-        [(rcgen::IsCa::NoCa, true), (rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained), false)]
-    {
-        let key = rcgen::KeyPair::generate().unwrap();
-        let mut params = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap();
-        params.is_ca = is_ca;
+async fn a_certificate_that_is_itself_an_authority_serves() {
+    let past = |params: &mut CertificateParams| params.not_after = date_time_ymd(2020, 1, 1);
+    let no_ca = |params: &mut CertificateParams| params.is_ca = IsCa::NoCa;
+    let client_usage = |params: &mut CertificateParams| {
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth]
+    };
+    type Change = fn(&mut CertificateParams);
+    let table: [(Change, Option<CertificateError>); 4] = [
+        (|_| (), None),
+        (no_ca, None),
+        (past, Some(CertificateError::Expired)),
+        (client_usage, Some(CertificateError::InvalidPurpose)),
+    ];
+    for (change, expected) in table {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(["localhost".to_owned()]).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        change(&mut params);
         let certificate = params.self_signed(&key).unwrap();
         let server = Server::start(server(certificate.der().clone(), &key), |_| answer(200, &[], "x")).await;
         let client = Client::new(Some(certificate.pem().as_bytes()), Proxies::default()).unwrap();
         let got = got(&client, &Get::new(&url(&server.url("/")))).await;
-        assert_eq!(got.is_ok(), accepted, "{got:?}");
+        assert_eq!(got, expected.map_or_else(|| good("x"), untrusted));
+    }
+}
+
+/// Go asks of roots what it asks of the others.
+#[tokio::test]
+async fn an_authority_that_has_expired_or_may_not_sign_is_none() {
+    let expired = Authority::with(|params| params.not_after = date_time_ymd(2020, 1, 1));
+    let no_sign = Authority::with(|params| params.key_usages = vec![KeyUsagePurpose::CrlSign]);
+    for (authority, expected) in
+        [(expired, CertificateError::Expired), (no_sign, CertificateError::UnknownIssuer)]
+    {
+        let server = Server::start(authority.server(), |_| answer(200, &[], "x")).await;
+        let got = got(&trusting(&authority), &Get::new(&url(&server.url("/")))).await;
+        assert_eq!(got, untrusted(expected));
     }
 }

@@ -38,12 +38,15 @@ pub enum ParseError {
     /// This extension cannot be read.
     #[error("invalid {0}")]
     Extension(&'static str),
+    /// A critical extension that is not understood.
+    #[error("unhandled critical extension")]
+    CriticalExtension,
     /// This extension must not be critical.
     #[error("{0} incorrectly marked critical")]
     Critical(&'static str),
 }
 
-/// Why a bundle of trust anchors cannot be used.
+/// Why a bundle of trust anchors, or of revocation lists, cannot be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum PoolError {
     /// Not one block of type CERTIFICATE without headers.
@@ -56,6 +59,23 @@ pub enum PoolError {
         number: usize,
         /// What is wrong with it.
         error: ParseError,
+    },
+    /// Not one block of type X509 CRL without headers.
+    #[error("no PEM block of type X509 CRL, and not DER")]
+    NoRevocationLists,
+    /// This list, counted from 1, is none.
+    #[error("revocation list {number}: {error}")]
+    RevocationList {
+        /// Which of those that are read.
+        number: usize,
+        /// What is wrong with it.
+        error: ParseError,
+    },
+    /// This list, counted from 1, bears the name of a trust anchor and is not signed by it.
+    #[error("revocation list {number}: not signed by the CA of its issuer's name")]
+    RevocationListSignature {
+        /// Which of those that are read.
+        number: usize,
     },
 }
 
@@ -146,13 +166,22 @@ pub enum VerifyError {
         /// Whose signature was tried first.
         candidate: Option<(Role, SignatureError)>,
     },
+    /// A revocation list has this certificate of the chain.
+    #[error("{role} has been revoked")]
+    Revoked {
+        /// Whose certificate.
+        role: Role,
+    },
+    /// A revocation list that matters to the chain is past its nextUpdate.
+    #[error("a revocation list of the chain is past its next update")]
+    RevocationListExpired,
     /// Too many signatures were tried.
     #[error("signature check attempts limit reached")]
     SignatureLimit,
     /// All chains lack a policy that they need (RFC 5280, section 6.1).
     #[error("no valid chain: invalid policies")]
     Policies,
-    /// All chains are for other purposes than client authentication.
+    /// All chains are for other purposes than authentication of a client, or of a server.
     #[error("incompatible extended key usage")]
     KeyUsage,
     /// A CA of the chain may not sign for a name in it.

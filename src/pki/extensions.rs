@@ -11,6 +11,8 @@ use super::error::ParseError;
 
 /// anyExtendedKeyUsage, 2.5.29.37.0.
 const ANY_USAGE: &[u8] = &[0x55, 0x1d, 0x25, 0x00];
+/// id-kp-serverAuth, 1.3.6.1.5.5.7.3.1.
+const SERVER_AUTH: &[u8] = &[0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x03, 0x01];
 /// id-kp-clientAuth, 1.3.6.1.5.5.7.3.2.
 const CLIENT_AUTH: &[u8] = &[0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x03, 0x02];
 /// id-pe-authorityInfoAccess, 1.3.6.1.5.5.7.1.1.
@@ -52,11 +54,13 @@ pub(super) struct BasicConstraints {
     pub(super) path_length: Option<u64>,
 }
 
-/// RFC 5280, section 4.2.1.12, as far as client authentication goes.
+/// RFC 5280, section 4.2.1.12, as far as authentication goes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct ExtendedKeyUsage {
     /// anyExtendedKeyUsage is there.
     pub(super) any: bool,
+    /// serverAuth is there.
+    pub(super) server_auth: bool,
     /// clientAuth is there.
     pub(super) client_auth: bool,
 }
@@ -195,6 +199,7 @@ fn extended_key_usage(value: &[u8]) -> Option<Option<ExtendedKeyUsage>> {
         let oid = reader.oid()?;
         let usage: &mut ExtendedKeyUsage = found.get_or_insert_default();
         usage.any |= oid == ANY_USAGE;
+        usage.server_auth |= oid == SERVER_AUTH;
         usage.client_auth |= oid == CLIENT_AUTH;
     }
     Some(found)
@@ -325,11 +330,13 @@ mod tests {
     #[test]
     fn a_list_of_no_usage_is_no_list() {
         let usage = |parts: &[Vec<u8>]| one(37, false, &sequence(parts)).map(|e| e.extended_key_usage);
-        let expected = |any, client_auth| Ok(Some(ExtendedKeyUsage { any, client_auth }));
+        let expected =
+            |any, server_auth, client_auth| Ok(Some(ExtendedKeyUsage { any, server_auth, client_auth }));
         assert_eq!(usage(&[]), Ok(None));
-        assert_eq!(usage(&[oid(&[0x2a, 3])]), expected(false, false));
-        assert_eq!(usage(&[oid(&[0x2a, 3]), oid(CLIENT_AUTH)]), expected(false, true));
-        assert_eq!(usage(&[oid(ANY_USAGE)]), expected(true, false));
+        assert_eq!(usage(&[oid(&[0x2a, 3])]), expected(false, false, false));
+        assert_eq!(usage(&[oid(&[0x2a, 3]), oid(CLIENT_AUTH)]), expected(false, false, true));
+        assert_eq!(usage(&[oid(SERVER_AUTH)]), expected(false, true, false));
+        assert_eq!(usage(&[oid(ANY_USAGE)]), expected(true, false, false));
         assert_eq!(usage(&[tlv(4, &[])]), Err(ParseError::Extension("extended key usage")));
     }
 

@@ -1,9 +1,9 @@
-//! X.509 certificates and the way from a client's to a trust anchor, with the verdict of Go's crypto/x509 (1.26) as kube-apiserver
-//! calls it. Nothing here reads a file, a socket or a clock.
+//! X.509 certificates and the way from a client's, or a server's, to a trust anchor, with the verdict of Go's crypto/x509 (1.26) as
+//! kube-apiserver calls it. Nothing here reads a file, a socket or a clock.
 //!
 //! ```text
 //!   PEM bundle ── pem ──▶ pool ─────────────────────────────────────┐
-//!   DER ── der ──▶ certificate (name, time, key, extensions) ──▶ verify (signature, policies, constraints)
+//!   DER ── der ──▶ certificate (name, time, key, extensions) ──▶ verify (signature, policies, constraints, revocation)
 //! ```
 //!
 //! It is a port rather than a use of a library: a verifier with other rules, or of RFC 5280's letter, would let in whom Kubernetes
@@ -27,6 +27,7 @@ mod pem;
 mod policies;
 mod pool;
 mod public_keys;
+mod revocation;
 mod signature;
 mod time;
 mod uri;
@@ -42,5 +43,6 @@ pub use error::{Invalid, ParseError, PoolError, Role, SignatureError, VerifyErro
 pub use key::{Curve, PublicKey};
 pub use pool::{CertPool, certificates_from_pem};
 pub use public_keys::public_keys_from_pem;
+pub use revocation::{RevocationList, RevocationLists, revocation_lists};
 pub use signature::{Hash, SignatureAlgorithm, check as check_signature};
-pub use verify::{MAX_INTERMEDIATES, MAX_SIGNATURE_CHECKS, verify};
+pub use verify::{MAX_INTERMEDIATES, MAX_SIGNATURE_CHECKS, verify, verify_server};

@@ -51,7 +51,8 @@ impl CertPool {
         in_order_of_plausibility(self.with_subject(certificate.raw_issuer()), certificate)
     }
 
-    fn with_subject<'a>(&'a self, subject: &[u8]) -> impl Iterator<Item = &'a Certificate> {
+    /// The certificates of this subject, byte for byte.
+    pub(super) fn with_subject<'a>(&'a self, subject: &[u8]) -> impl Iterator<Item = &'a Certificate> {
         let indexes = self.by_subject.get(subject).map(Vec::as_slice).unwrap_or_default();
         indexes.iter().filter_map(|index| self.certificates.get(*index))
     }

@@ -3,7 +3,9 @@
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 
 use super::certificate::Certificate;
-use super::der::{BOOLEAN, INTEGER, OBJECT_IDENTIFIER, OCTET_STRING, SEQUENCE, SET, context_constructed};
+use super::der::{
+    BOOLEAN, INTEGER, OBJECT_IDENTIFIER, OCTET_STRING, SEQUENCE, SET, UTC_TIME, context_constructed,
+};
 
 /// A value with its header.
 pub(super) fn tlv(tag: u8, content: &[u8]) -> Vec<u8> {
@@ -84,6 +86,40 @@ pub(super) fn ca(subject: &str, issuer: &str, path_length: Option<u8>) -> Draft 
     draft(subject, issuer).with(19, true, &sequence(&[tlv(BOOLEAN, &[0xff]), path_length]))
 }
 
+/// A revocation list of version 2 of July 2023 by the CA of this name, with these serial numbers, a nextUpdate and extensions
+/// 2.5.29.n.
+pub(super) fn list(
+    issuer: &str,
+    serials: &[u8],
+    next_update: Option<&str>,
+    extensions: &[(u8, bool, Vec<u8>)],
+) -> Vec<u8> {
+    let time = |time: &str| tlv(UTC_TIME, time.as_bytes());
+    let revoked: Vec<_> =
+        serials.iter().map(|serial| sequence(&[tlv(INTEGER, &[*serial]), time("230701000000Z")])).collect();
+    let extensions: Vec<_> = extensions
+        .iter()
+        .map(|(number, critical, value)| extension(&[0x55, 0x1d, *number], *critical, value))
+        .collect();
+    let tbs = sequence(&[
+        tlv(INTEGER, &[1]),
+        tlv(SEQUENCE, &ED25519),
+        name(issuer),
+        time("230702000000Z"),
+        next_update.map(time).unwrap_or_default(),
+        if revoked.is_empty() { Vec::new() } else { sequence(&revoked) },
+        if extensions.is_empty() { Vec::new() } else { tlv(context_constructed(0), &sequence(&extensions)) },
+    ]);
+    let signer = issuer.bytes().next().unwrap_or(0);
+    let signature = [&[0], key_pair(signer).sign(&tbs).as_ref()].concat();
+    sequence(&[tbs, tlv(SEQUENCE, &ED25519), tlv(3, &signature)])
+}
+
+fn extension(oid: &[u8], critical: bool, value: &[u8]) -> Vec<u8> {
+    let critical = if critical { tlv(BOOLEAN, &[0xff]) } else { Vec::new() };
+    sequence(&[tlv(OBJECT_IDENTIFIER, oid), critical, tlv(OCTET_STRING, value)])
+}
+
 impl Draft {
     /// With an extension 2.5.29.`number`.
     pub(super) fn with(mut self, number: u8, critical: bool, value: &[u8]) -> Self {
@@ -101,11 +137,8 @@ impl Draft {
     pub(super) fn der(&self) -> Vec<u8> {
         let version =
             self.version.map(|v| tlv(context_constructed(0), &tlv(INTEGER, &[v]))).unwrap_or_default();
-        let extension = |(oid, critical, value): &(Vec<u8>, bool, Vec<u8>)| {
-            let critical = if *critical { tlv(BOOLEAN, &[0xff]) } else { Vec::new() };
-            sequence(&[tlv(OBJECT_IDENTIFIER, oid), critical, tlv(OCTET_STRING, value)])
-        };
-        let extensions: Vec<_> = self.extensions.iter().map(extension).collect();
+        let extensions: Vec<_> =
+            self.extensions.iter().map(|(oid, critical, value)| extension(oid, *critical, value)).collect();
         let extensions = match extensions.is_empty() {
             true => Vec::new(),
             false => tlv(context_constructed(3), &sequence(&extensions)),

@@ -101,6 +101,7 @@ fn in_go(error: &VerifyError) -> &'static str {
         }
         VerifyError::SignatureLimit => "x509: signature check attempts limit reached",
         VerifyError::TooManyCertificates => "(Go has no such limit)",
+        VerifyError::Revoked { .. } | VerifyError::RevocationListExpired => "(Go asks no revocation list)",
     }
 }
 
@@ -138,7 +139,7 @@ fn replay(scenario: &str, clients: Option<&str>, proxies: Option<&str>) -> Count
             continue;
         };
         assert_ne!(case.error_code, "tls", "{}: {}", case.id, case.why);
-        let against = |pool: &CertPool| verify(leaf, intermediates, pool, now()).map(|_end| ());
+        let against = |pool: &CertPool| verify(leaf, intermediates, pool, None, now()).map(|_end| ());
         let Some(user) = &case.user else {
             // Every authenticator had its turn. The front proxy's error comes first, without an introduction.
             let (before, client) = match case.why.split_once("verifying certificate ") {

@@ -1,7 +1,8 @@
 //! From a certificate to a trust anchor (RFC 5280, section 6), as Go finds the way: crypto/x509/verify.go, `Certificate.Verify`
 //! with `VerifyOptions{Roots, Intermediates, CurrentTime, KeyUsages: {ExtKeyUsageClientAuth}}`, which is how kube-apiserver calls
 //! it (`AuthenticateRequest` of k8s.io/apiserver/pkg/authentication/request/x509/x509.go, `defaultVerifyOptions` of
-//! k8s.io/apiserver/pkg/server/dynamiccertificates).
+//! k8s.io/apiserver/pkg/server/dynamiccertificates), or with `ExtKeyUsageServerAuth`, which is what a TLS client asks of a server
+//! (`verifyServerCertificate` of crypto/tls/handshake_client.go).
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -9,6 +10,7 @@ use super::certificate::Certificate;
 use super::error::{Invalid, Role, SignatureError, VerifyError};
 use super::key::PublicKey;
 use super::pool::{CertPool, in_order_of_plausibility};
+use super::revocation::RevocationLists;
 use super::{constraints, policies, signature};
 
 /// The most certificates beside its own that a client may send. Go has no such bound; the most that any chain can use is
@@ -21,16 +23,46 @@ pub const MAX_SIGNATURE_CHECKS: usize = 100;
 /// A chain from the leaf upwards.
 type Chain<'a> = Vec<&'a Certificate>;
 
+/// What a certificate is for (RFC 5280, section 4.2.1.12). Go: `ExtKeyUsage`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Usage {
+    ClientAuthentication,
+    ServerAuthentication,
+}
+
 /// Whether `leaf` may authenticate a client at `now`: a chain leads from it, perhaps over some of `intermediates`, in whatever
 /// order they come and whatever else is among them, to one of `roots`. Go: `Certificate.Verify`.
 ///
-/// A certificate that is itself in `roots` needs no issuer.
+/// A certificate that is itself in `roots` needs no issuer. A chain of which a certificate has been revoked is none.
 ///
-/// The answer is the end of the chain that was found, in seconds since 1970: the earliest notAfter in it.
+/// The answer is the end of the chain that was found, in seconds since 1970: the earliest notAfter in it, or the earliest nextUpdate
+/// of the revocation lists that matter to it.
 pub fn verify(
     leaf: &Certificate,
     intermediates: &[Certificate],
     roots: &CertPool,
+    revocations: Option<&RevocationLists>,
+    now: SystemTime,
+) -> Result<i64, VerifyError> {
+    verify_for(Usage::ClientAuthentication, leaf, intermediates, roots, revocations, now)
+}
+
+/// The same for a server's certificate, with nothing revoked. Whether it is for the server's name is another question.
+pub fn verify_server(
+    leaf: &Certificate,
+    intermediates: &[Certificate],
+    roots: &CertPool,
+    now: SystemTime,
+) -> Result<i64, VerifyError> {
+    verify_for(Usage::ServerAuthentication, leaf, intermediates, roots, None, now)
+}
+
+fn verify_for(
+    usage: Usage,
+    leaf: &Certificate,
+    intermediates: &[Certificate],
+    roots: &CertPool,
+    revocations: Option<&RevocationLists>,
     now: SystemTime,
 ) -> Result<i64, VerifyError> {
     if intermediates.len() > MAX_INTERMEDIATES {
@@ -44,11 +76,15 @@ pub fn verify(
         false => search.chains_above(&vec![leaf])?,
     };
 
-    let mut error = None;
+    let (mut error, mut revoked_chain) = (None, None);
     for chain in chains {
-        match check_chain(&chain) {
-            Ok(()) => {
-                return Ok(chain.iter().map(|certificate| certificate.not_after()).min().unwrap_or(i64::MIN));
+        let unrevoked =
+            || revocations.map_or(Ok(i64::MAX), |revocations| revocations.check(&chain, roots, now.whole));
+        match check_chain(&chain, usage).and_then(|()| unrevoked()) {
+            Ok(end) => return Ok(chain.iter().map(|c| c.not_after()).min().unwrap_or(i64::MIN).min(end)),
+            // That one would have been good otherwise says most.
+            Err(revoked @ (VerifyError::Revoked { .. } | VerifyError::RevocationListExpired)) => {
+                revoked_chain = revoked_chain.or(Some(revoked));
             }
             // Go names a name constraint before a usage, and a usage only if nothing else is wrong.
             Err(VerifyError::NameConstraints) => error = Some(VerifyError::NameConstraints),
@@ -58,15 +94,15 @@ pub fn verify(
             Err(other) => error = error.or(Some(other)),
         }
     }
-    Err(error.unwrap_or(VerifyError::UnknownAuthority { candidate: None }))
+    Err(revoked_chain.or(error).unwrap_or(VerifyError::UnknownAuthority { candidate: None }))
 }
 
 /// What is asked of a chain as a whole, in Go's order.
-fn check_chain(chain: &[&Certificate]) -> Result<(), VerifyError> {
+fn check_chain(chain: &[&Certificate], usage: Usage) -> Result<(), VerifyError> {
     if !policies::are_valid(chain) {
         return Err(VerifyError::Policies);
     }
-    if !allows_client_authentication(chain) {
+    if !allows(chain, usage) {
         return Err(VerifyError::KeyUsage);
     }
     let names = chain
@@ -79,9 +115,12 @@ fn check_chain(chain: &[&Certificate]) -> Result<(), VerifyError> {
 }
 
 /// Every certificate of the chain that lists extended key usages lists this one, or any. Go: `checkChainForKeyUsage`.
-fn allows_client_authentication(chain: &[&Certificate]) -> bool {
-    let usages = chain.iter().filter_map(|certificate| certificate.extensions.extended_key_usage);
-    usages.into_iter().all(|usage| usage.any || usage.client_auth)
+fn allows(chain: &[&Certificate], usage: Usage) -> bool {
+    let listed = chain.iter().filter_map(|certificate| certificate.extensions.extended_key_usage);
+    listed.into_iter().all(|listed| match usage {
+        Usage::ClientAuthentication => listed.any || listed.client_auth,
+        Usage::ServerAuthentication => listed.any || listed.server_auth,
+    })
 }
 
 /// Whether a certificate may stand on top of `chain`. Go: `Certificate.isValid`.
@@ -282,7 +321,7 @@ mod tests {
     fn verdict_at(chain: &[Draft], roots: &[Draft], now: SystemTime) -> Result<(), VerifyError> {
         let chain: Vec<_> = chain.iter().map(Draft::build).collect();
         let (leaf, intermediates) = chain.split_first().unwrap();
-        verify(leaf, intermediates, &roots.iter().map(Draft::build).collect(), now).map(|_end| ())
+        verify(leaf, intermediates, &roots.iter().map(Draft::build).collect(), None, now).map(|_end| ())
     }
 
     fn verdict(chain: &[Draft], roots: &[Draft]) -> Result<(), VerifyError> {
@@ -426,6 +465,17 @@ mod tests {
         // Another way to the root is as good.
         let other = inter().but(|draft| draft.serial = vec![2]);
         assert_eq!(verdict(&[leaf(), usage(inter(), &server), other], &[root()]), Ok(()));
+        // And the other way round for a server.
+        let as_server = |chain: &[Draft]| {
+            let chain: Vec<_> = chain.iter().map(Draft::build).collect();
+            let (leaf, intermediates) = chain.split_first().unwrap();
+            let roots = [root().build()].into_iter().collect();
+            verify_server(leaf, intermediates, &roots, at(START + 1, 0)).map(|_end| ())
+        };
+        assert_eq!(as_server(&[usage(leaf(), &server), usage(inter(), &any)]), Ok(()));
+        assert_eq!(as_server(&[leaf(), inter()]), Ok(()));
+        assert_eq!(as_server(&[usage(leaf(), &client), inter()]), refused);
+        assert_eq!(as_server(&[usage(leaf(), &server), usage(inter(), &client)]), refused);
     }
 
     #[test]

@@ -17,4 +17,5 @@ mod outages;
 mod rotation;
 mod spoofing;
 mod support;
+mod tls;
 mod websocket;

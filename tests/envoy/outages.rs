@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::support::{Config, Edge, Setup, eventually, validate};
+use crate::support::{Config, Edge, Internal, Setup, eventually, validate};
 
 const ALICE: &str = "authorization: Bearer alice-token";
 
@@ -17,9 +17,11 @@ async fn envoy_accepts_the_shipped_configuration_without_a_warning() {
         shipped.clone(),
         shipped.clone().with_lua(),
         shipped.clone().with_client_certificates(),
-        shipped.with_client_certificates().with_chains(),
+        shipped.clone().with_client_certificates().with_chains(),
+        shipped.with_tls_to_countersign(),
     ] {
         let directory = tempfile::tempdir().unwrap();
+        Internal::new().write(directory.path());
         let verdict = validate(directory.path(), &config);
         let log = String::from_utf8_lossy(&verdict.stderr);
         assert!(verdict.status.success(), "{log}");

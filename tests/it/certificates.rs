@@ -7,7 +7,9 @@ use std::time::Duration;
 use envoy_types::pb::envoy::service::auth::v3::CheckRequest;
 use envoy_types::pb::envoy::service::auth::v3::attribute_context::Peer;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose};
-use rcgen::{ExtendedKeyUsagePurpose, SanType};
+use rcgen::{
+    CertificateRevocationListParams, ExtendedKeyUsagePurpose, KeyIdMethod, RevokedCertParams, SanType,
+};
 use tempfile::TempDir;
 use time::OffsetDateTime;
 
@@ -21,7 +23,7 @@ fn ca(name: &str) -> Ca {
     let mut params = CertificateParams::default();
     params.distinguished_name.push(DnType::CommonName, name);
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
 }
 
@@ -272,4 +274,94 @@ async fn control_characters_in_names_deny() {
         Ok("bob".to_owned()),
         "SANs name nobody"
     );
+}
+
+/// RFC 5280, section 5; beyond Kubernetes, which asks no list.
+#[tokio::test]
+async fn a_certificate_that_is_revoked_is_refused_from_the_reload_on() {
+    let world = World::new();
+    let now = OffsetDateTime::now_utc();
+    let list = |ca: &Ca, serials: &[u64], next_update: OffsetDateTime| {
+        let revoked_certs = serials.iter().map(|serial| RevokedCertParams {
+            serial_number: (*serial).into(),
+            revocation_time: now - Duration::from_secs(60),
+            reason_code: None,
+            invalidity_date: None,
+        });
+        let params = CertificateRevocationListParams {
+            this_update: now - Duration::from_secs(3600),
+            next_update,
+            crl_number: 1.into(),
+            issuing_distribution_point: None,
+            revoked_certs: revoked_certs.collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        params.signed_by(ca).unwrap()
+    };
+    let tomorrow = now + Duration::from_secs(86_400);
+    let write = |name: &str, text: &[u8]| {
+        fs::write(world.path().join("new"), text).unwrap();
+        fs::rename(world.path().join("new"), world.path().join(name)).unwrap();
+    };
+    write("clients.crl", list(&world.clients, &[], tomorrow).pem().unwrap().as_bytes());
+    write("proxies.crl", list(&world.proxies, &[8], tomorrow).der());
+    let flags = [
+        "--client-crl-file=clients.crl,proxies.crl",
+        "--requestheader-client-ca-file=proxies.pem",
+        "--requestheader-username-headers=X-Remote-User",
+        "--reload-interval=50ms",
+    ];
+    let mut server = Server::start(world.path(), &[&X509[..], &flags].concat());
+    let certificate = |ca: &Ca, serial: u64| {
+        let mut params = client("bob");
+        params.serial_number = Some(serial.into());
+        url_encoded(&pem(&issue(&params, ca)))
+    };
+    let (bob, proxy) = (certificate(&world.clients, 7), certificate(&world.proxies, 8));
+    let carol = [("x-remote-user", "carol")];
+    assert_eq!(ask(&server, with_certificate(bob.clone(), &[])).await, Ok("bob".to_owned()));
+    assert_eq!(ask(&server, with_certificate(proxy, &carol)).await, Err(401), "a proxy can be revoked too");
+    let good_proxy = certificate(&world.proxies, 9);
+    assert_eq!(ask(&server, with_certificate(good_proxy.clone(), &carol)).await, Ok("carol".to_owned()));
+
+    write("clients.crl", list(&world.clients, &[7], tomorrow).pem().unwrap().as_bytes());
+    server.wait_for("reloaded");
+    assert_eq!(
+        ask(&server, with_certificate(bob.clone(), &[])).await,
+        Err(401),
+        "although it was remembered"
+    );
+    assert_eq!(
+        server.wait_for("denied")["fields"]["rejected"],
+        "requestheader: untrusted_certificate, x509: certificate_revoked"
+    );
+
+    // Signed by somebody else of that name: not taken, and the list before goes on.
+    write("clients.crl", list(&ca("clients"), &[], tomorrow).pem().unwrap().as_bytes());
+    let refused = server.wait_for("not reloaded; the old configuration goes on serving");
+    let problem =
+        "--client-crl-file: clients.crl: revocation list 1: not signed by the CA of its issuer's name";
+    assert_eq!(refused["fields"]["error"], problem);
+    assert_eq!(ask(&server, with_certificate(bob, &[])).await, Err(401));
+
+    // Out of date: still heard, and told of when the time has come.
+    let soon = OffsetDateTime::now_utc() + Duration::from_secs(2);
+    write("clients.crl", list(&world.clients, &[7], soon).pem().unwrap().as_bytes());
+    server.wait_for("reloaded");
+    server.wait_for("--client-crl-file: clients.crl: a revocation list is past its next update");
+    let next_update =
+        format!("countersign_client_crl_next_update_timestamp_seconds {}\n", soon.unix_timestamp());
+    let (_, metrics) = server.admin_page("/metrics").await;
+    assert!(metrics.contains(&next_update), "{metrics}");
+    let other = certificate(&world.clients, 10);
+    assert_eq!(ask(&server, with_certificate(other.clone(), &[])).await, Ok("bob".to_owned()));
+    let strict = [&X509[..], &flags, &["--client-crl-require-current"]].concat();
+    let mut strict = Server::start(world.path(), &strict);
+    assert_eq!(ask(&strict, with_certificate(other, &[])).await, Err(401));
+    let denied = strict.wait_for("denied");
+    assert_eq!(
+        denied["fields"]["rejected"],
+        "requestheader: untrusted_certificate, x509: revocation_list_expired"
+    );
+    assert_eq!(ask(&strict, with_certificate(good_proxy, &carol)).await, Ok("carol".to_owned()));
 }

@@ -8,6 +8,7 @@
     reason = "tests panic on purpose, print what they counted and read what they are about"
 )]
 
+mod admin;
 mod certificates;
 mod check;
 mod conformance;
@@ -18,3 +19,4 @@ mod readme;
 mod reload;
 #[path = "../support/mod.rs"]
 mod support;
+mod tls;

@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::Path;
 
+use rcgen::{CertificateParams, KeyPair};
+
 use crate::support::program::countersign;
 
 /// The fenced blocks of a language.
@@ -19,6 +21,13 @@ fn every_command_of_the_readme_works() {
     let readme = fs::read_to_string(root.join("README.md")).unwrap();
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("tokens.csv"), "token-1,alice,1,\"dev,ops\"\n").unwrap();
+    let key = KeyPair::generate().unwrap();
+    let certificate = CertificateParams::default().self_signed(&key).unwrap().pem();
+    for (name, text) in
+        [("tls.crt", &certificate), ("ca.crt", &certificate), ("tls.key", &key.serialize_pem())]
+    {
+        fs::write(folder.path().join(name), text).unwrap();
+    }
     let [file] = blocks(&readme, "yaml")[..] else { panic!("one YAML file") };
     fs::write(folder.path().join("countersign.yaml"), file).unwrap();
 
@@ -37,5 +46,5 @@ fn every_command_of_the_readme_works() {
             _ => panic!("nobody tries {command:?}"),
         }
     }
-    assert_eq!(tried, 3);
+    assert_eq!(tried, 4);
 }

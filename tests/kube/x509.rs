@@ -95,7 +95,7 @@ fn verdict(question: &Question) -> Result<(), String> {
     let chain: Vec<Certificate> = question.chain.iter().map(parse).collect::<Result<_, _>>()?;
     let pool: CertPool = question.roots.iter().map(parse).collect::<Result<_, _>>()?;
     let now = UNIX_EPOCH + Duration::from_secs(NOW);
-    verify(&chain[0], &chain[1..], &pool, now).map(|_end| ()).map_err(|e| e.to_string())
+    verify(&chain[0], &chain[1..], &pool, None, now).map(|_end| ()).map_err(|e| e.to_string())
 }
 
 /// What Go makes of a chain.

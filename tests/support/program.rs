@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 use std::{env, thread};
 
 use envoy_types::pb::envoy::service::auth::v3::authorization_client::AuthorizationClient;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tonic::transport::{Channel, Endpoint};
 
 /// No wait in these tests is longer.
@@ -37,7 +39,11 @@ impl Server {
     /// Starts `serve` with `flags` in `folder`, on a port of its own choice unless a flag says otherwise, and waits until it
     /// serves.
     pub(crate) fn start<S: AsRef<OsStr>>(folder: &Path, flags: &[S]) -> Self {
-        let mut command = countersign("serve", folder, &["--listen=127.0.0.1:0", "--log-format=json"]);
+        let mut command = countersign(
+            "serve",
+            folder,
+            &["--listen=127.0.0.1:0", "--admin-listen=127.0.0.1:0", "--log-format=json"],
+        );
         let mut process = command.args(flags).stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let stderr = process.stderr.take().unwrap();
         let (lines, log) = mpsc::channel();
@@ -70,6 +76,20 @@ impl Server {
     /// Everything that was logged up to the last event that was waited for.
     pub(crate) fn logged(&self) -> &str {
         &self.logged
+    }
+
+    /// A page of the admin listener: status and body.
+    pub(crate) async fn admin_page(&self, path: &str) -> (u16, String) {
+        let events = self.logged.lines().filter_map(|line| serde_json::from_str(line).ok());
+        let listening = |event: &serde_json::Value| event["fields"]["message"] == "health and metrics";
+        let event = events.into_iter().find(listening).unwrap();
+        let mut stream = TcpStream::connect(event["fields"]["address"].as_str().unwrap()).await.unwrap();
+        let request = format!("GET {path} HTTP/1.0\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
     }
 
     /// A connection.

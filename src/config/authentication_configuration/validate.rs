@@ -131,7 +131,7 @@ impl Validation<'_> {
                 PoolError::NoCertificates => {
                     "data does not contain any valid RSA or ECDSA certificates".to_owned()
                 }
-                error @ PoolError::Certificate { .. } => error.to_string(),
+                error => error.to_string(),
             };
             self.invalid(&format!("{path}.certificateAuthority"), "<omitted>", &detail);
         }

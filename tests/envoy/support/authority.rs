@@ -4,7 +4,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::signature::Ed25519KeyPair;
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PKCS_ED25519, SignatureAlgorithm,
+    KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PKCS_ED25519, SanType, SignatureAlgorithm,
 };
 use time::{Duration, OffsetDateTime};
 
@@ -53,6 +53,14 @@ impl Authority {
     /// A certificate for client authentication, valid for a day.
     pub(crate) fn certify(&self, name: &str, organizations: &[&str]) -> Certified {
         self.certify_with(&PKCS_ECDSA_P256_SHA256, name, organizations, |_| ())
+    }
+
+    /// A certificate for a server of this name, valid for a day.
+    pub(crate) fn serve(&self, name: &str) -> Certified {
+        self.certify_with(&PKCS_ECDSA_P256_SHA256, name, &[], |params| {
+            params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+            params.subject_alt_names = vec![SanType::DnsName(name.try_into().unwrap())];
+        })
     }
 
     /// As [`Authority::certify`], with another kind of key or other contents.

@@ -30,7 +30,7 @@ pub(crate) fn write_with(directory: &Path, uri: Option<&str>) {
     let key = KeyPair::generate().unwrap();
     let mut params = CertificateParams::new([NAME.to_owned()]).unwrap();
     params.subject_alt_names.extend(uri.map(|uri| SanType::URI(uri.try_into().unwrap())));
-    fs::create_dir(directory.join("certs")).unwrap();
+    fs::create_dir_all(directory.join("certs")).unwrap();
     fs::write(directory.join(CERTIFICATE), params.self_signed(&key).unwrap().pem()).unwrap();
     fs::write(directory.join(KEY), key.serialize_pem()).unwrap();
 }

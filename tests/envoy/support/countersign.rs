@@ -17,7 +17,10 @@ impl Countersign {
     /// Starts it and waits until it says where it serves. `log` names the file for its output.
     pub(crate) async fn start(directory: &Path, log: &str, listen: &str, flags: &[String]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_countersign"));
-        command.args(["serve", "--log-format=json", "--listen", listen]).args(flags).current_dir(directory);
+        command
+            .args(["serve", "--log-format=json", "--admin-listen=", "--listen", listen])
+            .args(flags)
+            .current_dir(directory);
         let mut process = Process::start(&mut command, &directory.join(log));
         let address = process.until("countersign serves", async |process| serving(&process.log())).await;
         Self { address, process }

@@ -58,6 +58,12 @@ impl Config {
         Self(self.0.replace("#clients|", ""))
     }
 
+    /// TLS with certificates on both sides between Envoy and countersign.
+    pub(crate) fn with_tls_to_countersign(self) -> Self {
+        assert!(self.0.contains("#tls|transport_socket:"), "the option of TLS is gone");
+        Self(self.0.replace("#tls|", ""))
+    }
+
     /// Envoy tells countersign the intermediate certificates as well.
     pub(crate) fn with_chains(self) -> Self {
         self.with("forward_client_cert_details: SANITIZE #", "forward_client_cert_details: SANITIZE_SET #")

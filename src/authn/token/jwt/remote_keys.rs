@@ -17,7 +17,7 @@
 //! Differences from Kubernetes. An unknown key is looked for although the keys have not expired, so a rotated key is known sooner; but
 //! where an issuer gives no expiry, Kubernetes would fetch for every bad token, and here that is once an interval. Keys that the issuer
 //! has withdrawn are forgotten at the next refresh, where Kubernetes keeps them until a token fails. `jwks_uri` must be `https://`.
-//! What comes is bounded in size ([`DEFAULT_MAX_BODY`]) and number ([`MAX_KEYS`]).
+//! What comes is bounded in size ([`DEFAULT_MAX_BODY`](crate::https::DEFAULT_MAX_BODY)) and, by who reads it, in number.
 
 mod discovery;
 mod error;
@@ -53,9 +53,6 @@ pub const MAX_WAIT: Duration = Duration::from_secs(5);
 /// So many tokens of one issuer wait for an attempt at once; more are refused without waiting.
 pub const MAX_WAITING: usize = 128;
 
-/// The most keys of one issuer: a token without a key id is tried with each. Go has no bound; large issuers have about ten.
-pub const MAX_KEYS: usize = 100;
-
 /// Where an issuer's keys come from. Two issuers with equal sources share their keys.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Source {
@@ -69,7 +66,7 @@ pub struct Source {
 
 /// A JWK set (RFC 7517, section 5), as somebody else reads it.
 pub trait KeySet: Send + Sync + Sized + 'static {
-    /// Reads the body of an answer.
+    /// Reads the body of an answer. The number of keys is to be bounded here: a token without a key id is tried with each.
     fn parse(body: &[u8]) -> Result<Self, MalformedKeys>;
 
     /// How many keys there are.

@@ -1,9 +1,8 @@
 //! OpenID Connect Discovery 1.0, sections 4.2 and 4.3, as `NewProvider` of github.com/coreos/go-oidc (v2.5.0) does it.
 
-use serde::Deserialize;
-
 use super::{Fetch, FetchError, Source};
 use crate::https::{Get, Url, UrlError};
+use crate::jose::json::{TypeError, Value};
 
 /// Where the discovery document is, and whom it must be about.
 #[derive(Debug, Clone)]
@@ -12,21 +11,6 @@ pub(super) struct Origin {
     pub(super) issuer: String,
     /// Where its document is.
     pub(super) document: Url,
-}
-
-/// What Go reads of the document. The types of all of it must be right, although only two are used.
-#[derive(Deserialize)]
-struct Document {
-    issuer: Option<String>,
-    jwks_uri: Option<String>,
-    #[serde(rename = "authorization_endpoint")]
-    _authorization_endpoint: Option<String>,
-    #[serde(rename = "token_endpoint")]
-    _token_endpoint: Option<String>,
-    #[serde(rename = "userinfo_endpoint")]
-    _userinfo_endpoint: Option<String>,
-    #[serde(rename = "id_token_signing_alg_values_supported")]
-    _algorithms: Option<Vec<Option<String>>>,
 }
 
 impl Origin {
@@ -44,14 +28,26 @@ impl Origin {
     /// Where the key set is. The media type of the document does not matter, as in Go.
     pub(super) async fn discover(&self, fetch: &impl Fetch) -> Result<Url, FetchError> {
         let response = fetch.get(&Get::new(&self.document)).await.map_err(FetchError::Discovery)?;
-        let document: Document =
-            serde_json::from_slice(&response.body).map_err(|_malformed| FetchError::MalformedDiscovery)?;
-        if document.issuer.unwrap_or_default() != self.issuer {
-            return Err(FetchError::OtherIssuer);
+        let document = Value::parse(&response.body).map_err(|_no_json| FetchError::MalformedDiscovery)?;
+        let (issuer, url) = read(&document).map_err(|_wrong_type| FetchError::MalformedDiscovery)?;
+        match url {
+            _ if issuer != self.issuer => Err(FetchError::OtherIssuer),
+            "" => Err(FetchError::NoKeySet),
+            url => Url::parse(url).map_err(FetchError::KeySetUrl),
         }
-        let url = document.jwks_uri.filter(|url| !url.is_empty()).ok_or(FetchError::NoKeySet)?;
-        Url::parse(&url).map_err(FetchError::KeySetUrl)
     }
+}
+
+/// The issuer and its key set. The types of the other members that Go reads must be right as well. Go: `providerJSON`.
+fn read<'a>(document: &'a Value<'_>) -> Result<(&'a str, &'a str), TypeError> {
+    let Some(document) = document.object_or_null()? else { return Ok(("", "")) };
+    for endpoint in ["authorization_endpoint", "token_endpoint", "userinfo_endpoint"] {
+        document.string_field(endpoint)?;
+    }
+    for algorithms in document.fields("id_token_signing_alg_values_supported") {
+        algorithms.strings()?;
+    }
+    Ok((document.string_field("issuer")?, document.string_field("jwks_uri")?))
 }
 
 /// Go: `wellKnownEndpointPath`.

@@ -2,7 +2,6 @@
 
 use thiserror::Error;
 
-use super::MAX_KEYS;
 use crate::https::{self, RootsError, UrlError};
 
 /// A source that can never be used.
@@ -40,9 +39,6 @@ pub enum FetchError {
     /// It cannot be read.
     #[error("keys: {0}")]
     MalformedKeys(MalformedKeys),
-    /// It has too many keys.
-    #[error("keys: {0} of them, of which at most {MAX_KEYS} are read")]
-    TooManyKeys(usize),
     /// The code that fetches panicked.
     #[error("panicked")]
     Panicked,

@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::discovery::Origin;
 use super::freshness::{MIN_LIFETIME, lifetime, refresh_after, retry_after};
-use super::{Fetch, FetchError, KeySet, MAX_KEYS, Shared};
+use super::{Fetch, FetchError, KeySet, Shared};
 use crate::https::{Get, Url};
 
 /// So many failures in a row make the discovery document worth another look: the key set may have moved.
@@ -71,9 +71,6 @@ async fn attempt<K: KeySet>(
         return Ok(Fetched { keys: None, lifetime });
     }
     let keys = K::parse(&response.body).map_err(FetchError::MalformedKeys)?;
-    if keys.key_count() > MAX_KEYS {
-        return Err(FetchError::TooManyKeys(keys.key_count()));
-    }
     known.digest = Some(digest);
     Ok(Fetched { keys: Some(keys), lifetime })
 }

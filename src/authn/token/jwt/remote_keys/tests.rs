@@ -4,16 +4,16 @@ use std::collections::HashSet;
 use std::sync::Weak;
 
 use bytes::Bytes;
-use futures_util::FutureExt;
-use futures_util::future::join_all;
 use http::HeaderMap;
 
 use super::discovery::Origin;
 use super::freshness::{DEFAULT_LIFETIME, MAX_LIFETIME, MAX_RETRY, MIN_LIFETIME};
 use super::*;
-use crate::https::{Phase, Proxies, UrlError};
+use crate::https::{Phase, Proxies, RootsError, UrlError};
+use crate::pki::PoolError;
 
 mod over_https;
+mod tokens;
 
 /// The kids of a set, a word each.
 #[derive(Debug, PartialEq)]
@@ -203,6 +203,12 @@ async fn a_document_must_be_about_the_issuer_and_name_its_keys() {
         (document(), None),
         (format!("\n{} ", document()), None),
         (with(&format!(r#"{good},"token_endpoint":null,"scopes_supported":[1],"x":{{"issuer":"y"}}"#)), None),
+        // As Go decodes JSON: names in any case of letters, and the last of two.
+        (format!(r#"{{"ISSUER":"https://evil.test","Issuer":"{ISSUER}","JWKS_URI":"{KEYS}"}}"#), None),
+        (
+            format!(r#"{{"issuer":"{ISSUER}","ISSUER":"https://evil.test",{good}}}"#),
+            Some(FetchError::OtherIssuer),
+        ),
         (about("https://issuer.test/"), Some(FetchError::OtherIssuer)),
         (about("https://ISSUER.test"), Some(FetchError::OtherIssuer)),
         (about("https://evil.test"), Some(FetchError::OtherIssuer)),
@@ -224,7 +230,7 @@ async fn a_document_must_be_about_the_issuer_and_name_its_keys() {
         (format!("{}{{}}", document()), malformed()),
         ("<html>".to_owned(), malformed()),
         ("[]".to_owned(), malformed()),
-        ("null".to_owned(), malformed()),
+        ("null".to_owned(), Some(FetchError::OtherIssuer)),
         (String::new(), malformed()),
         (r#"{"x":"#.repeat(100_000), malformed()),
     ];
@@ -245,12 +251,9 @@ async fn a_document_must_be_about_the_issuer_and_name_its_keys() {
 /// Threats S26: what Envoy's own JWT filter fell over (CVE-2024-45809, CVE-2025-64527).
 #[tokio::test(start_paused = true)]
 async fn keys_that_cannot_be_fetched_or_read_are_an_error_and_nothing_else() {
-    let many = |count: usize| (0..count).fold("keys:".to_owned(), |text, kid| format!("{text} {kid}"));
     let table = [
         (says(&[("content-type", "text/plain")], "keys: a"), None),
         (says(&[], "keys:"), None),
-        (says(&[], &many(MAX_KEYS)), None),
-        (says(&[], &many(MAX_KEYS + 1)), Some(FetchError::TooManyKeys(MAX_KEYS + 1))),
         (says(&[], "<html>"), Some(FetchError::MalformedKeys(MalformedKeys))),
         (says(&[], "panic"), Some(FetchError::Panicked)),
         (fails(Error::Status(500)), Some(FetchError::Keys(Error::Status(500)))),
@@ -317,138 +320,6 @@ async fn a_key_that_is_published_before_it_is_used_costs_no_refusal() {
         }
         assert!(keys.current().unwrap().0.contains(&(used + 1).to_string()));
     }
-}
-
-/// Kubernetes (github.com/kubernetes/kubernetes, 139769) refuses such a key until the old ones expire.
-#[tokio::test(start_paused = true)]
-async fn a_key_that_is_used_as_soon_as_it_is_published_is_found() {
-    let body = Cell::new("keys: a");
-    let site = Site::with_keys({
-        let body = body.clone();
-        move || says(&[("cache-control", "max-age=86400")], body.get())
-    });
-    let keys = site.keys();
-    let old = ready(&keys).await;
-    sleep(MIN_INTERVAL).await;
-    body.set("keys: b");
-    let newer = keys.newer(&old).await.unwrap();
-    assert_eq!((site.fetches().len(), Some(Kids(newer.0.clone()))), (2, kids("b")));
-    // Who still holds the old ones is given the new, without another fetch.
-    assert_eq!(keys.newer(&old).now_or_never().unwrap().unwrap().0, newer.0);
-    assert_eq!(site.fetches().len(), 2);
-}
-
-/// Threats S25, the advisories on unbounded refetching: whatever comes of the fetch.
-#[tokio::test(start_paused = true)]
-async fn ten_thousand_random_kids_cost_one_fetch_an_interval() {
-    let answers = [
-        (says(&[], "keys: a"), NoNewerKeys::Unknown),
-        (says(&[("cache-control", "no-store")], "keys: a"), NoNewerKeys::Unknown),
-        (says(&[], "keys:"), NoNewerKeys::Unknown),
-        (fails(Error::Status(500)), NoNewerKeys::Unavailable),
-        (says(&[], "<html>"), NoNewerKeys::Unavailable),
-    ];
-    for (answer, refusal) in answers {
-        let said = Cell::new(says(&[("cache-control", "max-age=100000")], "keys: a"));
-        let site = Site::with_keys({
-            let said = said.clone();
-            move || said.get()
-        });
-        let keys = site.keys();
-        ready(&keys).await;
-        said.set(answer);
-        let begun = site.fetches().len();
-        for round in 1..=10 {
-            sleep(MIN_INTERVAL).await;
-            let before = site.fetches().len();
-            // A timer may have been there first; a random kid then has to wait for the next interval.
-            let asked = join_all((0..5_000).map(|_| async {
-                let tried = keys.current().unwrap();
-                keys.newer(&tried).await
-            }));
-            let refused = asked.await.into_iter().filter(Result::is_err).count();
-            assert!(refused >= 5_000 - MAX_WAITING, "{refused}");
-            for _ in 0..5_000 {
-                let tried = keys.current().unwrap();
-                assert_eq!(keys.newer(&tried).now_or_never(), Some(Err(refusal)));
-            }
-            assert!(site.fetches().len() <= before + 1, "round {round}");
-        }
-        let gaps: Vec<Duration> =
-            site.fetches()[begun - 1..].windows(2).map(|pair| pair[1] - pair[0]).collect();
-        // After a failure the timer is sooner than an interval: that is a back-off of its own, which no token hastens.
-        assert!(
-            refusal == NoNewerKeys::Unavailable || gaps.iter().all(|gap| *gap >= MIN_INTERVAL),
-            "{gaps:?}"
-        );
-        assert_eq!(site.asked()[0], DOCUMENT);
-        assert!(refusal == NoNewerKeys::Unavailable || site.asked()[1..].iter().all(|url| url == KEYS));
-    }
-}
-
-/// Tokens alone, without a timer in between: exactly one fetch an interval.
-#[tokio::test(start_paused = true)]
-async fn tokens_make_exactly_one_fetch_an_interval() {
-    let site = Site::with_keys(|| says(&[("cache-control", "max-age=3600")], "keys: a"));
-    let keys = site.keys();
-    ready(&keys).await;
-    let begun = Instant::now();
-    while begun.elapsed() < seconds(600) {
-        let tried = keys.current().unwrap();
-        let _refused = keys.newer(&tried).await;
-        sleep(Duration::from_millis(100)).await;
-    }
-    let fetches = site.fetches();
-    assert!((58..=61).contains(&fetches.len()), "{}", fetches.len());
-    assert!(fetches.windows(2).all(|pair| pair[1] - pair[0] >= MIN_INTERVAL));
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_caller_that_goes_away_stops_nothing() {
-    let body = Cell::new("keys: a");
-    let site = Site::with_keys({
-        let body = body.clone();
-        move || (seconds(2), says(&[], body.get()).1)
-    });
-    let keys = site.keys();
-    let old = ready(&keys).await;
-    sleep(MIN_INTERVAL).await;
-    body.set("keys: b");
-    let impatient = timeout(seconds(1), keys.newer(&old)).await;
-    assert!(impatient.is_err());
-    // One that comes later waits for the same fetch.
-    let begun = Instant::now();
-    assert_eq!(keys.newer(&old).await.unwrap().0, kids("b").unwrap().0);
-    assert!(begun.elapsed() <= seconds(1) + Duration::from_millis(2));
-    assert_eq!(site.fetches().len(), 2);
-}
-
-#[tokio::test(start_paused = true)]
-async fn nobody_waits_long_and_few_wait_at_all() {
-    let slow = Cell::new(Duration::ZERO);
-    let site = Site::with_keys({
-        let slow = slow.clone();
-        move || match slow.get() {
-            Duration::ZERO => says(&[], "keys: a"),
-            slow => (slow, says(&[], "keys: a b").1),
-        }
-    });
-    let keys = site.keys();
-    let old = ready(&keys).await;
-    sleep(MIN_INTERVAL).await;
-    slow.set(seconds(29));
-    let begun = Instant::now();
-    let waits = join_all((0..1_000).map(|_| async {
-        let refused = keys.newer(&old).await;
-        (refused, begun.elapsed() >= MAX_WAIT)
-    }));
-    let waits = waits.await;
-    assert!(waits.iter().all(|(refused, _)| *refused == Err(NoNewerKeys::Unavailable)));
-    assert_eq!(waits.iter().filter(|(_, waited)| *waited).count(), MAX_WAITING);
-    assert!(begun.elapsed() < MAX_WAIT + Duration::from_millis(2));
-    sleep(seconds(29)).await;
-    assert!(keys.newer(&old).await.is_ok());
-    assert_eq!(site.fetches().len(), 2);
 }
 
 /// Stale keys are better than none: an issuer that is down keeps nobody out whose token is good.
@@ -614,7 +485,7 @@ async fn equal_sources_have_the_same_keys() {
         SourceError::Url(UrlError::NotHttps)
     );
     let bad_roots = Source { certificate_authority: Some(String::new()), ..source };
-    assert_eq!(bad(bad_roots), SourceError::Roots(crate::https::RootsError::NoCertificates));
+    assert_eq!(bad(bad_roots), SourceError::Roots(RootsError::Bundle(PoolError::NoCertificates)));
 }
 
 /// Go: TestUpdateDelta... of go-oidc; cacheobject's tests of github.com/pquerna/cachecontrol; RFC 9111, section 4.2.

@@ -1,6 +1,9 @@
 //! The listener, the gRPC services on it, and the end of the process.
 
+mod tls;
+
 use std::io;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -18,7 +21,8 @@ use tonic::transport::server::TcpIncoming;
 use tonic_health::ServingStatus;
 use tonic_health::server::{HealthReporter, health_reporter};
 
-use crate::config::{Config, ListenAddress, ServerConfig};
+use crate::admin::{self, Status};
+use crate::config::{Config, ListenAddress, ServerConfig, Tls};
 use crate::envoy::view::server::authorization_server::AuthorizationServer;
 use crate::envoy::{CheckService, FILE_DESCRIPTOR_SET, SERVICE_NAME, Snapshot};
 use crate::reload::Reloader;
@@ -32,6 +36,9 @@ pub enum ServerError {
     /// The address is taken, or not ours.
     #[error("cannot listen on {0}: {1}; is another server there? choose an address with --listen")]
     Listen(ListenAddress, io::Error),
+    /// Likewise, of the admin listener.
+    #[error("cannot listen on {0}: {1}; choose an address with --admin-listen")]
+    Admin(SocketAddr, io::Error),
     /// The listener failed.
     #[error("the listener failed: {0}")]
     Serve(tonic::transport::Error),
@@ -54,9 +61,12 @@ async fn serve(config: Config, reloader: Reloader) -> Result<(), ServerError> {
     // Before anybody knows that we are there: a signal that is not listened to ends the process.
     let mut signals = Signals::new().map_err(ServerError::Start)?;
     let hangup = signal(SignalKind::hangup()).map_err(ServerError::Start)?;
-    let Config { chain, reply, server: limits, .. } = config;
+    let status = Arc::new(Status::new());
+    status.told_of(&config.deadlines);
+    let Config { chain, reply, server: limits, tls, .. } = config;
     // In the background: issuers may be away, and may be behind us.
     chain.issuer_keys().for_each(|keys| keys.start());
+    let tls = tls.map(|Tls(settings)| Arc::new(ArcSwap::new(settings)));
     let current = Arc::new(ArcSwap::from_pointee(Snapshot::new(chain.into_chain(), reply)));
     let (mut health, health_service) = health_reporter();
     let check = AuthorizationServer::new(CheckService::new(Arc::clone(&current)))
@@ -71,18 +81,26 @@ async fn serve(config: Config, reloader: Reloader) -> Result<(), ServerError> {
         .add_service(descriptors().build_v1()?)
         .add_service(descriptors().build_v1alpha()?);
 
+    if let Some(address) = limits.admin_listen {
+        let failed = |error| ServerError::Admin(address, error);
+        let address = admin::listen(address, Arc::clone(&status)).await.map_err(failed)?;
+        tracing::info!(%address, "health and metrics");
+    }
     // The chain is built before we listen: whoever gets through to us gets a verdict.
     report(&health, ServingStatus::Serving).await;
     let (drain, draining) = oneshot::channel();
-    let mut server = listen(&limits, services, draining).await?;
+    let mut server = listen(&limits, tls.clone(), services, draining).await?;
+
+    status.now_serving();
 
     tokio::select! {
         stopped = &mut server => return ended(stopped),
         () = signals.next() => {}
-        () = reloader.run(current, limits.clone(), hangup) => {}
+        () = reloader.run(current, tls, limits.clone(), Arc::clone(&status), hangup) => {}
     }
     tracing::info!(delay = ?limits.shutdown_delay, "told to stop; health says NOT_SERVING, still serving");
     report(&health, ServingStatus::NotServing).await;
+    status.now_draining();
     // Envoy must notice before connections go away, else half its calls fail: GOAWAY alone is no graceful restart.
     tokio::select! {
         () = sleep(limits.shutdown_delay) => {}
@@ -107,6 +125,7 @@ async fn serve(config: Config, reloader: Reloader) -> Result<(), ServerError> {
 /// Binds the address and serves on it until `draining`; then GOAWAY, and the end when the last call has ended.
 async fn listen(
     limits: &ServerConfig,
+    tls: Option<Arc<ArcSwap<rustls::ServerConfig>>>,
     services: Routes,
     draining: oneshot::Receiver<()>,
 ) -> Result<JoinHandle<Result<(), tonic::transport::Error>>, ServerError> {
@@ -129,7 +148,13 @@ async fn listen(
             let address = listener.local_addr().map_err(failed)?;
             tracing::info!(%address, "serving");
             let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-            Ok(tokio::spawn(server.serve_with_incoming_shutdown(incoming, drained)))
+            Ok(match tls {
+                None => tokio::spawn(server.serve_with_incoming_shutdown(incoming, drained)),
+                Some(tls) => {
+                    let incoming = tls::handshakes(incoming, tls);
+                    tokio::spawn(server.serve_with_incoming_shutdown(incoming, drained))
+                }
+            })
         }
         ListenAddress::Unix(path) => {
             remove_stale(path).await.map_err(failed)?;

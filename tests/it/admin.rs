@@ -1,0 +1,86 @@
+//! Health and metrics over the admin listener.
+
+use std::fs;
+
+use crate::support::program::{Server, countersign};
+
+const FLAGS: [&str; 3] =
+    ["--token-auth-file=tokens.csv", "--reload-interval=20ms", "--shutdown-delay-duration=20s"];
+
+async fn metric(server: &Server, line: &str) -> String {
+    let (status, page) = server.admin_page("/metrics").await;
+    assert_eq!(status, 200);
+    let found = page.lines().find_map(|each| each.strip_prefix(line)?.strip_prefix(' '));
+    found.unwrap_or_else(|| panic!("{line} in\n{page}")).to_owned()
+}
+
+/// Go: k8s.io/apiserver/pkg/server/healthz.
+#[tokio::test]
+async fn health_says_ready_until_the_end_begins_and_alive_to_the_last() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("tokens.csv"), "token-1,alice,1\n").unwrap();
+    let mut server = Server::start(folder.path(), &FLAGS);
+    assert_eq!(server.admin_page("/livez").await, (200, "ok".to_owned()));
+    assert_eq!(server.admin_page("/readyz").await, (200, "ok".to_owned()));
+    let verbose = "[+]listener ok\n[+]shutdown ok\n[+]config ok\nreadyz check passed\n";
+    assert_eq!(server.admin_page("/readyz?verbose").await, (200, verbose.to_owned()));
+    assert_eq!(server.admin_page("/other").await.0, 404);
+
+    server.signal("TERM");
+    server.wait_for("told to stop; health says NOT_SERVING, still serving");
+    let failed = "[+]listener ok\n[-]shutdown failed\n[+]config ok\nreadyz check failed\n";
+    let deadline = std::time::Instant::now() + crate::support::program::PATIENCE;
+    while server.admin_page("/readyz").await != (503, failed.to_owned()) {
+        assert!(std::time::Instant::now() < deadline, "still ready");
+    }
+    assert_eq!(server.admin_page("/livez").await, (200, "ok".to_owned()));
+    server.signal("TERM");
+    assert!(server.ended().await.success());
+}
+
+/// A bad file is counted once for each change, and is no reason to be taken out of service.
+#[tokio::test]
+async fn reloads_and_their_errors_are_counted_and_a_bad_file_leaves_us_ready() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |text: &str| {
+        fs::write(folder.path().join("new"), text).unwrap();
+        fs::rename(folder.path().join("new"), folder.path().join("tokens.csv")).unwrap();
+    };
+    write("token-1,alice,1\n");
+    let mut server = Server::start(folder.path(), &FLAGS);
+    let figures = async |server: &Server| {
+        let (errors, good) = ("{result=\"error\"}", "{result=\"success\"}");
+        [
+            metric(server, &format!("countersign_config_reloads_total{errors}")).await,
+            metric(server, &format!("countersign_config_reloads_total{good}")).await,
+            metric(server, "countersign_config_generation").await,
+            metric(server, "countersign_config_last_reload_successful").await,
+        ]
+    };
+    assert_eq!(figures(&server).await, ["0", "0", "1", "1"]);
+    for (round, text) in ["one\n", "two\n"].into_iter().enumerate() {
+        write(text);
+        server.wait_for("not reloaded; the old configuration goes on serving");
+        assert_eq!(figures(&server).await, [&*(round + 1).to_string(), "0", "1", "0"]);
+    }
+    assert_eq!(server.admin_page("/readyz").await, (200, "ok".to_owned()));
+    let remark = "[+]config ok: the last change was refused, the configuration before it serves\n";
+    assert!(server.admin_page("/readyz?verbose").await.1.contains(remark));
+    write("token-2,alice,1\n");
+    server.wait_for("reloaded");
+    assert_eq!(figures(&server).await, ["2", "1", "2", "1"]);
+    assert_eq!(metric(&server, "countersign_client_crl_next_update_timestamp_seconds").await, "0");
+}
+
+#[tokio::test]
+async fn without_an_address_there_is_no_admin_listener() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("tokens.csv"), "token-1,alice,1\n").unwrap();
+    let server = Server::start(folder.path(), &[FLAGS[0], "--admin-listen="]);
+    assert!(!server.logged().contains("health and metrics"));
+    let output = countersign("check-config", folder.path(), &[FLAGS[0], "--admin-listen=9002"]).output();
+    assert_eq!(
+        String::from_utf8(output.unwrap().stderr).unwrap(),
+        "error: --admin-listen: \"9002\": must be an address and a port, such as 127.0.0.1:9002 or [::]:9002, or empty\n"
+    );
+}
