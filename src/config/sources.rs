@@ -116,8 +116,13 @@ fn from_file(path: &Path, files: &mut Files, errors: &mut Vec<ConfigError>) -> M
             return Map::new();
         }
     };
-    let document: Map<String, serde_json::Value> = match yaml::parse(&text) {
-        Ok(document) => document,
+    let document = match yaml::value(&text) {
+        Ok(serde_json::Value::Null) => serde_json::Map::new(),
+        Ok(serde_json::Value::Object(document)) => document,
+        Ok(_) => {
+            error("", "must be a map from options to values".to_owned());
+            return Map::new();
+        }
         Err(problem) => {
             error("", problem);
             return Map::new();

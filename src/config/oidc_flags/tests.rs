@@ -71,6 +71,10 @@ fn required_claims_are_pairs_one_a_flag() {
         .collect();
     let pair = |claim: &str, value: &str| (claim.to_owned(), value.to_owned());
     assert_eq!(rules, [pair("a", "2"), pair("b", "c,d=e")]);
+    let (_folder, listed) = file("oidc-required-claim: [a=1, 'b=c,d']\n");
+    let rules = read(&[&format!("--config={listed}")]).claim_validation_rules;
+    let rules: Vec<(&str, &str)> = rules.iter().map(|rule| (&*rule.claim, &*rule.required_value)).collect();
+    assert_eq!(rules, [("a", "1"), ("b", "c,d")]);
     for pair in ["", "a"] {
         assert_eq!(
             errors_beside_issuer(&[&format!("--oidc-required-claim={pair}")]),

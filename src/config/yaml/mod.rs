@@ -1,8 +1,9 @@
 //! YAML as Kubernetes reads it, strictly: sigs.k8s.io/yaml (`YAMLToJSONStrict`) over go.yaml.in/yaml/v2, which is YAML 1.1. What
 //! looks like a boolean or a number is one (`yes`, `0x1F`, `1_000`), no key stands twice, and errors say where.
 //!
-//! Stricter: a second document is an error, not ignored; the text is UTF-8, keys are strings, and `!!binary` and `!!timestamp` are
-//! refused.
+//! Stricter: a second document is an error, not ignored; the text is UTF-8, without the line breaks that only YAML 1.1 has; keys are
+//! strings; `!!binary` and `!!timestamp` are refused, and quoted text that goes on no further in than its key. More lenient, since the
+//! parser is one of YAML 1.2, where the value is never in doubt: the escape `\/`, a lone `?`, tabs in lines with nothing or a comment.
 
 mod scalar;
 
@@ -13,16 +14,10 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 
 use granit_parser::{Event, Parser, ScalarStyle, StrInput, Tag};
-use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 /// What is wrong with a document: without a copy of the text around it, which may hold secrets.
 pub(super) type YamlError = String;
-
-/// Reads one document.
-pub(super) fn parse<T: DeserializeOwned>(text: &[u8]) -> Result<T, YamlError> {
-    serde_json::from_value(value(text)?).map_err(|error| error.to_string())
-}
 
 /// Reads one document; nothing at all is `null`.
 pub(super) fn value(text: &[u8]) -> Result<Value, YamlError> {

@@ -7,7 +7,11 @@ pub(super) const CORE: &str = "tag:yaml.org,2002:";
 
 /// The value of a plain scalar, for which `tag` is empty, or of one with a tag. Tags of other name spaces than [`CORE`] mean nothing.
 pub(super) fn resolve(tag: &str, text: &str) -> Result<Value, String> {
-    let Some(kind) = tag.strip_prefix(CORE).or(tag.is_empty().then_some("")) else { return Ok(text.into()) };
+    let kind = match tag.strip_prefix(CORE) {
+        Some(kind) => kind,
+        None if tag.is_empty() => "",
+        None => return Ok(text.into()),
+    };
     if matches!(kind, "binary" | "timestamp") {
         return Err(format!("!!{kind} is not supported; write plain text"));
     }
