@@ -377,3 +377,21 @@ async fn an_access_token_goes_nowhere_without_tls() {
         assert_eq!(outcome, refused(expected), "{endpoint}");
     }
 }
+
+/// A reload does not lose what is known: Go makes a new authenticator, and waits for its discovery.
+#[tokio::test]
+async fn a_configuration_that_is_loaded_anew_has_the_keys_at_once() {
+    let issuer = Issuer::start().await;
+    let remote = Remote::new(Proxies::default());
+    let load = || JwtAuthenticators::new([publish(&issuer, "", &["r1"])], &remote).unwrap();
+    let old = load();
+    for keys in old.keys() {
+        keys.wait_ready(Duration::from_secs(30)).await.unwrap();
+    }
+    let fetched = issuer.requests();
+    let new = load();
+    drop(old);
+    let outcome = ask(&new, &sign("RS256", "r1", &claims_of_jane(&issuer.url(""), &json!({})))).await;
+    assert!(matches!(outcome, Outcome::Authenticated(_)), "{outcome:?}");
+    assert_eq!(issuer.requests(), fetched);
+}
