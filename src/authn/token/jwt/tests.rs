@@ -1,6 +1,8 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, UNIX_EPOCH};
 
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -394,4 +396,21 @@ async fn a_configuration_that_is_loaded_anew_has_the_keys_at_once() {
     let outcome = ask(&new, &sign("RS256", "r1", &claims_of_jane(&issuer.url(""), &json!({})))).await;
     assert!(matches!(outcome, Outcome::Authenticated(_)), "{outcome:?}");
     assert_eq!(issuer.requests(), fetched);
+}
+
+/// S25: whoever invents key ids makes us fetch no more than once.
+#[tokio::test]
+async fn a_thousand_unknown_keys_are_looked_for_once() {
+    let issuer = Issuer::start().await;
+    let authenticators = ready([publish(&issuer, "", &["r1"])]).await;
+    let before = issuer.requests().len();
+    let claims = BASE64_URL_SAFE_NO_PAD.encode(claims_of_jane(&issuer.url(""), &json!({})));
+    for number in 0..1000 {
+        let header =
+            BASE64_URL_SAFE_NO_PAD.encode(json!({"alg": "RS256", "kid": format!("{number}")}).to_string());
+        let outcome = ask(&authenticators, &format!("{header}.{claims}.AAAA")).await;
+        assert_eq!(outcome, refused(Reason::UnknownKey), "{number}");
+    }
+    let heads = issuer.requests().split_off(before);
+    assert!(heads.len() <= 1 && heads.iter().all(|head| head.starts_with("GET /keys ")), "{heads:?}");
 }
