@@ -106,7 +106,7 @@ impl Meter {
 /// What a loop's variable holds.
 enum Slot<'a> {
     /// An initial value that nobody has asked for yet.
-    Lazy(&'a Plan),
+    Lazy(&'a Fold),
     Ready(Evaluated<'a>),
 }
 
@@ -204,19 +204,13 @@ impl<'a> Evaluator<'a> {
                 };
             }
         };
-        if attribute.qualifiers.is_empty() {
-            return Ok(value);
-        }
+        // What is in an optional goes through Go's `any` and back, also where nothing is selected of it.
         let mut optional = false;
         match value {
             Val::Optional(None) => return Ok(value),
             Val::Optional(Some(inner)) => {
                 optional = true;
-                value = Val::raw(Val::clone(&inner));
-                if matches!(value, Val::Input(_)) {
-                    // Go: the lazy map's `Value` is an error.
-                    return Err(Error::no_such_overload());
-                }
+                value = Val::clone(&inner).raw()?;
             }
             _ => {}
         }
@@ -282,9 +276,14 @@ impl<'a> Evaluator<'a> {
     }
 
     fn slot(&mut self, at: usize) -> Evaluated<'a> {
-        if let Some(Slot::Lazy(plan)) = self.slots.get(at) {
-            let plan = *plan;
-            let value = self.evaluate(plan);
+        if let Some(Slot::Lazy(fold)) = self.slots.get(at) {
+            let fold = *fold;
+            let value = match self.evaluate(&fold.init) {
+                Ok(Val::List(list)) if fold.changes_empty_list && list.len() == 0 => {
+                    Err(Error::new("adding to an empty list that optMap binds is not supported here"))
+                }
+                value => value,
+            };
             if let Some(slot) = self.slots.get_mut(at) {
                 *slot = Slot::Ready(value);
             }
@@ -440,7 +439,7 @@ impl<'a> Evaluator<'a> {
         let range = self.evaluate(&fold.range)?;
         let base = self.slots.len();
         // The order in which plan.rs numbers them.
-        self.slots.push(Slot::Lazy(&fold.init));
+        self.slots.push(Slot::Lazy(fold));
         self.slots.push(Slot::Ready(Ok(Val::Null)));
         self.slots.push(Slot::Ready(Ok(Val::Null)));
         let ended = self.iterate(fold, base, range);

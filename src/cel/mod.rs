@@ -15,15 +15,17 @@
 //!
 //! What cannot be run as cel-go runs it is refused when it is compiled:
 //!
-//! - messages of protocol buffers (`google.protobuf.BoolValue{...}`) and their types and enumerations as values,
+//! - messages of protocol buffers (`google.protobuf.BoolValue{...}`), and their types and enumerations as values,
 //! - the variable `__result__`, by which macros can be looked at while they run,
 //! - in constant patterns `\B`, classes of Unicode characters that are seldom used, groups nested more than 100 deep,
-//! - formats with more than 99 digits after the point,
 //! - expressions with more than 4000 operators, or more than 100,000 nodes when macros are expanded.
 //!
-//! And some evaluations are errors that are none in Kubernetes, where a value would be odd or too large: map keys that are no
-//! strings, numbers or booleans, hexadecimal floats, the time zone `Local`, quantities of more than 38 digits, parts of URLs that are
-//! not UTF-8, more than 16 MiB of strings and lists.
+//! Some evaluations are errors that are none in Kubernetes (and, if all is constant, found when it is compiled), where a value would be
+//! odd or too large: map keys that are no strings, numbers or booleans, hexadecimal floats, formats with more than 99 digits
+//! behind the point, the time zone `Local`, quantities of more than 38 digits, parts of URLs that are not UTF-8, an empty list that `optMap`
+//! binds and that is added to more than once (cel-go changes it in place), more than 16 MiB of strings and lists.
+//!
+//! Time zones are those of the tz database that the crate `jiff` brings along, which may know other hours than a server's before 1970.
 
 mod ast;
 mod check;
@@ -48,7 +50,7 @@ mod value;
 use std::collections::BTreeMap;
 use std::fmt;
 
-pub use result::{NotAString, NotStrings, Value};
+pub use result::{NotStrings, Value};
 
 /// What an expression is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

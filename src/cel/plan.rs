@@ -8,6 +8,7 @@ use super::check::{Checked, Reference};
 use super::declarations::{Overload, functions};
 use super::evaluate::Evaluator;
 use super::library::{self, Run, RunRegex, regex};
+use super::macros::ACCUMULATOR;
 use super::types::{OPTIONAL, Type};
 use super::value::{List, Map, Text, Val};
 
@@ -132,6 +133,8 @@ pub(super) struct Fold {
     pub(super) step: Plan,
     pub(super) result: Plan,
     pub(super) two_variables: bool,
+    /// Whether Go would change the accumulator where it is only added to.
+    pub(super) changes_empty_list: bool,
 }
 
 /// Makes a program of an expression. The error is why Kubernetes, or we, cannot run it.
@@ -152,6 +155,10 @@ impl Planner<'_> {
         }
         Ok(match &node.kind {
             Kind::Literal(literal) => Plan::Constant(constant(literal)),
+            // Go takes a variable that holds a type for the name of one. See `planCheckedIdent`.
+            Kind::Ident(name) if matches!(self.checked.type_of(node), Type::Meta(_)) => {
+                return Err(format!("reference to undefined type: {name}"));
+            }
             Kind::Ident(name) => {
                 Plan::Attribute(Attribute { root: self.variable(name), qualifiers: Vec::new() })
             }
@@ -296,7 +303,7 @@ impl Planner<'_> {
     /// What macros make to add to their result.
     fn in_place(&mut self, call: &Call) -> Result<Option<Plan>, String> {
         let [Node { kind: Kind::Ident(accumulator), .. }, rest @ ..] = &*call.args else { return Ok(None) };
-        if **accumulator != *super::macros::ACCUMULATOR {
+        if **accumulator != *ACCUMULATOR {
             return Ok(None);
         }
         let Root::Slot(slot) = self.variable(accumulator) else { return Ok(None) };
@@ -327,8 +334,30 @@ impl Planner<'_> {
         let result = self.plan(&c.result)?;
         self.variables.truncate(base);
         let two_variables = c.variable2.is_some();
-        Ok(Plan::Fold(Box::new(Fold { range, init, condition, step, result, two_variables })))
+        let changes_empty_list = *c.accumulator != *ACCUMULATOR && is_changed(&c.result, &c.accumulator);
+        Ok(Plan::Fold(Box::new(Fold {
+            range,
+            init,
+            condition,
+            step,
+            result,
+            two_variables,
+            changes_empty_list,
+        })))
     }
+}
+
+/// Whether a variable that `optMap` binds is added to and seen again. cel-go makes an empty list there one that `+` changes in place.
+fn is_changed(result: &Node, variable: &str) -> bool {
+    let is_it = |node: &Node| matches!(&node.kind, Kind::Ident(name) if **name == *variable);
+    let (mut seen, mut added, mut loops) = (0, false, false);
+    result.walk(&mut |node| {
+        seen += usize::from(is_it(node));
+        loops |= matches!(node.kind, Kind::Comprehension(_));
+        added |= matches!(&node.kind, Kind::Call(call)
+            if *call.function == *operator::ADD && call.args.first().is_some_and(is_it));
+    });
+    added && (seen > 1 || loops)
 }
 
 fn constant(literal: &Literal) -> Val<'static> {

@@ -9,16 +9,11 @@ use serde_json::{Value as Json, json};
 use super::numbers;
 use super::value::{List, Val};
 
-/// What an expression evaluated to. `Debug` shows it as JSON, with its type.
+/// What an expression evaluated to. `Debug` shows it as JSON, with its type and what it has cost, as kube-apiserver counts.
 pub struct Value<'a> {
     value: Val<'a>,
     cost: u64,
 }
-
-/// A mapping has to be a string and is none.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("expression must return a string")]
-pub struct NotAString;
 
 /// A mapping has to be strings and is not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -62,11 +57,6 @@ impl<'a> Value<'a> {
         };
         Ok(items.into_iter().filter(|item| !item.is_empty()).collect())
     }
-
-    /// What evaluating it has cost, as kube-apiserver counts.
-    pub fn cost(&self) -> u64 {
-        self.cost
-    }
 }
 
 /// What Go has as a string behind a value: that of a type is its name, and that of an optional what is in it. Go: `ref.Val.Value`.
@@ -81,7 +71,7 @@ fn native_string<'v>(value: &'v Val<'_>) -> Option<&'v str> {
 
 impl fmt::Debug for Value<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", shown(&self.value))
+        write!(f, "{}", json!({"value": shown(&self.value), "cost": self.cost}))
     }
 }
 

@@ -227,14 +227,32 @@ impl<'a> Val<'a> {
         }
     }
 
-    /// What Go has in an optional as `any`, where field names are not unescaped any more. Go: `Optional.GetValue().Value()`.
-    pub(super) fn raw(self) -> Self {
-        match self {
+    /// What Go makes of a value that it had as `any`: field names are not unescaped any more, types are their names. An error for
+    /// what Go cannot take back. Go: `NativeToValue(Optional.GetValue().Value())`.
+    pub(super) fn raw(self) -> Evaluated<'a> {
+        Ok(match self {
+            Self::Type(name) => Self::str(name),
+            Self::Optional(None) => Self::Null,
+            Self::Optional(Some(value)) => return Arc::unwrap_or_clone(value).raw(),
             Self::List(List::Json { items, .. }) => Self::List(List::Json { items, unescape: false }),
+            Self::List(List::Joined(items)) => {
+                let items: Result<Vec<Self>, Error> = items.iter().cloned().map(Self::raw).collect();
+                Self::List(List::Joined(Arc::new(items?)))
+            }
             Self::Map(Map::Json { entries, .. }) => Self::Map(Map::Json { entries, unescape: false }),
             Self::Map(Map::Extra { entries, .. }) => Self::Map(Map::Extra { entries, unescape: false }),
+            Self::Input(_)
+            | Self::Ip(_)
+            | Self::Cidr(_)
+            | Self::Url(_)
+            | Self::Quantity(_)
+            | Self::Semver(_) => {
+                let words =
+                    format!("a variable that is an optional of {} is not supported", self.type_name());
+                return Err(Error::new(words));
+            }
             other => other,
-        }
+        })
     }
 
     /// As it is shown in an error.

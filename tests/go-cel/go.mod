@@ -2,6 +2,8 @@ module countersign/go-cel
 
 go 1.26.0
 
+godebug default=go1.26
+
 require (
 	github.com/google/cel-go v0.26.0
 	k8s.io/apimachinery v0.36.3

@@ -5,8 +5,9 @@
 // claims, "user": {"username", "uid", "groups", "extra"}. Without either it is only compiled.
 //
 // An answer: {"compile": "" or the error, "error": "" or why it does not evaluate, "value": {kind: value}, "strings": [...] as a
-// mapping would take the value, or "strings_error", "cost": what cel-go counted, "email" and "email_verified": whether Kubernetes'
-// validation sees these claims used}.
+// mapping would take the value, or "strings_error", "cost": what cel-go counted}.
+//
+// With the argument "declarations" it lists the functions that expressions may call, as src/cel/declarations.txt does.
 package main
 
 import (
@@ -15,12 +16,16 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math/big"
 	"os"
+	"slices"
 	"sort"
 	"strconv"
+	"strings"
 
 	celgo "github.com/google/cel-go/cel"
+	"github.com/google/cel-go/checker"
 	"github.com/google/cel-go/common/types"
 	"github.com/google/cel-go/common/types/ref"
 	"github.com/google/cel-go/common/types/traits"
@@ -30,6 +35,7 @@ import (
 	authenticationcel "k8s.io/apiserver/pkg/authentication/cel"
 	"k8s.io/apiserver/pkg/authentication/user"
 	"k8s.io/apiserver/pkg/cel"
+	"k8s.io/apiserver/pkg/cel/environment"
 	"k8s.io/apiserver/pkg/cel/lazy"
 )
 
@@ -56,6 +62,10 @@ type answer struct {
 }
 
 func main() {
+	if len(os.Args) > 1 && os.Args[1] == "declarations" {
+		listDeclarations()
+		return
+	}
 	in := bufio.NewReaderSize(os.Stdin, 1<<20)
 	out := bufio.NewWriter(os.Stdout)
 	questions := json.NewDecoder(in)
@@ -74,6 +84,29 @@ func main() {
 	}
 	if err := out.Flush(); err != nil {
 		os.Exit(1)
+	}
+}
+
+func listDeclarations() {
+	env := environment.MustBaseEnvSet(environment.DefaultCompatibilityVersion()).StoredExpressionsEnv()
+	functions := env.Functions()
+	for _, name := range slices.Sorted(maps.Keys(functions)) {
+		if functions[name].IsDeclarationDisabled() {
+			continue
+		}
+		fmt.Println(name)
+		for _, overload := range functions[name].OverloadDecls() {
+			style := "global"
+			if overload.IsMemberFunction() {
+				style = "method"
+			}
+			args := []string{}
+			for _, arg := range overload.ArgTypes() {
+				args = append(args, checker.FormatCELType(arg))
+			}
+			result := checker.FormatCELType(overload.ResultType())
+			fmt.Printf("  %s | %s | %s | %s\n", overload.ID(), style, strings.Join(args, "; "), result)
+		}
 	}
 }
 

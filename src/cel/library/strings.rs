@@ -1,7 +1,5 @@
 //! Functions of strings, which count in code points. Go: `common/types/string.go` and `ext/strings.go` (version 2).
 
-use std::sync::Arc;
-
 use super::super::evaluate::{Error, Evaluated, Meter};
 use super::super::numbers;
 use super::super::value::{Text, Val};
@@ -111,7 +109,8 @@ fn last_index_of<'a>(_: &Meter, args: &[Val<'a>]) -> Evaluated<'a> {
         if at <= from {
             return Ok(Val::size(numbers::code_points(&s[..at])));
         }
-        within = &within[..at + part.len() - 1];
+        // Without the match's last character.
+        within = &within[..at + part.len() - part.chars().next_back().map_or(1, char::len_utf8)];
     }
     Ok(Val::Int(-1))
 }
@@ -127,41 +126,34 @@ fn replace<'a>(meter: &Meter, args: &[Val<'a>]) -> Evaluated<'a> {
 
 /// Go: `strings.Split` and `strings.SplitN`, whose list is no list to a mapping.
 fn split<'a>(meter: &Meter, args: &[Val<'a>]) -> Evaluated<'a> {
-    let (s, separator) = (text(args, 0)?, text(args, 1)?.as_str());
+    let (text, separator) = (text(args, 0)?, text(args, 1)?.as_str());
     let limit = if args.len() > 2 { int(args, 2)? } else { -1 };
-    let whole = s.as_str();
-    meter.work(whole.len())?;
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    let parts: Vec<&str> = match limit {
-        0 => Vec::new(),
-        _ if separator.is_empty() => {
-            let mut parts = Vec::new();
-            let mut rest = whole;
-            while let Some(c) = rest.chars().next() {
-                if parts.len() + 1 == limit {
-                    break;
-                }
-                let (part, after) = rest.split_at(c.len_utf8());
-                parts.push(part);
-                rest = after;
-            }
-            if !rest.is_empty() {
-                parts.push(rest);
-            }
-            parts
+    let whole = text.as_str();
+    meter.work(whole.len())?;
+    let mut ranges = Vec::new();
+    let mut from = 0;
+    if limit > 0 {
+        // Without a separator every character is a part, and nothing is none.
+        let cuts: Box<dyn Iterator<Item = (usize, usize)>> = if separator.is_empty() {
+            Box::new(whole.char_indices().skip(1).map(|(at, _)| (at, at)))
+        } else {
+            Box::new(whole.match_indices(separator).map(|(at, found)| (at, at + found.len())))
+        };
+        for (to, next) in cuts.take(limit - 1) {
+            meter.items(1)?;
+            ranges.push(from..to);
+            from = next;
         }
-        _ => whole.splitn(limit, separator).collect(),
-    };
-    meter.items(parts.len())?;
-    let part = |part: &str| match s {
-        // Borrowed from where the whole is borrowed from.
-        Text::Borrowed(whole) => {
-            let at = part.as_ptr().addr() - whole.as_ptr().addr();
-            Text::Borrowed(&whole[at..at + part.len()])
+        if !(separator.is_empty() && whole.is_empty()) {
+            ranges.push(from..whole.len());
         }
-        Text::Made(_) => Text::Made(Arc::from(part)),
-    };
-    Ok(Val::strings(parts.into_iter().map(part).collect()))
+    }
+    let parts = ranges.into_iter().map(|range| match text {
+        Text::Borrowed(whole) => Text::Borrowed(&whole[range]),
+        Text::Made(whole) => Text::Made(whole[range].into()),
+    });
+    Ok(Val::strings(parts.collect()))
 }
 
 fn substring<'a>(_: &Meter, args: &[Val<'a>]) -> Evaluated<'a> {

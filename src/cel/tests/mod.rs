@@ -21,7 +21,10 @@ fn compiled(text: &str) -> Expression {
 /// What an expression evaluates to, as JSON with types, or the error.
 fn shown(text: &str, claims: &Map<String, Json>) -> String {
     match compiled(text).evaluate(Input::Claims(claims)) {
-        Ok(value) => format!("{value:?}"),
+        Ok(value) => {
+            let shown: Json = serde_json::from_str(&format!("{value:?}")).unwrap();
+            shown["value"].to_string()
+        }
         Err(error) => error.to_string(),
     }
 }
