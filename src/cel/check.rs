@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::Scope;
 use super::ast::{Call, Comprehension, Id, Kind, Literal, Node, Select, operator};
 use super::declarations::{Functions, Overload, functions};
-use super::issues::Issues;
+use super::diagnostics::Diagnostics;
 use super::parse::Parsed;
 use super::types::{OPTIONAL, Param, Substitutions, Type, instantiate, most_general};
 
@@ -50,11 +50,11 @@ pub(super) fn check(source: &str, parsed: &Parsed, scope: Scope) -> Result<Check
         substitutions: Substitutions::default(),
         types: HashMap::new(),
         references: HashMap::new(),
-        issues: Issues::new(source),
+        diagnostics: Diagnostics::new(source),
     };
     checker.check(&parsed.root);
-    if !checker.issues.is_empty() {
-        return Err(checker.issues.text());
+    if !checker.diagnostics.is_empty() {
+        return Err(checker.diagnostics.text());
     }
     let types =
         checker.types.iter().map(|(id, t)| (*id, checker.substitutions.substitute(t, true))).collect();
@@ -117,13 +117,13 @@ struct Checker<'a> {
     substitutions: Substitutions,
     types: HashMap<Id, Type>,
     references: HashMap<Id, Reference>,
-    issues: Issues<'a>,
+    diagnostics: Diagnostics<'a>,
 }
 
 impl Checker<'_> {
     fn error(&mut self, id: Id, message: String) {
         let location = self.parsed.location(self.source, id);
-        self.issues.report(location, message);
+        self.diagnostics.report(location, message);
     }
 
     fn type_of(&self, node: &Node) -> Type {

@@ -42,8 +42,13 @@ impl Error {
         Self::new(format!("no such key: {}", key.plain()))
     }
 
+    /// An error that ends the evaluation, where Go panics.
+    pub(super) fn fatal(message: impl Into<Box<str>>) -> Self {
+        Self { message: message.into(), is_final: true }
+    }
+
     fn limit() -> Self {
-        Self { message: "operation cancelled: actual cost limit exceeded".into(), is_final: true }
+        Self::fatal("operation cancelled: actual cost limit exceeded")
     }
 
     pub(super) fn is_final(&self) -> bool {
@@ -157,6 +162,7 @@ impl<'a> Evaluator<'a> {
             }
             Plan::InConstants { value, list } => {
                 let value = self.evaluate(value)?;
+                value.hashable()?;
                 Ok(Val::Bool(list.contains(&value, &self.meter)?))
             }
             Plan::OptionalOr { sides, unwrap } => match self.evaluate(&sides[0])? {

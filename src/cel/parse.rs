@@ -7,7 +7,7 @@ use std::thread;
 use cel::common::ast::{EntryExpr, Expr, IdedExpr, LiteralValue, SourceInfo};
 
 use super::ast::{Call, Element, Entry, Id, Kind, Literal, Node, Select, operator};
-use super::issues::{Issues, Location, locate};
+use super::diagnostics::{Diagnostics, Location, locate};
 use super::macros;
 
 /// Code points of an expression. Go: `expressionSizeCodePointLimit` (parser.go).
@@ -68,14 +68,14 @@ fn parse_here(source: &str) -> Result<Parsed, String> {
         Ok((expression, info)) => {
             let mut tree = Tree::new(source, Some(&info));
             let root = tree.node(&expression, 0).ok_or_else(|| tree.failure())?;
-            if tree.issues.is_empty() {
+            if tree.diagnostics.is_empty() {
                 Ok(Parsed { root, offsets: tree.offsets })
             } else {
                 Err(tree.failure())
             }
         }
         Err(errors) => {
-            let mut issues = Issues::new(source);
+            let mut diagnostics = Diagnostics::new(source);
             for error in errors.errors {
                 if error.msg.contains("Recursion limit") {
                     let words = format!("expression recursion limit exceeded: {MAX_DEPTH}");
@@ -88,21 +88,21 @@ fn parse_here(source: &str) -> Result<Parsed, String> {
                         (Ok(line), Ok(column)) => Some(Location { line, column: column.saturating_sub(1) }),
                         _ => None,
                     };
-                    issues.report(location, error.msg);
+                    diagnostics.report(location, error.msg);
                 }
             }
-            if issues.is_empty() {
-                issues.report(None, "the expression cannot be parsed");
+            if diagnostics.is_empty() {
+                diagnostics.report(None, "the expression cannot be parsed");
             }
-            Err(issues.text())
+            Err(diagnostics.text())
         }
     }
 }
 
 fn unplaced(source: &str, message: String) -> String {
-    let mut issues = Issues::new(source);
-    issues.report(None, message);
-    issues.text()
+    let mut diagnostics = Diagnostics::new(source);
+    diagnostics.report(None, message);
+    diagnostics.text()
 }
 
 /// A tree while it is made.
@@ -110,18 +110,18 @@ pub(super) struct Tree<'a> {
     source: &'a str,
     info: Option<&'a SourceInfo>,
     offsets: Vec<u32>,
-    issues: Issues<'a>,
+    diagnostics: Diagnostics<'a>,
 }
 
 impl<'a> Tree<'a> {
     fn new(source: &'a str, info: Option<&'a SourceInfo>) -> Self {
-        Self { source, info, offsets: Vec::new(), issues: Issues::new(source) }
+        Self { source, info, offsets: Vec::new(), diagnostics: Diagnostics::new(source) }
     }
 
     /// The errors so far.
     fn failure(&mut self) -> String {
-        let issues = std::mem::replace(&mut self.issues, Issues::new(self.source));
-        if issues.is_empty() { "the expression is too large".to_owned() } else { issues.text() }
+        let diagnostics = std::mem::replace(&mut self.diagnostics, Diagnostics::new(self.source));
+        if diagnostics.is_empty() { "the expression is too large".to_owned() } else { diagnostics.text() }
     }
 
     /// An id for a new node at an offset.
@@ -170,8 +170,8 @@ impl<'a> Tree<'a> {
     /// An id, or an error and `None` if there are too many nodes already.
     fn bounded_id(&mut self, offset: u32) -> Option<Id> {
         if self.offsets.len() >= MAX_NODES {
-            if self.issues.is_empty() {
-                self.issues.report(None, format!("expression has more than {MAX_NODES} nodes"));
+            if self.diagnostics.is_empty() {
+                self.diagnostics.report(None, format!("expression has more than {MAX_NODES} nodes"));
             }
             return None;
         }
@@ -182,7 +182,7 @@ impl<'a> Tree<'a> {
     pub(super) fn error(&mut self, place: Id, message: impl Into<String>) {
         let offset = self.offsets.get(place).copied().unwrap_or_default();
         let location = usize::try_from(offset).ok().map(|offset| locate(self.source, offset));
-        self.issues.report(location, message);
+        self.diagnostics.report(location, message);
     }
 
     /// Copies a node of the parser's tree, macros expanded. `None` ends it: the expression is too large.
@@ -195,7 +195,7 @@ impl<'a> Tree<'a> {
             _ => depth,
         };
         if deeper > MAX_DEPTH {
-            self.issues.report(None, "max recursion depth exceeded");
+            self.diagnostics.report(None, "max recursion depth exceeded");
             return None;
         }
         let kind = match &from.expr {

@@ -375,7 +375,8 @@ fn constant(literal: &Literal) -> Val<'static> {
 /// A plan as an attribute, to select of it.
 fn attribute(plan: Plan) -> Attribute {
     match plan {
-        Plan::Attribute(attribute) => attribute,
+        // In the branch of a condition, Go takes what `has` looks for as it finds it.
+        Plan::Attribute(attribute) | Plan::Has(attribute) => attribute,
         other => Attribute { root: Root::Relative(Box::new(other)), qualifiers: Vec::new() },
     }
 }

@@ -3,8 +3,8 @@
 
 use super::ast::{Id, Kind, Literal, Node};
 use super::check::Checked;
+use super::diagnostics::Diagnostics;
 use super::evaluate::Meter;
-use super::issues::Issues;
 use super::library::{self, regex};
 use super::parse::Parsed;
 use super::types::Type;
@@ -14,11 +14,11 @@ use super::value::{Text, Val};
 pub(super) fn validate(source: &str, parsed: &Parsed, checked: &Checked) -> Result<(), String> {
     let mut found: Vec<(Id, String)> = Vec::new();
     collect(&parsed.root, false, checked, &mut found);
-    let mut issues = Issues::new(source);
+    let mut diagnostics = Diagnostics::new(source);
     for (id, words) in found {
-        issues.report(parsed.location(source, id), words);
+        diagnostics.report(parsed.location(source, id), words);
     }
-    if issues.is_empty() { Ok(()) } else { Err(issues.text()) }
+    if diagnostics.is_empty() { Ok(()) } else { Err(diagnostics.text()) }
 }
 
 /// `[?x]` where x is not known to be an optional: cel-go panics over it.

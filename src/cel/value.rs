@@ -116,7 +116,7 @@ impl<'a> Entries<'a> {
     /// Puts a value under a key, in the place of the one before.
     pub(super) fn insert(&mut self, key: Val<'a>, value: Val<'a>) -> Result<(), Error> {
         let Some(name) = Key::of(&key) else {
-            return Err(Error::new(format!("unsupported map key type: {}", key.type_name())));
+            return Err(Error::fatal(format!("unsupported map key type: {}", key.type_name())));
         };
         match self.index.get(&name) {
             Some(at) => {
@@ -253,6 +253,16 @@ impl<'a> Val<'a> {
             }
             other => other,
         })
+    }
+
+    /// Fails for what Go cannot look up in a map.
+    pub(super) fn hashable(&self) -> Result<(), Error> {
+        match self {
+            Self::Bytes(_) | Self::Semver(_) | Self::Format(_) => {
+                Err(Error::fatal(format!("hash of unhashable type {}", self.type_name())))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// As it is shown in an error.

@@ -8,6 +8,7 @@ mod network;
 mod operators;
 mod quantity;
 pub(in super::super) mod regex;
+mod regex_syntax;
 mod semver;
 mod strings;
 pub(super) mod time;

@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 use std::sync::Arc;
 
 use super::super::evaluate::{Error, Evaluated, Meter};
-use super::super::value::{List, Val};
+use super::super::value::{List, Map, Val};
 use super::{Run, first};
 
 pub(super) fn find(function: &str) -> Option<Run> {
@@ -156,6 +156,10 @@ fn order<'a>(args: &[Val<'a>], holds: fn(Ordering) -> bool) -> Evaluated<'a> {
 fn contains<'a>(meter: &Meter, args: &[Val<'a>]) -> Evaluated<'a> {
     match sides(args)? {
         (value, Val::List(list)) => Ok(Val::Bool(list.contains(value, meter)?)),
+        (key, Val::Map(map)) if matches!(map, Map::Entries(_)) && map.len() > 0 => {
+            key.hashable()?;
+            Ok(Val::Bool(map.find_raw(key).is_some()))
+        }
         (key, Val::Map(map)) => Ok(Val::Bool(map.find_raw(key).is_some())),
         _ => Err(Error::no_such_overload()),
     }

@@ -16,12 +16,12 @@ pub(super) struct Location {
 
 /// The errors that were found in one source.
 #[derive(Debug)]
-pub(super) struct Issues<'a> {
+pub(super) struct Diagnostics<'a> {
     source: &'a str,
     errors: Vec<(Option<Location>, String)>,
 }
 
-impl<'a> Issues<'a> {
+impl<'a> Diagnostics<'a> {
     pub(super) fn new(source: &'a str) -> Self {
         Self { source, errors: Vec::new() }
     }
