@@ -2,7 +2,6 @@
 //! since which ones there are is a matter of Kubernetes' environment.
 
 use std::sync::Arc;
-use std::thread;
 
 use cel::common::ast::{EntryExpr, Expr, IdedExpr, LiteralValue, SourceInfo};
 
@@ -17,9 +16,6 @@ const MAX_DEPTH: u16 = 250;
 /// Operators, dots and brackets of an expression: they bound how deep the parser's recursion goes. cel-go has no such limit but
 /// refuses most expressions of this size for their depth.
 const MAX_OPERATORS: usize = 4000;
-/// The stack of the thread that parses: the parser needs up to 80 KiB for a nested bracket without optimisation, and 10 KiB for
-/// another operator. Only what is used of it becomes memory.
-const STACK: usize = 96 * 1024 * 1024;
 /// Nodes of a tree after macros are expanded. cel-go has no limit, but `optMap` and `optFlatMap` copy what they are called on.
 const MAX_NODES: usize = 100_000;
 
@@ -38,7 +34,7 @@ impl Parsed {
     }
 }
 
-/// Parses an expression. The error has cel-go's words, without "compilation failed: ".
+/// Parses an expression, on a stack that is large enough (see `compile`). The error has cel-go's words, without "compilation failed: ".
 pub(super) fn parse(source: &str) -> Result<Parsed, String> {
     let size = source.chars().count();
     if size > MAX_CODE_POINTS {
@@ -50,18 +46,11 @@ pub(super) fn parse(source: &str) -> Result<Parsed, String> {
     if operators(source) > MAX_OPERATORS {
         return Err(unplaced(source, format!("expression has more than {MAX_OPERATORS} operators")));
     }
-    thread::scope(|scope| {
-        let parser = thread::Builder::new().stack_size(STACK).spawn_scoped(scope, || parse_here(source));
-        match parser.map(thread::ScopedJoinHandle::join) {
-            Ok(Ok(parsed)) => parsed,
-            Ok(Err(_panic)) => Err(unplaced(source, "the parser failed".to_owned())),
-            Err(error) => Err(unplaced(source, format!("no thread to parse in: {error}"))),
-        }
-    })
+    parse_bounded(source)
 }
 
-/// Parses on the stack of the caller.
-fn parse_here(source: &str) -> Result<Parsed, String> {
+/// Parses what is not too large.
+fn parse_bounded(source: &str) -> Result<Parsed, String> {
     // Without macros of its own: they stay the calls that they are written as.
     let parser = cel::Env::default().parser().enable_optional_syntax(true).max_recursion_depth(MAX_DEPTH);
     match parser.parse_with_source_info(source) {

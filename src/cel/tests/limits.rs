@@ -88,6 +88,25 @@ fn what_is_as_large_as_kubernetes_takes_compiles() {
     }
 }
 
+/// What compiles also runs, on the stack of a usual thread.
+#[test]
+fn what_is_as_deep_as_kubernetes_takes_evaluates() {
+    let claims = object(json!({"a": ["x"]}));
+    let nested = (0..48).fold("1".to_owned(), |inner, depth| format!("[{depth}].map(x{depth}, {inner})"));
+    let bound =
+        (0..48).fold("1".to_owned(), |inner, depth| format!("optional.of(1).optMap(x{depth}, {inner})"));
+    for text in [
+        format!("1{}", " + 1".repeat(240)),
+        format!("{}1{}", "[".repeat(240), "]".repeat(240)),
+        format!("'a'{}", ".trim()".repeat(240)),
+        format!("{}1{}", "true ? 1 : (".repeat(120), ")".repeat(120)),
+        nested,
+        bound,
+    ] {
+        assert!(compiled(&text).evaluate(Input::Claims(&claims)).is_ok(), "{text}");
+    }
+}
+
 /// Claims come from whoever made the token, though they are parsed to a depth of 128 only.
 #[test]
 fn deep_claims_are_looked_into_so_far_and_no_further() {
