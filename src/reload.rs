@@ -82,8 +82,7 @@ impl Reloader {
             (
                 config.map(|Config { chain, reply, server, tls, warnings, deadlines, .. }| {
                     let keys: Vec<Arc<IssuerKeys>> = chain.issuer_keys().cloned().collect();
-                    let snapshot = Snapshot::new(chain.into_chain(), reply);
-                    (snapshot, keys, server, tls, warnings, deadlines)
+                    (Snapshot::new(chain.into_chain(), reply), keys, server, tls, warnings, deadlines)
                 }),
                 files,
             )

@@ -118,6 +118,38 @@ fn issuers_of_jwts_and_of_service_accounts_are_kept_apart() {
     );
 }
 
+/// Go: `Config.New` of pkg/kubeapiserver/authenticator/config.go.
+#[test]
+fn issuers_of_jwts_come_after_the_token_file_whichever_way_they_are_configured() {
+    let issuers = |flags: &[&str]| -> Vec<String> {
+        let config = load(flags, &[]).expect("a good configuration");
+        config.chain.issuer_keys().map(|keys| keys.source().url.clone()).collect()
+    };
+    assert_eq!(issuers(&["--oidc-issuer-url=https://a", "--oidc-client-id=b"]), ["https://a"]);
+    let jwt = |url: &str| {
+        format!(
+            "apiVersion: apiserver.config.k8s.io/v1\nkind: AuthenticationConfiguration\njwt:\n\
+             - issuer: {{url: '{url}', audiences: [a]}}\n  claimMappings: {{username: {{claim: sub, prefix: ''}}}}\n"
+        )
+    };
+    let (_folder, good) = file(&jwt("https://b"));
+    assert_eq!(issuers(&["--authentication-config", &good]), ["https://b"]);
+    let (_folder, tokens) = file("token,user,uid\n");
+    let config = load(&["--authentication-config", &good, "--token-auth-file", &tokens], &[]);
+    let config = config.expect("a good configuration");
+    assert!(matches!(
+        config.chain.tokens[..],
+        [TokenAuthenticator::TokenFile(_), TokenAuthenticator::Jwt(_)]
+    ));
+    let (_folder, bad) = file(&jwt("http://a"));
+    assert_eq!(
+        errors(&["--authentication-config", &bad], &[]),
+        [format!(
+            "--authentication-config: {bad}: jwt[0].issuer.url: Invalid value: \"http://a\": URL scheme must be https"
+        )]
+    );
+}
+
 #[test]
 fn every_error_is_told_at_once_with_its_place() {
     let (_folder, path) = file("listen: [1]\nLogFormat: json\nsurprise: 1\nlog-format: xml\n");

@@ -143,13 +143,15 @@ impl JsonWebKey {
         if !matches!(members.0.get("x5u"), None | Some(Value::Null)) {
             return Err(KeyError::Malformed("x5u"));
         }
-        for name in ["use", "alg"] {
+        // Whatever the type of the key, all members that have a type have to be of it.
+        for name in ["use", "kty", "kid", "crv", "alg"] {
             members.string(name)?;
         }
-        for name in ["d", "p", "q", "dp", "dq", "qi"] {
-            if members.bytes(name)?.is_some() {
-                return Err(KeyError::Private);
-            }
+        for name in ["k", "x", "y", "n", "e", "p", "q", "dp", "dq", "qi"] {
+            members.bytes(name)?;
+        }
+        if members.bytes("d")?.is_some() {
+            return Err(KeyError::Private);
         }
         let certificate = members.certificate()?;
         let key = match members.string("kty")? {

@@ -323,6 +323,14 @@ fn one_bad_key_spoils_the_whole_set() {
         (json!({"kty": "EC", "crv": "secp256k1", "x": x, "y": y}), Some(KeyError::UnknownCurve)),
         (json!({"kty": "EC", "crv": "P-256", "x": x}), Some(KeyError::Missing("y"))),
         (json!({"kty": "OKP", "crv": "X25519", "x": x}), Some(KeyError::UnknownCurve)),
+        (json!({"kty": "RSA", "n": "AQAB", "e": "AQAB", "p": "AQAB", "key_ops": {}}), None),
+        (
+            json!({"kty": "RSA", "n": "AQAB", "e": "AQAB", "k": true}),
+            Some(KeyError::Type(TypeError("a string"))),
+        ),
+        (json!({"kty": "RSA", "n": "AQAB", "e": "AQAB", "qi": "="}), Some(KeyError::Malformed("qi"))),
+        (json!({"kty": "oct", "k": "YQ", "x": "="}), Some(KeyError::Malformed("x"))),
+        (json!({"kty": "oct", "k": "YQ", "crv": 1}), Some(KeyError::Type(TypeError("a string")))),
         (json!({"kty": "oct"}), Some(KeyError::Missing("k"))),
     ];
     for (key, expected) in table {

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Deserialize;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -60,11 +62,24 @@ impl Issuers {
                     PrivateKeyDer::from_pem_file(world.join(&server.key)).unwrap(),
                 )
                 .unwrap();
-            let listener = TcpListener::bind(&server.listen).await.unwrap();
+            let listener = bind(&server.listen).await;
             tasks.spawn(listen(listener, TlsAcceptor::from(Arc::new(tls)), Arc::new(server.routes)));
         }
         Self { _tasks: tasks }
     }
+}
+
+/// The tokens name these very ports, so whoever has them now is waited for: another run of these tests, half a minute at most.
+async fn bind(address: &str) -> TcpListener {
+    for _ in 0..300 {
+        match TcpListener::bind(address).await {
+            Err(error) if error.kind() == ErrorKind::AddrInUse => {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+            bound => return bound.unwrap(),
+        }
+    }
+    panic!("{address} is taken");
 }
 
 async fn listen(listener: TcpListener, acceptor: TlsAcceptor, routes: Arc<BTreeMap<String, Route>>) {

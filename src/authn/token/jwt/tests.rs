@@ -1,6 +1,8 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, UNIX_EPOCH};
 
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -377,4 +379,39 @@ async fn an_access_token_goes_nowhere_without_tls() {
         let outcome = ask(&authenticators, &sign("RS256", "r1", &claims_of_jane(&url, &more))).await;
         assert_eq!(outcome, refused(expected), "{endpoint}");
     }
+}
+
+/// A reload does not lose what is known: Go makes a new authenticator, and waits for its discovery.
+#[tokio::test]
+async fn a_configuration_that_is_loaded_anew_has_the_keys_at_once() {
+    let issuer = Issuer::start().await;
+    let remote = Remote::new(Proxies::default());
+    let load = || JwtAuthenticators::new([publish(&issuer, "", &["r1"])], &remote).unwrap();
+    let old = load();
+    for keys in old.keys() {
+        keys.wait_ready(Duration::from_secs(30)).await.unwrap();
+    }
+    let fetched = issuer.requests();
+    let new = load();
+    drop(old);
+    let outcome = ask(&new, &sign("RS256", "r1", &claims_of_jane(&issuer.url(""), &json!({})))).await;
+    assert!(matches!(outcome, Outcome::Authenticated(_)), "{outcome:?}");
+    assert_eq!(issuer.requests(), fetched);
+}
+
+/// S25: whoever invents key ids makes us fetch no more than once.
+#[tokio::test]
+async fn a_thousand_unknown_keys_are_looked_for_once() {
+    let issuer = Issuer::start().await;
+    let authenticators = ready([publish(&issuer, "", &["r1"])]).await;
+    let before = issuer.requests().len();
+    let claims = BASE64_URL_SAFE_NO_PAD.encode(claims_of_jane(&issuer.url(""), &json!({})));
+    for number in 0..1000 {
+        let header =
+            BASE64_URL_SAFE_NO_PAD.encode(json!({"alg": "RS256", "kid": format!("{number}")}).to_string());
+        let outcome = ask(&authenticators, &format!("{header}.{claims}.AAAA")).await;
+        assert_eq!(outcome, refused(Reason::UnknownKey), "{number}");
+    }
+    let heads = issuer.requests().split_off(before);
+    assert!(heads.len() <= 1 && heads.iter().all(|head| head.starts_with("GET /keys ")), "{heads:?}");
 }
