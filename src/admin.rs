@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use arc_swap::ArcSwap;
 use axum::Router;
 use axum::extract::{RawQuery, State};
 use axum::http::{StatusCode, header};
@@ -16,8 +17,10 @@ use axum::response::IntoResponse;
 use axum::routing::get;
 use tokio::net::TcpListener;
 
+use crate::authn::token::JwtAuthenticators;
+use crate::authn::token::jwt::IssuerKeys;
 use crate::config::Deadlines;
-use crate::metrics::Metrics;
+use crate::metrics::{IssuerStatus, Metrics};
 
 /// What the pages are made from.
 #[derive(Debug)]
@@ -27,16 +30,28 @@ pub(crate) struct Status {
     serving: AtomicBool,
     /// Whether the end has begun.
     draining: AtomicBool,
+    /// Those whose JSON Web Tokens are believed.
+    issuers: ArcSwap<Vec<Arc<IssuerKeys>>>,
 }
 
 impl Status {
     pub(crate) fn new() -> Self {
-        Self { metrics: Metrics::new(), serving: AtomicBool::default(), draining: AtomicBool::default() }
+        Self {
+            metrics: Metrics::new(),
+            serving: AtomicBool::default(),
+            draining: AtomicBool::default(),
+            issuers: ArcSwap::default(),
+        }
     }
 
     /// What a configuration that serves says about its own end.
     pub(crate) fn told_of(&self, deadlines: &Deadlines) {
         self.metrics.crl_next_update.set(deadlines.first_next_update().unwrap_or_default());
+    }
+
+    /// The issuers that a configuration which serves has.
+    pub(crate) fn issuers(&self, jwt: Option<&JwtAuthenticators>) {
+        self.issuers.store(Arc::new(jwt.into_iter().flat_map(JwtAuthenticators::keys).cloned().collect()));
     }
 
     pub(crate) fn now_serving(&self) {
@@ -48,18 +63,47 @@ impl Status {
     }
 
     /// Each check by name, whether it holds, and what there is to say about it.
-    fn checks(&self) -> [(&'static str, bool, &'static str); 3] {
+    fn checks(&self) -> Vec<(&'static str, bool, String)> {
         let refused = match self.metrics.last_reload_successful.get() {
-            0 => ": the last change was refused, the configuration before it serves",
+            0 => ": the last change was refused, or new issuers are missing; what was before serves",
             _ => "",
         };
-        [
-            ("listener", self.serving.load(Ordering::Acquire), ""),
-            ("shutdown", !self.draining.load(Ordering::Acquire), ""),
+        let mut checks = vec![
+            ("listener", self.serving.load(Ordering::Acquire), String::new()),
+            ("shutdown", !self.draining.load(Ordering::Acquire), String::new()),
             // What was good goes on serving, so a bad change is no reason to send nobody here.
-            ("config", true, refused),
-        ]
+            ("config", true, refused.to_owned()),
+        ];
+        // Nor is an issuer that is away, since all replicas miss it, and others are not.
+        checks.extend(self.issuers.load().iter().map(|keys| ("jwt-issuer", true, remark(keys))));
+        checks
     }
+
+    /// Measures what only a scrape asks for.
+    fn measure(&self) {
+        let issuers = self.issuers.load();
+        let statuses = issuers.iter().map(|keys| {
+            let status = keys.status();
+            IssuerStatus {
+                url: keys.source().url.clone(),
+                keys: status.keys.unwrap_or_default(),
+                age: status.age,
+                failures: status.failures,
+            }
+        });
+        self.metrics.issuers(statuses);
+    }
+}
+
+/// An issuer, and how its keys are doing.
+fn remark(keys: &IssuerKeys) -> String {
+    let status = keys.status();
+    let state = match (status.keys, status.age) {
+        (Some(count), Some(age)) => format!("{count} keys, {} s old", age.as_secs()),
+        _ => "no keys yet, its tokens are refused".to_owned(),
+    };
+    let error = status.error.map(|error| format!("; {} failures, last: {error}", status.failures));
+    format!(": {}: {state}{}", keys.source().url, error.unwrap_or_default())
 }
 
 /// Serves the pages until it is dropped with the runtime. Returns the address.
@@ -98,6 +142,7 @@ async fn readyz(State(status): State<Arc<Status>>, RawQuery(query): RawQuery) ->
 }
 
 async fn metrics(State(status): State<Arc<Status>>) -> impl IntoResponse {
+    status.measure();
     let page = status.metrics.render().map_err(|_| StatusCode::INTERNAL_SERVER_ERROR);
     page.map(|page| ([(header::CONTENT_TYPE, OPEN_METRICS)], page))
 }

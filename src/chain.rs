@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::authn::token::TokenAuthenticator;
-use crate::authn::token::jwt::IssuerKeys;
+use crate::authn::token::{JwtAuthenticators, TokenAuthenticator};
 use crate::authn::{
     Anonymous, AuthenticateRequest, Basic, Bearer, Now, Outcome, RequestHeader, Union, WebSocket, X509,
 };
@@ -29,9 +28,12 @@ pub struct Members {
 }
 
 impl Members {
-    /// The keys that token authenticators fetch, which somebody has to start, inside of a runtime.
-    pub fn issuer_keys(&self) -> impl Iterator<Item = &Arc<IssuerKeys>> {
-        self.tokens.iter().flat_map(TokenAuthenticator::issuer_keys)
+    /// The authenticators of JSON Web Tokens, whose keys somebody has to start, inside of a runtime.
+    pub fn jwt(&mut self) -> Option<&mut Arc<JwtAuthenticators>> {
+        self.tokens.iter_mut().find_map(|authenticator| match authenticator {
+            TokenAuthenticator::Jwt(authenticators) => Some(authenticators),
+            _ => None,
+        })
     }
 
     /// Puts the members in order. Follows `Config.New` (k8s.io/kubernetes/pkg/kubeapiserver/authenticator/config.go, v1.36.3)

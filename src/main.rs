@@ -21,7 +21,7 @@ fn main() -> ExitCode {
     let environment: Environment = std::env::vars_os().collect();
     let remote = Remote::new(Proxies::from_environment(&environment));
     let Loaded { config, files } = Config::load(arguments, environment.clone(), &remote);
-    let config = match config {
+    let mut config = match config {
         Ok(config) => config,
         Err(errors) => return refuse(&errors),
     };
@@ -32,7 +32,7 @@ fn main() -> ExitCode {
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
-    let reloader = Reloader::new(arguments.clone(), environment, remote, files, &config);
+    let reloader = Reloader::new(arguments.clone(), environment, remote, files, &mut config);
     match server::run(config, reloader) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

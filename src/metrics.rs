@@ -1,6 +1,9 @@
 //! What Prometheus is told. Names and labels are Kubernetes' where it has them, else begin with `countersign_`. Labels take few
 //! values: nothing of a request stands in one.
 
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, text};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -17,8 +20,30 @@ pub struct Metrics {
     pub generation: Gauge,
     /// 1, if the last configuration that was loaded is the one that serves.
     pub last_reload_successful: Gauge,
+    keys: Family<IssuerLabels, Gauge>,
+    keys_age: Family<IssuerLabels, Gauge<f64, AtomicU64>>,
+    fetch_failures: Family<IssuerLabels, Gauge>,
     /// When the first of the revocation lists is past its nextUpdate, in seconds since 1970; 0 without lists.
     pub crl_next_update: Gauge,
+}
+
+/// How the keys of an issuer are doing.
+#[derive(Debug, Clone)]
+pub struct IssuerStatus {
+    /// As it is configured.
+    pub url: String,
+    /// The number of its keys.
+    pub keys: usize,
+    /// How long ago they were fetched; none before that.
+    pub age: Option<Duration>,
+    /// How many attempts have failed since.
+    pub failures: u32,
+}
+
+/// Of the metrics of issuers, of which a configuration has 64 at most.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct IssuerLabels {
+    jwt_issuer: String,
 }
 
 /// Of the metric of reloads.
@@ -56,6 +81,8 @@ impl Metrics {
         let mut metrics = Self::default();
         let (reloads, generation) = (metrics.reloads.clone(), metrics.generation.clone());
         let (last, crl) = (metrics.last_reload_successful.clone(), metrics.crl_next_update.clone());
+        let (keys, keys_age) = (metrics.keys.clone(), metrics.keys_age.clone());
+        let fetch_failures = metrics.fetch_failures.clone();
         let registry = &mut metrics.registry;
         registry.register(
             "countersign_config_reloads",
@@ -73,6 +100,17 @@ impl Metrics {
             "When the first of the revocation lists is past its nextUpdate; 0 without lists",
             crl,
         );
+        registry.register("countersign_jwt_issuer_keys", "Keys that an issuer has", keys);
+        registry.register(
+            "countersign_jwt_issuer_keys_age_seconds",
+            "How long ago the keys of an issuer were fetched; not there before they were",
+            keys_age,
+        );
+        registry.register(
+            "countersign_jwt_issuer_fetch_failures",
+            "Attempts in a row to fetch the keys of an issuer that have failed",
+            fetch_failures,
+        );
         for result in [ReloadResult::Success, ReloadResult::Error] {
             // There from the start, so that an increase shows.
             let _zero = metrics.reloads.get_or_create(&ReloadLabels { result });
@@ -88,6 +126,21 @@ impl Metrics {
         self.last_reload_successful.set((result == ReloadResult::Success).into());
         if result == ReloadResult::Success {
             self.generation.inc();
+        }
+    }
+
+    /// These are the issuers, and no others any more.
+    pub fn issuers(&self, issuers: impl Iterator<Item = IssuerStatus>) {
+        self.keys.clear();
+        self.keys_age.clear();
+        self.fetch_failures.clear();
+        for IssuerStatus { url, keys, age, failures } in issuers {
+            let labels = IssuerLabels { jwt_issuer: url };
+            self.keys.get_or_create(&labels).set(i64::try_from(keys).unwrap_or(i64::MAX));
+            self.fetch_failures.get_or_create(&labels).set(failures.into());
+            if let Some(age) = age {
+                self.keys_age.get_or_create(&labels).set(age.as_secs_f64());
+            }
         }
     }
 

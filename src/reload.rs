@@ -4,6 +4,10 @@
 //! notification is lost when a Kubernetes volume swaps its links. A configuration that is bad in any part changes nothing: it is
 //! reported once, the old one goes on serving, and the next change is tried again. A Check in flight keeps the snapshot that it
 //! started with, and what it needs goes with the last of them.
+//!
+//! New issuers of JSON Web Tokens have to have shown their keys before they take the place of the old ones, as in kube-apiserver
+//! (`updateAuthenticationConfig`). There nothing else is in the same file; here other files must not wait for an issuer that is
+//! away: all else is served at once, and the issuers are changed when the last of the new ones is there.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +19,8 @@ use tokio::signal::unix::Signal;
 use tokio::time::sleep;
 
 use crate::admin::Status;
-use crate::authn::token::jwt::{IssuerKeys, Remote};
+use crate::authn::token::JwtAuthenticators;
+use crate::authn::token::jwt::Remote;
 use crate::config::{Config, Deadlines, Environment, Files, Loaded, ServerConfig, Tls};
 use crate::envoy::Snapshot;
 use crate::metrics::ReloadResult;
@@ -29,6 +34,10 @@ pub struct Reloader {
     files: Files,
     interval: Duration,
     deadlines: Deadlines,
+    /// The issuers that are served.
+    jwt: Option<Arc<JwtAuthenticators>>,
+    /// Those that are to be, when all of their keys are there.
+    next_jwt: Option<Arc<JwtAuthenticators>>,
 }
 
 impl Reloader {
@@ -38,10 +47,11 @@ impl Reloader {
         environment: Environment,
         remote: Remote,
         files: Files,
-        config: &Config,
+        config: &mut Config,
     ) -> Self {
         let (interval, deadlines) = (config.server.reload_interval, config.deadlines.clone());
-        Self { matches, environment, remote, files, interval, deadlines }
+        let jwt = config.chain.jwt().map(|jwt| Arc::clone(jwt));
+        Self { matches, environment, remote, files, interval, deadlines, jwt, next_jwt: None }
     }
 
     /// Watches until it is dropped. `SIGHUP` makes it load at once, whether anything looks changed or not.
@@ -58,7 +68,11 @@ impl Reloader {
                 () = sleep(self.interval) => false,
                 _ = hangup.recv() => true,
             };
-            if asked || self.files.changed() {
+            let there = match (&self.next_jwt, &self.jwt) {
+                (Some(new), Some(old)) => !is_missing(new, old),
+                _ => false,
+            };
+            if asked || there || self.files.changed() {
                 self = self.reload(&current, tls.as_deref(), &running, &status).await;
             }
             for problem in self.deadlines.take_passed() {
@@ -77,17 +91,8 @@ impl Reloader {
         let (matches, environment, remote) =
             (self.matches.clone(), self.environment.clone(), self.remote.clone());
         // A million tokens take a second of reading and hashing.
-        let loading = tokio::task::spawn_blocking(move || {
-            let Loaded { config, files } = Config::load(&matches, environment, &remote);
-            (
-                config.map(|Config { chain, reply, server, tls, warnings, deadlines, .. }| {
-                    let keys: Vec<Arc<IssuerKeys>> = chain.issuer_keys().cloned().collect();
-                    (Snapshot::new(chain.into_chain(), reply), keys, server, tls, warnings, deadlines)
-                }),
-                files,
-            )
-        });
-        let Ok((config, files)) = loading.await else {
+        let loading = tokio::task::spawn_blocking(move || Config::load(&matches, environment, &remote));
+        let Ok(Loaded { config, files }) = loading.await else {
             tracing::error!("loading the configuration panicked; the old one goes on serving");
             status.metrics.reloaded(ReloadResult::Error);
             return self;
@@ -100,17 +105,25 @@ impl Reloader {
                     tracing::error!(%error, "not reloaded; the old configuration goes on serving");
                 }
             }
-            Ok((snapshot, keys, server, new_tls, warnings, deadlines)) => {
-                // Those that the old configuration has are there.
-                join_all(keys.iter().map(|keys| ready(keys))).await;
+            Ok(Config { mut chain, reply, server, tls: new_tls, warnings, deadlines, .. }) => {
+                self.next_jwt = None;
+                if let (Some(new), Some(old)) = (chain.jwt(), &self.jwt) {
+                    join_all(new.keys_not_of(old).map(|keys| keys.wait_ready(MAX_WAIT_FOR_KEYS))).await;
+                    if told_of_missing(new, old) {
+                        self.next_jwt = Some(std::mem::replace(new, Arc::clone(old)));
+                    }
+                }
+                self.jwt = chain.jwt().map(|jwt| Arc::clone(jwt));
+                status.issuers(self.jwt.as_deref());
                 status.told_of(&deadlines);
                 self.deadlines = deadlines;
-                current.store(Arc::new(snapshot));
+                current.store(Arc::new(Snapshot::new(chain.into_chain(), reply)));
                 let turned = tls.is_some() != new_tls.is_some();
                 if let (Some(tls), Some(Tls(settings))) = (tls, new_tls) {
                     tls.store(settings);
                 }
                 status.metrics.reloaded(ReloadResult::Success);
+                status.metrics.last_reload_successful.set(self.next_jwt.is_none().into());
                 for warning in warnings {
                     tracing::warn!("{warning}");
                 }
@@ -124,17 +137,24 @@ impl Reloader {
     }
 }
 
-/// A new configuration waits so long for the keys of issuers that the old one has not. Kubernetes waits a minute, and then keeps the
-/// old one; here other files must not be held up by an issuer that is away.
-const MAX_WAIT_FOR_KEYS: Duration = Duration::from_secs(10);
+/// A new configuration waits so long for the keys of issuers that the old one has not. Kubernetes waits a minute, and nothing else
+/// depends on it there.
+const MAX_WAIT_FOR_KEYS: Duration = Duration::from_secs(2);
 
-async fn ready(keys: &IssuerKeys) {
-    if let Err(error) = keys.wait_ready(MAX_WAIT_FOR_KEYS).await {
-        let error = error.map_or_else(|| "no answer yet".to_owned(), |error| error.to_string());
-        tracing::warn!(
+/// Whether an issuer that is new has not shown its keys.
+fn is_missing(new: &JwtAuthenticators, old: &JwtAuthenticators) -> bool {
+    new.keys_not_of(old).any(|keys| keys.current().is_none())
+}
+
+/// The same, and says of each what is wrong.
+fn told_of_missing(new: &JwtAuthenticators, old: &JwtAuthenticators) -> bool {
+    for keys in new.keys_not_of(old).filter(|keys| keys.current().is_none()) {
+        let error = keys.status().error.map_or_else(|| "no answer yet".to_owned(), |error| error.to_string());
+        tracing::error!(
             issuer = keys.source().url,
             error,
-            "the issuer's keys are not there; its tokens are refused"
+            "the keys of a new issuer are not there; until they are, the issuers that were go on serving"
         );
     }
+    is_missing(new, old)
 }

@@ -25,6 +25,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::authn::token::jwt::Remote;
@@ -237,7 +238,7 @@ fn members(
     if !jwt.is_empty() {
         // "Keep the OpenID Connect after Service Accounts" and before the webhook.
         match JwtAuthenticators::new(jwt, remote) {
-            Ok(authenticators) => tokens.push(TokenAuthenticator::Jwt(authenticators)),
+            Ok(authenticators) => tokens.push(TokenAuthenticator::Jwt(Arc::new(authenticators))),
             Err(error) => values.error("jwt", &error.to_string()),
         }
     }

@@ -122,8 +122,9 @@ fn issuers_of_jwts_and_of_service_accounts_are_kept_apart() {
 #[test]
 fn issuers_of_jwts_come_after_the_token_file_whichever_way_they_are_configured() {
     let issuers = |flags: &[&str]| -> Vec<String> {
-        let config = load(flags, &[]).expect("a good configuration");
-        config.chain.issuer_keys().map(|keys| keys.source().url.clone()).collect()
+        let mut config = load(flags, &[]).expect("a good configuration");
+        let authenticators = config.chain.jwt().expect("authenticators of JWTs");
+        authenticators.keys().map(|keys| keys.source().url.clone()).collect()
     };
     assert_eq!(issuers(&["--oidc-issuer-url=https://a", "--oidc-client-id=b"]), ["https://a"]);
     let jwt = |url: &str| {

@@ -6,8 +6,10 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use futures_util::future::join_all;
 use thiserror::Error;
 use tokio::net::{TcpListener, UnixListener, UnixStream};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -63,9 +65,9 @@ async fn serve(config: Config, reloader: Reloader) -> Result<(), ServerError> {
     let hangup = signal(SignalKind::hangup()).map_err(ServerError::Start)?;
     let status = Arc::new(Status::new());
     status.told_of(&config.deadlines);
-    let Config { chain, reply, server: limits, tls, .. } = config;
-    // In the background: issuers may be away, and may be behind us.
-    chain.issuer_keys().for_each(|keys| keys.start());
+    let Config { mut chain, reply, server: limits, tls, .. } = config;
+    let jwt = chain.jwt().map(|jwt| Arc::clone(jwt));
+    status.issuers(jwt.as_deref());
     let tls = tls.map(|Tls(settings)| Arc::new(ArcSwap::new(settings)));
     let current = Arc::new(ArcSwap::from_pointee(Snapshot::new(chain.into_chain(), reply)));
     let (mut health, health_service) = health_reporter();
@@ -87,11 +89,24 @@ async fn serve(config: Config, reloader: Reloader) -> Result<(), ServerError> {
         tracing::info!(%address, "health and metrics");
     }
     // The chain is built before we listen: whoever gets through to us gets a verdict.
-    report(&health, ServingStatus::Serving).await;
+    // But a replica that is not asked yet does better than one that refuses what the others accept. Not for long: issuers may be
+    // away, and may be behind us.
+    let getting_ready = match jwt {
+        None => {
+            ready(&health, &status).await;
+            None
+        }
+        Some(jwt) => {
+            report(&health, ServingStatus::NotServing).await;
+            let (health, status) = (health.clone(), Arc::clone(&status));
+            Some(tokio::spawn(async move {
+                join_all(jwt.keys().map(|keys| keys.attempted(MAX_WAIT_FOR_ISSUERS))).await;
+                ready(&health, &status).await;
+            }))
+        }
+    };
     let (drain, draining) = oneshot::channel();
     let mut server = listen(&limits, tls.clone(), services, draining).await?;
-
-    status.now_serving();
 
     tokio::select! {
         stopped = &mut server => return ended(stopped),
@@ -99,6 +114,9 @@ async fn serve(config: Config, reloader: Reloader) -> Result<(), ServerError> {
         () = reloader.run(current, tls, limits.clone(), Arc::clone(&status), hangup) => {}
     }
     tracing::info!(delay = ?limits.shutdown_delay, "told to stop; health says NOT_SERVING, still serving");
+    if let Some(task) = getting_ready {
+        task.abort();
+    }
     report(&health, ServingStatus::NotServing).await;
     status.now_draining();
     // Envoy must notice before connections go away, else half its calls fail: GOAWAY alone is no graceful restart.
@@ -181,6 +199,14 @@ fn ended(
         Ok(result) => result.map_err(ServerError::Serve),
         Err(join) => Err(ServerError::Start(io::Error::other(join))),
     }
+}
+
+/// A replica that starts waits so long for the first answers of issuers before it says that it is ready.
+const MAX_WAIT_FOR_ISSUERS: Duration = Duration::from_secs(5);
+
+async fn ready(health: &HealthReporter, status: &Status) {
+    report(health, ServingStatus::Serving).await;
+    status.now_serving();
 }
 
 /// Health of the whole server and of the service, which say the same.

@@ -64,7 +64,8 @@ async fn reloads_and_their_errors_are_counted_and_a_bad_file_leaves_us_ready() {
         assert_eq!(figures(&server).await, [&*(round + 1).to_string(), "0", "1", "0"]);
     }
     assert_eq!(server.admin_page("/readyz").await, (200, "ok".to_owned()));
-    let remark = "[+]config ok: the last change was refused, the configuration before it serves\n";
+    let remark =
+        "[+]config ok: the last change was refused, or new issuers are missing; what was before serves\n";
     assert!(server.admin_page("/readyz?verbose").await.1.contains(remark));
     write("token-2,alice,1\n");
     server.wait_for("reloaded");

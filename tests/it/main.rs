@@ -12,6 +12,7 @@ mod admin;
 mod certificates;
 mod check;
 mod conformance;
+mod jwt;
 mod layering;
 mod lifecycle;
 mod message;

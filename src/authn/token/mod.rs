@@ -9,8 +9,6 @@ use std::sync::Arc;
 
 use super::{AuthenticateToken, Now, Outcome, Token};
 
-use jwt::IssuerKeys;
-
 pub use jwt::JwtAuthenticators;
 pub use service_account::ServiceAccount;
 pub use token_file::TokenFile;
@@ -23,18 +21,7 @@ pub enum TokenAuthenticator {
     /// `--service-account-key-file`.
     ServiceAccount(ServiceAccount),
     /// `--oidc-*`, or `jwt` of the authentication configuration.
-    Jwt(JwtAuthenticators),
-}
-
-impl TokenAuthenticator {
-    /// The keys that it fetches.
-    pub fn issuer_keys(&self) -> impl Iterator<Item = &Arc<IssuerKeys>> {
-        let authenticators = match self {
-            Self::Jwt(authenticators) => Some(authenticators),
-            Self::TokenFile(_) | Self::ServiceAccount(_) => None,
-        };
-        authenticators.into_iter().flat_map(JwtAuthenticators::keys)
-    }
+    Jwt(Arc<JwtAuthenticators>),
 }
 
 impl AuthenticateToken for TokenAuthenticator {

@@ -112,6 +112,12 @@ impl JwtAuthenticators {
     pub fn keys(&self) -> impl Iterator<Item = &Arc<IssuerKeys>> {
         self.by_issuer.values().map(|issuer| &issuer.keys)
     }
+
+    /// The keys that `other` has not got, which is to say that it fetches none from there.
+    pub fn keys_not_of<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = &'a Arc<IssuerKeys>> {
+        let has = move |keys: &Arc<IssuerKeys>| other.keys().any(|other| Arc::ptr_eq(other, keys));
+        self.keys().filter(move |keys| !has(keys))
+    }
 }
 
 impl AuthenticateToken for JwtAuthenticators {

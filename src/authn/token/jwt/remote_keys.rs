@@ -169,6 +169,14 @@ impl<K: KeySet> RemoteKeys<K> {
         }
     }
 
+    /// Begins to fetch, and waits until the first attempt has ended, either way, or the time is over.
+    pub async fn attempted(&self, within: Duration) {
+        self.start();
+        let mut progress = self.shared.progress.subscribe();
+        let _attempted_or_elapsed =
+            timeout(within, progress.wait_for(|progress| progress.attempts > 0)).await;
+    }
+
     fn other_than(&self, tried: &Arc<K>) -> Option<Arc<K>> {
         self.current().filter(|keys| !Arc::ptr_eq(keys, tried))
     }

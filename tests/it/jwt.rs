@@ -1,0 +1,226 @@
+//! Issuers of JSON Web Tokens that come and go while the program runs: health, metrics and reloads. Verdicts on tokens are in the
+//! recorded vectors.
+
+use std::fs;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use rcgen::{CertificateParams, KeyPair};
+use rustls::ServerConfig;
+use rustls::pki_types::PrivatePkcs8KeyDer;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpSocket};
+use tokio::task::JoinHandle;
+use tokio_rustls::TlsAcceptor;
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
+
+use crate::message::{get, verdict};
+use crate::support::program::{PATIENCE, Server};
+
+/// An issuer with one key at a port of its own, which refuses connections until it is up.
+struct Issuer {
+    url: String,
+    certificate: rcgen::Certificate,
+    tls_key: KeyPair,
+    key: KeyPair,
+    port: Option<TcpSocket>,
+    serving: Option<JoinHandle<()>>,
+}
+
+impl Drop for Issuer {
+    fn drop(&mut self) {
+        if let Some(serving) = &self.serving {
+            serving.abort();
+        }
+    }
+}
+
+impl Issuer {
+    fn down() -> Self {
+        let port = TcpSocket::new_v4().unwrap();
+        port.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let url = format!("https://localhost:{}", port.local_addr().unwrap().port());
+        let tls_key = KeyPair::generate().unwrap();
+        let certificate =
+            CertificateParams::new(["localhost".to_owned()]).unwrap().self_signed(&tls_key).unwrap();
+        let key = KeyPair::generate().unwrap();
+        Self { url, certificate, tls_key, key, port: Some(port), serving: None }
+    }
+
+    fn up() -> Self {
+        let mut issuer = Self::down();
+        issuer.come_up();
+        issuer
+    }
+
+    fn come_up(&mut self) {
+        let listener = self.port.take().unwrap().listen(64).unwrap();
+        let point = &self.key.public_key_raw()[1..];
+        let [x, y] = [&point[..32], &point[32..]].map(|half| BASE64_URL_SAFE_NO_PAD.encode(half));
+        let keys = json!({"keys": [{"kty": "EC", "crv": "P-256", "kid": "1", "x": x, "y": y}]}).to_string();
+        let document = json!({"issuer": self.url, "jwks_uri": format!("{}/keys", self.url)}).to_string();
+        let key = PrivatePkcs8KeyDer::from(self.tls_key.serialize_der()).into();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let tls = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![self.certificate.der().clone()], key)
+            .unwrap();
+        self.serving = Some(tokio::spawn(serve(listener, TlsAcceptor::from(Arc::new(tls)), document, keys)));
+    }
+
+    /// `jwt[…]` of a configuration, with a prefix that tells configurations apart.
+    fn configured(&self, prefix: &str) -> Value {
+        json!({
+            "issuer": {"url": self.url, "audiences": ["a"], "certificateAuthority": self.certificate.pem()},
+            "claimMappings": {"username": {"claim": "sub", "prefix": prefix}},
+        })
+    }
+
+    fn token(&self) -> String {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+        let claims = json!({"iss": self.url, "aud": "a", "sub": "alice", "exp": now + 600}).to_string();
+        let header = json!({"alg": "ES256", "kid": "1"}).to_string();
+        let signed = [header, claims].map(|part| BASE64_URL_SAFE_NO_PAD.encode(part)).join(".");
+        let key =
+            EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &self.key.serialize_der()).unwrap();
+        let signature = key.sign(&SystemRandom::new(), signed.as_bytes()).unwrap();
+        format!("{signed}.{}", BASE64_URL_SAFE_NO_PAD.encode(signature))
+    }
+}
+
+async fn serve(listener: TcpListener, tls: TlsAcceptor, document: String, keys: String) {
+    loop {
+        let (tcp, _) = listener.accept().await.unwrap();
+        let Ok(mut connection) = tls.accept(tcp).await else { continue };
+        let mut request = Vec::new();
+        while !request.ends_with(b"\r\n\r\n") {
+            let Ok(byte) = connection.read_u8().await else { break };
+            request.push(byte);
+        }
+        let body = if request.starts_with(b"GET /keys ") { &keys } else { &document };
+        let head = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Type: application/json";
+        let answer = format!("{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+        connection.write_all(answer.as_bytes()).await.ok();
+        connection.shutdown().await.ok();
+    }
+}
+
+const FLAGS: [&str; 4] = [
+    "--authentication-config=authn.yaml",
+    "--token-auth-file=tokens.csv",
+    "--anonymous-auth=false",
+    "--reload-interval=50ms",
+];
+
+fn write(folder: &TempDir, jwt: &[Value], token: &str) {
+    let version = "apiserver.config.k8s.io/v1";
+    let config =
+        json!({"apiVersion": version, "kind": "AuthenticationConfiguration", "jwt": jwt}).to_string();
+    for (name, text) in [("tokens.csv", format!("{token},carol,1\n")), ("authn.yaml", config)] {
+        fs::write(folder.path().join("new"), text).unwrap();
+        fs::rename(folder.path().join("new"), folder.path().join(name)).unwrap();
+    }
+}
+
+async fn ask(server: &Server, token: &str) -> Result<String, i32> {
+    let authorization = format!("Bearer {token}");
+    let request = get("/", &[("authorization", authorization.as_bytes())]);
+    verdict(server.client().await.check(request).await.unwrap().get_ref())
+}
+
+async fn until(what: &str, mut there: impl AsyncFnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !there().await {
+        assert!(Instant::now() < deadline, "{what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+async fn is_ready(server: &Server) -> bool {
+    let mut health = HealthClient::new(server.channel().await);
+    let health = health.check(HealthCheckRequest::default()).await.unwrap().get_ref().status();
+    let (status, _) = server.admin_page("/readyz").await;
+    (status, health) == (200, ServingStatus::Serving)
+}
+
+/// A replica is sent requests when it has keys; an issuer that is away takes it out of service for a moment only, and is told of.
+#[tokio::test]
+async fn a_replica_is_ready_when_its_issuers_have_answered_or_failed() {
+    let folder = tempfile::tempdir().unwrap();
+    let (up, mut down) = (Issuer::up(), Issuer::down());
+    write(&folder, &[up.configured("up:"), down.configured("down:")], "token-1");
+    let server = Server::start(folder.path(), &FLAGS);
+    until("ready", async || is_ready(&server).await).await;
+    // From the first request on.
+    assert_eq!(ask(&server, &up.token()).await, Ok("up:alice".to_owned()));
+    assert_eq!(ask(&server, &down.token()).await, Err(401));
+    assert_eq!(ask(&server, "token-1").await, Ok("carol".to_owned()));
+    let (status, page) = server.admin_page("/readyz?verbose").await;
+    assert_eq!(status, 200);
+    assert!(page.contains(&format!("[+]jwt-issuer ok: {}: 1 keys, ", up.url)), "{page}");
+    let refused = format!("[+]jwt-issuer ok: {}: no keys yet, its tokens are refused; ", down.url);
+    assert!(page.contains(&refused), "{page}");
+    let (_, metrics) = server.admin_page("/metrics").await;
+    for line in [
+        format!("countersign_jwt_issuer_keys{{jwt_issuer=\"{}\"}} 1\n", up.url),
+        format!("countersign_jwt_issuer_keys{{jwt_issuer=\"{}\"}} 0\n", down.url),
+        format!("countersign_jwt_issuer_fetch_failures{{jwt_issuer=\"{}\"}} 0\n", up.url),
+        format!("countersign_jwt_issuer_keys_age_seconds{{jwt_issuer=\"{}\"}} ", up.url),
+    ] {
+        assert!(metrics.contains(&line), "{line} in\n{metrics}");
+    }
+    assert!(!metrics.contains(&format!("keys_age_seconds{{jwt_issuer=\"{}\"", down.url)), "{metrics}");
+
+    down.come_up();
+    until("healed", async || ask(&server, &down.token()).await == Ok("down:alice".to_owned())).await;
+}
+
+/// Go: `updateAuthenticationConfig`: a new set of issuers is used when it is healthy, and until then the old one. Other files are
+/// not held up.
+#[tokio::test(flavor = "multi_thread")] // `wait_for` blocks, and the issuers are in this process
+async fn issuers_are_changed_when_the_new_ones_are_there_and_nothing_else_waits_for_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let (old, mut new) = (Issuer::up(), Issuer::down());
+    write(&folder, &[old.configured("1:")], "token-1");
+    let mut server = Server::start(folder.path(), &FLAGS);
+    until("ready", async || is_ready(&server).await).await;
+    assert_eq!(ask(&server, &old.token()).await, Ok("1:alice".to_owned()));
+
+    write(&folder, &[old.configured("2:"), new.configured("2:")], "token-2");
+    let missing =
+        "the keys of a new issuer are not there; until they are, the issuers that were go on serving";
+    assert_eq!(server.wait_for(missing)["fields"]["issuer"], *new.url);
+    server.wait_for("reloaded");
+    assert_eq!(ask(&server, "token-1").await, Err(401), "withdrawn");
+    assert_eq!(ask(&server, "token-2").await, Ok("carol".to_owned()));
+    assert_eq!(ask(&server, &old.token()).await, Ok("1:alice".to_owned()));
+    assert_eq!(ask(&server, &new.token()).await, Err(401));
+    let (status, page) = server.admin_page("/readyz?verbose").await;
+    assert!(
+        status == 200 && page.contains("[+]config ok: the last change was refused, or new issuers"),
+        "{page}"
+    );
+
+    new.come_up();
+    server.wait_for("reloaded");
+    assert_eq!(ask(&server, &old.token()).await, Ok("2:alice".to_owned()));
+    assert_eq!(ask(&server, &new.token()).await, Ok("2:alice".to_owned()));
+    let (_, metrics) = server.admin_page("/metrics").await;
+    assert!(metrics.contains("countersign_config_last_reload_successful 1\n"), "{metrics}");
+
+    // One that is withdrawn is withdrawn at once.
+    write(&folder, &[new.configured("3:")], "token-2");
+    server.wait_for("reloaded");
+    assert_eq!(ask(&server, &old.token()).await, Err(401));
+    assert_eq!(ask(&server, &new.token()).await, Ok("3:alice".to_owned()));
+}
