@@ -1,0 +1,30 @@
+//! Arbitrary bytes as a JSON Web Token: nobody is authenticated whose token no key has signed; and as a set of keys, and as JSON.
+#![no_main]
+
+use std::sync::LazyLock;
+
+use countersign::jose::json::Value;
+use countersign::jose::{JsonWebKeySet, SignedToken, unverified_payload};
+use countersign::pki::{PublicKey, public_keys_from_pem};
+use libfuzzer_sys::fuzz_target;
+use rcgen::KeyPair;
+
+/// Has signed nothing.
+static KEY: LazyLock<PublicKey> = LazyLock::new(|| {
+    let pem = KeyPair::generate().unwrap().public_key_pem();
+    public_keys_from_pem(pem.as_bytes()).remove(0)
+});
+
+fuzz_target!(|data: &[u8]| {
+    let _keys = JsonWebKeySet::parse(data);
+    if let Ok(value) = Value::parse(data) {
+        let _claims = value.object_or_null();
+    }
+    if let Some(payload) = unverified_payload(data) {
+        assert!(payload.len() < data.len());
+        let _claims = Value::parse(&payload);
+    }
+    let Ok(token) = SignedToken::parse(data) else { return };
+    let _kid = token.key_id();
+    assert!(token.verify(&KEY).is_err(), "nobody has signed it");
+});
