@@ -14,33 +14,40 @@ use rcgen::{
 use crate::Plan;
 use crate::client::{OK, UNAUTHENTICATED, framed};
 use crate::envoy::{Encoding, Request, check_request};
+use crate::jwt;
 
 /// One kind of call.
 pub(crate) struct Case {
     pub(crate) name: &'static str,
     pub(crate) flags: Vec<&'static str>,
     pub(crate) files: Vec<(&'static str, String)>,
+    /// A call that is answered OK once the program has fetched what it needs.
+    pub(crate) ready: Option<Request>,
     /// The answer's code.
     pub(crate) expected: i32,
     /// The ratio that we want to stay below.
     pub(crate) limit: f64,
-    calls: Calls,
+    pub(crate) calls: Calls,
     /// Measures what the call cannot do without, in µs.
-    pub(crate) unavoidable: fn() -> f64,
+    pub(crate) unavoidable: Box<dyn Fn() -> f64>,
 }
 
 /// Where the calls come from.
-enum Calls {
+pub(crate) enum Calls {
     /// The same one over and over.
     Same(Request),
     /// None twice: makes the one with this number.
     Fresh(Box<dyn Fn(usize) -> Request>),
 }
 
+/// As Envoy with `encode_raw_headers` makes the call for a request.
+pub(crate) fn frame(request: &Request) -> Bytes {
+    framed(&check_request(request, Encoding::Raw))
+}
+
 impl Case {
     /// The calls of each round, and of one before the first.
     pub(crate) fn rounds(&self, plan: &Plan) -> impl Iterator<Item = Arc<[Bytes]>> {
-        let frame = |request: &Request| framed(&check_request(request, Encoding::Raw));
         let mut serial = 0;
         (0..=plan.rounds).map(move |_| match &self.calls {
             Calls::Same(request) => vec![frame(request); plan.calls].into(),
@@ -53,64 +60,70 @@ impl Case {
     }
 }
 
-/// To make a certificate takes longer than to verify one.
+/// To make a certificate or a token takes longer than to verify one.
 const MAX_FRESH_CALLS: usize = 6_000;
 
 pub(crate) fn cases() -> Vec<Case> {
     let token = |token: &str| request(&[("Authorization", format!("Bearer {token}"))]);
     let tokens = || vec![("tokens.csv", "token-1,alice,1,\"dev,ops\"\n".to_owned())];
-    let none = || 0.0;
+    let none = || -> Box<dyn Fn() -> f64> { Box::new(|| 0.0) };
     let chains = Chains::new();
-    let certificate = |name, calls, limit, unavoidable: fn() -> f64| Case {
+    let certificate = |name, calls, limit, unavoidable| Case {
         name,
         flags: vec!["--client-ca-file=clients.pem", "--anonymous-auth=false", "--xfcc-trusted-hops=1"],
         files: vec![("clients.pem", chains.root.clone())],
+        ready: None,
         expected: OK,
         limit,
         calls,
         unavoidable,
     };
     let (remembered, make) = (chains.request(0), chains.clone());
-    vec![
+    let mut cases = vec![
         Case {
             name: "static-token",
             flags: vec!["--token-auth-file=tokens.csv", "--anonymous-auth=false"],
             files: tokens(),
+            ready: None,
             expected: OK,
             limit: 0.75,
             calls: Calls::Same(token("token-1")),
-            unavoidable: none,
+            unavoidable: none(),
         },
         Case {
             name: "unknown-token",
             flags: vec!["--token-auth-file=tokens.csv", "--anonymous-auth=false"],
             files: tokens(),
+            ready: None,
             expected: UNAUTHENTICATED,
             limit: 0.90,
             calls: Calls::Same(token("nobody")),
-            unavoidable: none,
+            unavoidable: none(),
         },
         Case {
             name: "anonymous",
             flags: vec!["--token-auth-file=tokens.csv", "--anonymous-auth"],
             files: tokens(),
+            ready: None,
             expected: OK,
             limit: 0.75,
             calls: Calls::Same(request(&[])),
-            unavoidable: none,
+            unavoidable: none(),
         },
-        certificate("remembered-certificate", Calls::Same(remembered), 0.75, none),
+        certificate("remembered-certificate", Calls::Same(remembered), 0.75, none()),
         certificate(
             "first-seen-certificate",
             Calls::Fresh(Box::new(move |number| make.request(1 + number))),
             1.20,
-            || 2.0 * rsa_verification(),
+            Box::new(|| 2.0 * rsa_verification()),
         ),
-    ]
+    ];
+    cases.extend(jwt::cases());
+    cases
 }
 
 /// A request of an ordinary size: 13 headers in all.
-fn request(headers: &[(&str, String)]) -> Request {
+pub(crate) fn request(headers: &[(&str, String)]) -> Request {
     let ordinary = [
         ("User-Agent", "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"),
         ("Accept", "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"),
@@ -172,17 +185,22 @@ impl Chains {
     }
 }
 
-/// One verification of an RSA-2048 signature by aws-lc-rs, in µs: the median of several thousand.
+/// One verification of an RSA-2048 signature by aws-lc-rs, in µs.
 fn rsa_verification() -> f64 {
     let key = RsaKeyPair::generate(aws_lc_rs::rsa::KeySize::Rsa2048).unwrap();
     let message = [7; 700];
     let mut signature = vec![0; key.public_modulus_len()];
     key.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), &message, &mut signature).unwrap();
     let public = UnparsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, key.public_key().as_ref());
+    microseconds(|| public.verify(&message, &signature).unwrap())
+}
+
+/// How long some work takes, in µs: the median of several thousand times.
+pub(crate) fn microseconds(work: impl Fn()) -> f64 {
     let mut times: Vec<f64> = (0..5_000)
         .map(|_| {
             let start = Instant::now();
-            public.verify(&message, &signature).unwrap();
+            work();
             start.elapsed().as_secs_f64() * 1e6
         })
         .collect();

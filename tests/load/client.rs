@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use envoy_types::pb::envoy::service::auth::v3::{CheckRequest, CheckResponse};
@@ -16,6 +17,8 @@ use crate::process::Server;
 
 const CONNECTIONS: usize = 4;
 const STREAMS: usize = 16;
+/// How long the program may take to fetch what it needs.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// google.rpc.Code of an answer.
 pub(crate) const OK: i32 = 0;
@@ -52,6 +55,14 @@ impl Client {
         Self { connections, uri: format!("http://{}{path}", server.address) }
     }
 
+    /// Makes this call until it is answered so.
+    pub(crate) async fn wait_for(&self, call: &Bytes, expected: i32) {
+        let deadline = Instant::now() + PATIENCE;
+        while check(self.connections[0].clone(), &self.uri, call.clone()).await != expected {
+            assert!(Instant::now() < deadline, "the program does not get ready");
+        }
+    }
+
     /// Makes these calls, and sees to it that each is answered so.
     pub(crate) async fn run(&mut self, calls: &Arc<[Bytes]>, expected: i32) {
         let next = Arc::new(AtomicUsize::new(0));
@@ -62,8 +73,8 @@ impl Client {
                 let uri = self.uri.clone();
                 streams.spawn(async move {
                     while let Some(call) = calls.get(next.fetch_add(1, Ordering::Relaxed)) {
-                        let answer = check(connection.clone(), &uri, call.clone()).await;
-                        assert_eq!(answer.status.map(|status| status.code), Some(expected));
+                        let code = check(connection.clone(), &uri, call.clone()).await;
+                        assert_eq!(code, expected);
                     }
                 });
             }
@@ -74,7 +85,8 @@ impl Client {
     }
 }
 
-async fn check(connection: SendRequest<Bytes>, uri: &str, call: Bytes) -> CheckResponse {
+/// The code of a call's answer.
+async fn check(connection: SendRequest<Bytes>, uri: &str, call: Bytes) -> i32 {
     let request = Request::builder().method(Method::POST).version(Version::HTTP_2).uri(uri);
     let request =
         request.header("content-type", "application/grpc").header("te", "trailers").body(()).unwrap();
@@ -90,5 +102,5 @@ async fn check(connection: SendRequest<Bytes>, uri: &str, call: Bytes) -> CheckR
     }
     let trailers = body.trailers().await.unwrap().unwrap();
     assert_eq!(trailers["grpc-status"], "0");
-    CheckResponse::decode(&answer[5..]).unwrap()
+    CheckResponse::decode(&answer[5..]).unwrap().status.unwrap().code
 }

@@ -19,11 +19,13 @@ mod client;
 #[path = "../support/envoy.rs"]
 #[allow(dead_code, reason = "the benchmark makes requests and does not compare verdicts")]
 mod envoy;
+mod issuer;
+mod jwt;
 mod process;
 
 use std::env;
 
-use cases::{Case, cases};
+use cases::{Case, cases, frame};
 use client::Client;
 use process::Server;
 
@@ -100,6 +102,9 @@ async fn measure(case: Case, plan: &Plan) -> Measured {
     let (mut ours_client, mut bare_client) = (Client::connect(&ours).await, Client::connect(&bare).await);
     let unavoidable = (case.unavoidable)();
 
+    if let Some(request) = &case.ready {
+        ours_client.wait_for(&frame(request), client::OK).await;
+    }
     let mut rounds = case.rounds(plan);
     // The first round warms both up.
     let first = rounds.next().unwrap();

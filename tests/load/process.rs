@@ -28,14 +28,16 @@ impl Server {
         }
         let mut process = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(process.stderr.take().unwrap()).lines().map_while(Result::ok);
+        let mut said = String::new();
         let address = lines.find_map(|line| {
+            said += &line;
             let event: serde_json::Value = serde_json::from_str(&line).unwrap_or_default();
             let fields = &event["fields"];
             (fields["message"] == "serving").then(|| fields["address"].as_str().unwrap().to_owned())
         });
         // Reads to the end, because a full pipe would stop the program.
         std::thread::spawn(move || lines.for_each(drop));
-        Self { process, address: address.expect("the server has ended") }
+        Self { process, address: address.unwrap_or_else(|| panic!("the server has ended: {said}")) }
     }
 
     /// Of all its threads, in user and kernel mode. proc(5), `utime` and `stime`.
