@@ -4,7 +4,7 @@ use http::Request;
 
 use crate::support::{Response, Setup};
 
-const UNAUTHORIZED: &str = r#"{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"Unauthorized","reason":"Unauthorized","code":401}"#;
+pub(crate) const UNAUTHORIZED: &str = r#"{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"Unauthorized","reason":"Unauthorized","code":401}"#;
 
 /// The header lines, with the one that changes left open.
 fn headers(response: &Response) -> Vec<&str> {

@@ -11,7 +11,7 @@ const ALICE: &str = "base64url.bearer.authorization.k8s.io.YWxpY2UtdG9rZW4";
 const STRANGER: &str = "base64url.bearer.authorization.k8s.io.c3RyYW5nZXI";
 
 /// Sends a handshake that offers these subprotocols, one line each.
-async fn handshake(stack: &Stack, protocols: &[&str]) -> Http1 {
+pub(crate) async fn handshake(stack: &Stack, protocols: &[&str]) -> Http1 {
     let offers: Vec<String> =
         protocols.iter().map(|offer| format!("Sec-WebSocket-Protocol: {offer}")).collect();
     let mut lines: Vec<&[u8]> = vec![
@@ -27,7 +27,7 @@ async fn handshake(stack: &Stack, protocols: &[&str]) -> Http1 {
 }
 
 /// The lines about identity and subprotocols of the only request that reached the application.
-fn seen_by_the_application(stack: &Stack) -> Vec<String> {
+pub(crate) fn seen_by_the_application(stack: &Stack) -> Vec<String> {
     let mut seen = stack.upstream.seen();
     assert_eq!(seen.len(), 1, "{seen:?}");
     let mut lines = seen.remove(0);
@@ -38,7 +38,7 @@ fn seen_by_the_application(stack: &Stack) -> Vec<String> {
 }
 
 /// The tunnel works in both directions, whoever speaks first.
-async fn talk(client: &mut Http1) {
+pub(crate) async fn talk(client: &mut Http1) {
     assert_eq!(client.exactly(GREETING.len()).await.unwrap(), GREETING);
     client.write(b"hello there").await;
     assert_eq!(client.exactly(11).await.unwrap(), b"HELLO THERE");

@@ -97,7 +97,7 @@ impl Edge {
 
     /// `GET /` with these `name: value` lines over HTTP/2, on a connection of its own.
     pub(crate) async fn http2(&self, lines: &[&str]) -> Result<Response, h2::Error> {
-        self.http2_request(Request::get("https://app.test/"), lines).await
+        self.connect2().await?.get(lines).await
     }
 
     /// The same `GET /` over HTTP/1.1 and over HTTP/2.
@@ -108,22 +108,15 @@ impl Edge {
     /// As [`Edge::http2`], for another method or path.
     pub(crate) async fn http2_request(
         &self,
-        mut request: http::request::Builder,
+        request: http::request::Builder,
         lines: &[&str],
     ) -> Result<Response, h2::Error> {
-        for line in lines {
-            // Names become lower-case here: HTTP/2 knows no others.
-            let (name, value) = line.split_once(": ").unwrap();
-            request = request.header(name, value);
-        }
-        let mut client = self.handshake2().await?;
-        let (answer, _) = client.sender.send_request(request.body(()).unwrap(), true)?;
-        collect(answer).await
+        self.connect2().await?.request(request, lines).await
     }
 
     /// Sends an extended CONNECT (RFC 8441) that must open a tunnel.
     pub(crate) async fn http2_tunnel(&self, request: http::request::Builder) -> Tunnel {
-        let mut client = self.handshake2().await.unwrap();
+        let mut client = self.connect2().await.unwrap();
         // Envoy's SETTINGS say that it takes extended CONNECT; they must have come before one is sent.
         eventually("Envoy's settings arrive", async || {
             client.sender.is_extended_connect_protocol_enabled().then_some(())
@@ -140,7 +133,8 @@ impl Edge {
         Http1(Incoming::new(self.connect(&self.tls1).await))
     }
 
-    async fn handshake2(&self) -> Result<Http2, h2::Error> {
+    /// A connection for several HTTP/2 requests.
+    pub(crate) async fn connect2(&self) -> Result<Http2, h2::Error> {
         let (sender, connection) = h2::client::handshake(self.connect(&self.tls2).await).await?;
         let driver = tokio::spawn(async move {
             // What goes wrong with the connection is told to the streams as well.
@@ -151,6 +145,8 @@ impl Edge {
 
     async fn connect(&self, tls: &Config) -> TlsStream<TcpStream> {
         let stream = TcpStream::connect(self.address).await.unwrap();
+        // Small frames must not wait for each other.
+        stream.set_nodelay(true).unwrap();
         TlsConnector::new(tls.clone()).connect(certificate::NAME, stream).await.unwrap()
     }
 }
@@ -172,9 +168,30 @@ async fn collect(answer: ResponseFuture) -> Result<Response, h2::Error> {
 }
 
 /// An HTTP/2 connection, closed when dropped.
-struct Http2 {
+pub(crate) struct Http2 {
     sender: SendRequest<Bytes>,
     driver: JoinHandle<()>,
+}
+
+impl Http2 {
+    /// `GET /` with these `name: value` lines.
+    pub(crate) async fn get(&mut self, lines: &[&str]) -> Result<Response, h2::Error> {
+        self.request(Request::get("https://app.test/"), lines).await
+    }
+
+    async fn request(
+        &mut self,
+        mut request: http::request::Builder,
+        lines: &[&str],
+    ) -> Result<Response, h2::Error> {
+        for line in lines {
+            // Names become lower-case here: HTTP/2 knows no others.
+            let (name, value) = line.split_once(": ").unwrap();
+            request = request.header(name, value);
+        }
+        let (answer, _) = self.sender.send_request(request.body(()).unwrap(), true)?;
+        collect(answer).await
+    }
 }
 
 impl Drop for Http2 {
