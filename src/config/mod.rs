@@ -93,6 +93,8 @@ pub struct ServerConfig {
     pub listen: ListenAddress,
     /// Where health and metrics are told, if anywhere.
     pub admin_listen: Option<SocketAddr>,
+    /// How many threads answer Checks.
+    pub worker_threads: usize,
     /// Largest CheckRequest, in bytes.
     pub max_check_request_bytes: usize,
     /// Largest header list of a gRPC request, in bytes.
@@ -298,6 +300,10 @@ fn server(values: &mut Values<'_>) -> ServerConfig {
     ServerConfig {
         listen,
         admin_listen: values.admin_listen(option("admin-listen")),
+        worker_threads: match values.number(option("worker-threads"), 0, MAX_WORKER_THREADS) {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            threads => threads,
+        },
         max_check_request_bytes: values.number(option("max-check-request-bytes"), kib, 64 * kib * kib),
         max_header_list_bytes: values.number(option("max-header-list-bytes"), kib, kib * kib),
         max_concurrent_streams: values.number(option("max-concurrent-streams"), 1, 1_000_000),
@@ -321,6 +327,9 @@ const CREDENTIALS: [&str; 5] = [
 
 /// Looking at files more often than this helps nobody.
 const MIN_RELOAD_INTERVAL: Duration = Duration::from_millis(10);
+
+/// More cores than any machine has.
+const MAX_WORKER_THREADS: usize = 1024;
 
 /// Proxies in a row. Two are common, ten are a mistake.
 const MAX_HOPS: usize = 10;

@@ -193,6 +193,12 @@ pub const OPTIONS: &[OptionSpec] = &[
         "Envoy's max_headers_count: a request that would have more lines with its identity is denied",
     ),
     one("envoy-max-request-headers-kb", "KIB", "60", "Envoy's max_request_headers_kb, likewise"),
+    one(
+        "worker-threads",
+        "NUMBER",
+        "0",
+        "Threads that answer Checks, each the Checks of its own connections; 0: one for each core that the process may use",
+    ),
     one("max-check-request-bytes", "BYTES", "4194304", "Largest CheckRequest"),
     one("max-header-list-bytes", "BYTES", "16384", "Largest header list of a gRPC request"),
     one("max-concurrent-streams", "N", "1024", "Calls that one connection may have in flight"),

@@ -1,6 +1,7 @@
 //! The listener, the gRPC services on it, and the end of the process.
 
 mod tls;
+mod workers;
 
 use std::io;
 use std::net::SocketAddr;
@@ -16,10 +17,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
-use tokio_stream::wrappers::UnixListenerStream;
 use tonic::service::Routes;
 use tonic::transport::Server;
-use tonic::transport::server::TcpIncoming;
 use tonic_health::ServingStatus;
 use tonic_health::server::{HealthReporter, health_reporter};
 
@@ -51,13 +50,17 @@ pub enum ServerError {
 
 /// Serves until SIGTERM or SIGINT, then drains.
 pub fn run(config: Config, reloader: Reloader) -> Result<(), ServerError> {
+    // For everything but Checks, which must not wait for any of it: see `workers`.
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
     let runtime =
-        tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(ServerError::Start)?;
+        runtime.worker_threads(BACKGROUND_THREADS).enable_all().build().map_err(ServerError::Start)?;
     let done = runtime.block_on(serve(config, reloader));
-    // What is left are calls that outlived the drain, and password hashes that nobody waits for.
     runtime.shutdown_background();
     done
 }
+
+/// Whoever asks for health or metrics does not wait for a large answer of an issuer to be read.
+const BACKGROUND_THREADS: usize = 2;
 
 async fn serve(config: Config, reloader: Reloader) -> Result<(), ServerError> {
     // Before anybody knows that we are there: a signal that is not listened to ends the process.
@@ -146,7 +149,7 @@ async fn listen(
     tls: Option<Arc<ArcSwap<rustls::ServerConfig>>>,
     services: Routes,
     draining: oneshot::Receiver<()>,
-) -> Result<JoinHandle<Result<(), tonic::transport::Error>>, ServerError> {
+) -> Result<JoinHandle<Result<(), ServerError>>, ServerError> {
     let failed = |error| ServerError::Listen(limits.listen.clone(), error);
     let server = Server::builder()
         .max_concurrent_streams(limits.max_concurrent_streams)
@@ -157,29 +160,18 @@ async fn listen(
         // with it there is no GOAWAY: at age plus grace the connection is cut, and the calls on it are lost.
         .max_connection_age(limits.max_connection_age)
         .add_routes(services);
-    let drained = async {
-        let _told = draining.await;
-    };
     match &limits.listen {
         ListenAddress::Tcp(address) => {
             let listener = TcpListener::bind(address).await.map_err(failed)?;
             let address = listener.local_addr().map_err(failed)?;
             tracing::info!(%address, "serving");
-            let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-            Ok(match tls {
-                None => tokio::spawn(server.serve_with_incoming_shutdown(incoming, drained)),
-                Some(tls) => {
-                    let incoming = tls::handshakes(incoming, tls);
-                    tokio::spawn(server.serve_with_incoming_shutdown(incoming, drained))
-                }
-            })
+            Ok(tokio::spawn(workers::serve(listener, limits.worker_threads, tls, server, draining)))
         }
         ListenAddress::Unix(path) => {
             remove_stale(path).await.map_err(failed)?;
             let listener = UnixListener::bind(path).map_err(failed)?;
             tracing::info!(address = %limits.listen, "serving");
-            let incoming = UnixListenerStream::new(listener);
-            Ok(tokio::spawn(server.serve_with_incoming_shutdown(incoming, drained)))
+            Ok(tokio::spawn(workers::serve(listener, limits.worker_threads, None, server, draining)))
         }
     }
 }
@@ -192,13 +184,8 @@ async fn remove_stale(path: &Path) -> io::Result<()> {
     }
 }
 
-fn ended(
-    stopped: Result<Result<(), tonic::transport::Error>, tokio::task::JoinError>,
-) -> Result<(), ServerError> {
-    match stopped {
-        Ok(result) => result.map_err(ServerError::Serve),
-        Err(join) => Err(ServerError::Start(io::Error::other(join))),
-    }
+fn ended(stopped: Result<Result<(), ServerError>, tokio::task::JoinError>) -> Result<(), ServerError> {
+    stopped.unwrap_or_else(|join| Err(ServerError::Start(io::Error::other(join))))
 }
 
 /// A replica that starts waits so long for the first answers of issuers before it says that it is ready.

@@ -6,21 +6,20 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use futures_util::{Stream, StreamExt};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 /// Connections that have finished their handshake, each with the settings that were `current` when it began. Who fails it, or
 /// takes too long, is never heard of again.
-pub(super) fn handshakes(
-    incoming: impl Stream<Item = io::Result<TcpStream>>,
+pub(super) fn handshakes<T: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    incoming: impl Stream<Item = io::Result<T>>,
     current: Arc<ArcSwap<rustls::ServerConfig>>,
-) -> impl Stream<Item = io::Result<TlsStream<TcpStream>>> {
+) -> impl Stream<Item = io::Result<TlsStream<T>>> {
     incoming
         .map(move |connection| {
             let acceptor = TlsAcceptor::from(current.load_full());
-            // On any thread: a handshake is a millisecond of arithmetic.
             tokio::spawn(async move { timeout(HANDSHAKE_TIMEOUT, acceptor.accept(connection?)).await? })
         })
         .buffer_unordered(MAX_HANDSHAKES)

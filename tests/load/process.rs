@@ -22,6 +22,7 @@ impl Server {
             command.args([
                 "--listen=127.0.0.1:0",
                 "--admin-listen=",
+                "--worker-threads=1",
                 "--log-format=json",
                 "--log-level=countersign=info,countersign::envoy=error",
             ]);

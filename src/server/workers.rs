@@ -1,0 +1,256 @@
+//! The threads that answer Checks: each with a runtime of its own, on which the connections that it is given live until they end.
+//!
+//! ```text
+//!   accept ── the worker with the fewest connections ──▶ TLS handshake ──▶ gRPC
+//! ```
+//!
+//! Not one runtime of several threads: there, whoever has finished a Check wakes its connection, which comes next and writes, a
+//! system call for each reply. A runtime of one thread takes tasks in the order in which they became ready, so a connection
+//! writes the replies to all the Checks that it had read at once; that halves what a Check costs (`cargo bench --bench load`). The price is that
+//! the Checks of one connection are answered by one core. Envoy has a connection for each of its own workers.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+use std::thread;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use futures_util::future::try_join_all;
+use futures_util::{Stream, StreamExt};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::sleep;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::server::{Connected, Router};
+
+use super::{ServerError, tls};
+
+/// Something that clients connect to.
+pub(super) trait Listener: Send + 'static {
+    /// A connection of no runtime.
+    type Std: Send + 'static;
+    /// A connection of the runtime that reads from it and writes to it.
+    type Stream: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static;
+
+    /// The next client.
+    fn accept(&self) -> impl Future<Output = io::Result<Self::Std>> + Send;
+
+    /// Makes a connection one of the runtime that this is called in.
+    fn adopt(connection: Self::Std) -> io::Result<Self::Stream>;
+}
+
+impl Listener for TcpListener {
+    type Std = std::net::TcpStream;
+    type Stream = TcpStream;
+
+    async fn accept(&self) -> io::Result<Self::Std> {
+        self.accept().await?.0.into_std()
+    }
+
+    fn adopt(connection: Self::Std) -> io::Result<Self::Stream> {
+        // A reply is written whole, and its client waits for it.
+        connection.set_nodelay(true)?;
+        TcpStream::from_std(connection)
+    }
+}
+
+impl Listener for UnixListener {
+    type Std = std::os::unix::net::UnixStream;
+    type Stream = UnixStream;
+
+    async fn accept(&self) -> io::Result<Self::Std> {
+        self.accept().await?.0.into_std()
+    }
+
+    fn adopt(connection: Self::Std) -> io::Result<Self::Stream> {
+        UnixStream::from_std(connection)
+    }
+}
+
+/// Serves what comes to `listener` with `count` workers until `draining`; then each connection is told to go away, and this ends with
+/// the last of them.
+pub(super) async fn serve<L: Listener>(
+    listener: L,
+    count: usize,
+    tls: Option<Arc<ArcSwap<rustls::ServerConfig>>>,
+    router: Router,
+    draining: oneshot::Receiver<()>,
+) -> Result<(), ServerError> {
+    let (drain, drained) = watch::channel(false);
+    let start = |number| Worker::<L>::start(number, tls.clone(), router.clone(), drained.clone());
+    let (workers, ended): (Vec<_>, Vec<_>) =
+        (0..count).map(start).collect::<Result<Vec<_>, _>>().map_err(ServerError::Start)?.into_iter().unzip();
+    let mut ended = Box::pin(try_join_all(ended.into_iter().map(end)));
+    tokio::select! {
+        never = accept(&listener, &workers) => match never {},
+        ended = &mut ended => return ended.map(drop),
+        _told = draining => {}
+    }
+    drop(listener);
+    drain.send_replace(true);
+    ended.await.map(drop)
+}
+
+/// Hands out connections for ever.
+async fn accept<L: Listener>(listener: &L, workers: &[Worker<L>]) -> std::convert::Infallible {
+    loop {
+        match listener.accept().await {
+            Ok(connection) => {
+                let idlest = workers.iter().min_by_key(|worker| worker.open.load(Ordering::Relaxed));
+                // One who does not take it any more is about to end the program.
+                let _taken = idlest.map(|worker| worker.take(connection));
+            }
+            Err(error) if of_that_client(&error) => {}
+            Err(error) => {
+                tracing::error!(%error, "cannot accept connections");
+                sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// Who is gone before it was there is no trouble of ours. Go: `accept` of internal/poll, `TcpListener::accept` of axum.
+fn of_that_client(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset
+    )
+}
+
+/// When files have run out, it takes a while until some are closed. Go's `http.Server` waits so long at most.
+const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
+
+/// How many connections may wait for a worker, which takes one whenever it has nothing else to do; more are closed.
+const MAX_WAITING: usize = 1024;
+
+/// A thread with a runtime.
+struct Worker<L: Listener> {
+    connections: mpsc::Sender<(L::Std, Open)>,
+    /// How many connections it has.
+    open: Arc<AtomicUsize>,
+}
+
+/// How a worker's thread ended.
+type Ended = oneshot::Receiver<Result<(), ServerError>>;
+
+impl<L: Listener> Worker<L> {
+    fn start(
+        number: usize,
+        tls: Option<Arc<ArcSwap<rustls::ServerConfig>>>,
+        router: Router,
+        mut drained: watch::Receiver<bool>,
+    ) -> io::Result<(Self, Ended)> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let (connections, waiting) = mpsc::channel(MAX_WAITING);
+        let (tell, ended) = oneshot::channel();
+        thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
+            let incoming = ReceiverStream::new(waiting).map(|(connection, open)| {
+                Ok::<_, io::Error>(Counted { stream: L::adopt(connection)?, _open: open })
+            });
+            let drained = async move {
+                let _told = drained.wait_for(|drained| *drained).await;
+            };
+            let served = runtime.block_on(async {
+                match tls {
+                    None => router.serve_with_incoming_shutdown(usable(incoming), drained).await,
+                    Some(tls) => {
+                        router.serve_with_incoming_shutdown(tls::handshakes(incoming, tls), drained).await
+                    }
+                }
+            });
+            let _nobody_waits = tell.send(served.map_err(ServerError::Serve));
+            // What is left are calls that outlived the drain, and password hashes that nobody waits for.
+            runtime.shutdown_background();
+        })?;
+        Ok((Self { connections, open: Arc::default() }, ended))
+    }
+
+    fn take(&self, connection: L::Std) -> Result<(), ()> {
+        let open = Open::new(&self.open);
+        self.connections.try_send((connection, open)).map_err(|_full_or_ended| ())
+    }
+}
+
+/// Without those that failed before anything was said.
+fn usable<T>(incoming: impl Stream<Item = io::Result<T>>) -> impl Stream<Item = io::Result<T>> {
+    incoming.filter(|connection| std::future::ready(connection.is_ok()))
+}
+
+async fn end(ended: Ended) -> Result<(), ServerError> {
+    let panicked = |_| ServerError::Start(io::Error::other("a worker has panicked"));
+    ended.await.map_err(panicked)?
+}
+
+/// Counts as one connection of a worker for as long as it is there.
+struct Open(Arc<AtomicUsize>);
+
+impl Open {
+    fn new(open: &Arc<AtomicUsize>) -> Self {
+        open.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(open))
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A connection that is counted.
+pub(super) struct Counted<T> {
+    stream: T,
+    _open: Open,
+}
+
+impl<T: Connected> Connected for Counted<T> {
+    type ConnectInfo = T::ConnectInfo;
+
+    fn connect_info(&self) -> Self::ConnectInfo {
+        self.stream.connect_info()
+    }
+}
+
+impl<T: AsyncRead + Unpin> AsyncRead for Counted<T> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(context, buffer)
+    }
+}
+
+impl<T: AsyncWrite + Unpin> AsyncWrite for Counted<T> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}
