@@ -53,7 +53,7 @@ fn find<'a>(request: &Request<'a>) -> Result<Option<Token<'a>>, Reason> {
         Credentials::Malformed => return Err(Reason::MalformedHeader),
         Credentials::One(value) => value,
     };
-    let mut parts = value.trim().splitn(3, |b| *b == b' ');
+    let mut parts = value.trim().splitn_str(3, " ");
     let (Some(scheme), Some(token)) = (parts.next(), parts.next()) else { return Ok(None) };
     if !scheme.eq_ignore_ascii_case(b"bearer") || token.is_empty() {
         return Ok(None);

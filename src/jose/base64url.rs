@@ -12,10 +12,21 @@ const RAW_URL: GeneralPurpose =
 const STD: GeneralPurpose =
     GeneralPurpose::new(&STANDARD, CONFIG.with_decode_padding_mode(DecodePaddingMode::RequireCanonical));
 
+/// Without bits left over in the last character.
+const CANONICAL_URL: GeneralPurpose = GeneralPurpose::new(
+    &URL_SAFE,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::RequireNone),
+);
+
+/// Base64url without padding, if it is just what encoding the result would give.
+pub(super) fn decode_canonical(text: &[u8]) -> Option<Vec<u8>> {
+    CANONICAL_URL.decode(text).ok()
+}
+
 /// Base64url without padding (RFC 4648, section 5). Line ends are overlooked, and so are bits left over in the last character. Go:
 /// `base64.RawURLEncoding.DecodeString`.
 pub(super) fn decode(text: &[u8]) -> Option<Vec<u8>> {
-    RAW_URL.decode(&*without_line_ends(text)).ok()
+    decode_canonical(text).or_else(|| RAW_URL.decode(&*without_line_ends(text)).ok())
 }
 
 /// Base64 with padding (RFC 4648, section 4), likewise. Go: `base64.StdEncoding.DecodeString`.
@@ -54,6 +65,8 @@ mod tests {
         for (text, expected) in table {
             assert_eq!(decode(text.as_bytes()).as_deref(), expected, "{text:?}");
         }
+        let canonical = table.iter().filter(|(text, _)| decode_canonical(text.as_bytes()).is_some());
+        assert_eq!(canonical.map(|(text, _)| *text).collect::<Vec<_>>(), ["", "Zm9v", "Zm8", "-_8"]);
         assert_eq!(decode_std(b"Zm8="), Some(b"fo".to_vec()));
         assert_eq!(decode_std(b"Zm9\n="), Some(b"fo".to_vec()));
         assert_eq!(decode_std(b"Zm8"), None);

@@ -3,6 +3,7 @@
 use aws_lc_rs::digest::{self, SHA1_FOR_LEGACY_USE_ONLY, SHA256, digest};
 use thiserror::Error;
 
+use super::algorithm::VerificationKey;
 use super::base64url::{decode, decode_std};
 use super::json::{JsonError, Object, TypeError, Value};
 use crate::pki::{Certificate, Curve, ParseError, PublicKey};
@@ -72,7 +73,7 @@ pub enum KeySetError {
 pub struct JsonWebKey {
     key_id: Box<str>,
     /// None for a symmetric key, which is never used.
-    key: Option<PublicKey>,
+    key: Option<VerificationKey>,
 }
 
 /// Keys in the order in which they were published.
@@ -110,7 +111,7 @@ impl JsonWebKeySet {
     pub fn candidates<'a, 'b>(
         &'a self,
         key_id: &'b str,
-    ) -> impl Iterator<Item = &'a PublicKey> + use<'a, 'b> {
+    ) -> impl Iterator<Item = &'a VerificationKey> + use<'a, 'b> {
         let fits = move |key: &&JsonWebKey| key_id.is_empty() || *key.key_id == *key_id;
         self.keys.iter().filter(fits).filter_map(|key| key.key.as_ref())
     }
@@ -174,12 +175,12 @@ impl JsonWebKey {
                 return Err(KeyError::CertificateMismatch);
             }
         }
-        Ok(Self { key_id: members.string("kid")?.into(), key })
+        Ok(Self { key_id: members.string("kid")?.into(), key: key.map(VerificationKey::from) })
     }
 
     /// Whether it is a public key that could be used. Go: `JSONWebKey.Valid` and `IsPublic`.
     pub(super) fn is_public(&self) -> bool {
-        match &self.key {
+        match self.key.as_deref() {
             Some(PublicKey::Rsa { exponent, .. }) => !exponent.is_empty(),
             Some(_) => true,
             None => false,

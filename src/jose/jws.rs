@@ -5,13 +5,14 @@ use std::fmt;
 
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use bstr::ByteSlice;
 use thiserror::Error;
 
-use super::algorithm::Algorithm;
-use super::base64url::{decode, decode_std};
+use super::algorithm::{Algorithm, VerificationKey};
+use super::base64url::{decode, decode_canonical, decode_std};
 use super::json::{JsonError, Object, TypeError, Value};
 use super::jwk::{JsonWebKey, KeyError};
-use crate::pki::{Certificate, ParseError, PublicKey, SignatureError};
+use crate::pki::{Certificate, ParseError, SignatureError};
 
 /// How large a token may be, in bytes. Go's HTTP server takes no more for all headers of a request (`http.DefaultMaxHeaderBytes`).
 pub const MAX_TOKEN: usize = 1 << 20;
@@ -53,47 +54,66 @@ pub enum JwsError {
 }
 
 /// A token, taken apart. What is in it is only worth something once [`SignedToken::verify`] says so.
-pub struct SignedToken {
+pub struct SignedToken<'a> {
     header: Header,
     payload: Vec<u8>,
     /// What the signature is over.
-    signed: Vec<u8>,
+    signed: Cow<'a, [u8]>,
     signature: Vec<u8>,
 }
 
-impl fmt::Debug for SignedToken {
+impl fmt::Debug for SignedToken<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("SignedToken(..)")
     }
 }
 
-impl SignedToken {
+impl<'a> SignedToken<'a> {
     /// Takes a token apart. Go: `ParseSigned` of go-jose.v2/jws.go, but for the JSON serialization.
     ///
     /// As go-jose does, it leaves out white space anywhere in the token, and what is verified is the parts as they are when encoded
     /// anew: characters that are not the canonical ones do not matter.
-    pub fn parse(token: &[u8]) -> Result<Self, JwsError> {
+    pub fn parse(token: &'a [u8]) -> Result<Self, JwsError> {
         if token.len() > MAX_TOKEN {
             return Err(JwsError::TooLarge);
         }
+        // Nearly always a token is what it would be if it were encoded anew.
+        let canonical = three_parts(token).filter(are_small).and_then(|parts| {
+            let signed = token.get(..parts[0].len() + 1 + parts[1].len())?;
+            let [header, payload, signature] = parts.map(decode_canonical);
+            Some((header?, payload?, signature?, signed))
+        });
+        let Some((raw_header, payload, signature, signed)) = canonical else {
+            return Self::parse_leniently(token);
+        };
+        let header = Header::parse(&raw_header)?;
+        let signed = if header.encoded_payload {
+            signed.into()
+        } else {
+            signed_anew(&raw_header, &header, &payload).into()
+        };
+        Ok(Self { header, payload, signed, signature })
+    }
+
+    /// Also one that is not what it would be if it were encoded anew.
+    pub(super) fn parse_leniently(token: &[u8]) -> Result<Self, JwsError> {
         let token = without_white_space(std::str::from_utf8(token).map_err(|_| JwsError::Form)?);
-        let [header, payload, signature] = three_parts(token.as_bytes()).ok_or(JwsError::Form)?;
-        if header.len() > MAX_HEADER || signature.len() > MAX_SIGNATURE {
+        let parts = three_parts(token.as_bytes()).ok_or(JwsError::Form)?;
+        if !are_small(&parts) {
             return Err(JwsError::TooLarge);
         }
-        let [header, payload, signature] = [header, payload, signature].map(decode);
-        let (Some(raw_header), Some(payload), Some(signature)) = (header, payload, signature) else {
+        let [Some(raw_header), Some(payload), Some(signature)] = parts.map(decode) else {
             return Err(JwsError::Form);
         };
         let header = Header::parse(&raw_header)?;
-        let mut signed = BASE64_URL_SAFE_NO_PAD.encode(&raw_header).into_bytes();
-        signed.push(b'.');
-        if header.encoded_payload {
-            signed.extend(BASE64_URL_SAFE_NO_PAD.encode(&payload).into_bytes());
-        } else {
-            signed.extend(&payload);
-        }
+        let signed = signed_anew(&raw_header, &header, &payload).into();
         Ok(Self { header, payload, signed, signature })
+    }
+
+    /// What is signed, the payload, and the signature.
+    #[cfg(test)]
+    pub(super) fn parts(&self) -> [&[u8]; 3] {
+        [&self.signed, &self.payload, &self.signature]
     }
 
     /// The algorithm, if it is one that is known.
@@ -107,10 +127,10 @@ impl SignedToken {
     }
 
     /// The payload, if `key` verifies the signature. Go: `JSONWebSignature.Verify` of go-jose.v2/signing.go.
-    pub fn verify(&self, key: &PublicKey) -> Result<&[u8], SignatureError> {
+    pub fn verify(&self, key: &VerificationKey) -> Result<&[u8], SignatureError> {
         let algorithm = self.header.algorithm.filter(|_| self.header.is_understood);
         let algorithm = algorithm.ok_or(SignatureError::UnsupportedAlgorithm)?;
-        algorithm.verify(key, &self.signed, &self.signature)?;
+        key.verify(algorithm, &self.signed, &self.signature)?;
         Ok(&self.payload)
     }
 }
@@ -127,15 +147,35 @@ pub fn unverified_payload(token: &[u8]) -> Option<Vec<u8>> {
 }
 
 fn trim_start(token: &[u8]) -> &[u8] {
+    if token.first().is_some_and(u8::is_ascii_graphic) {
+        return token;
+    }
     // What is not UTF-8 is not white space.
     let valid = token.utf8_chunks().next().map_or("", |chunk| chunk.valid());
     token.get(valid.len() - valid.trim_start().len()..).unwrap_or_default()
 }
 
 fn three_parts(token: &[u8]) -> Option<[&[u8]; 3]> {
-    let mut parts = token.split(|byte| *byte == b'.');
+    let mut parts = token.split_str(".");
     let three = [parts.next()?, parts.next()?, parts.next()?];
     parts.next().is_none().then_some(three)
+}
+
+/// Whether header and signature are within [`MAX_HEADER`] and [`MAX_SIGNATURE`].
+fn are_small([header, _, signature]: &[&[u8]; 3]) -> bool {
+    header.len() <= MAX_HEADER && signature.len() <= MAX_SIGNATURE
+}
+
+/// What is signed, put together from its decoded parts. Go: `computeAuthData` of go-jose.v2/jws.go.
+fn signed_anew(raw_header: &[u8], header: &Header, payload: &[u8]) -> Vec<u8> {
+    let mut signed = BASE64_URL_SAFE_NO_PAD.encode(raw_header).into_bytes();
+    signed.push(b'.');
+    if header.encoded_payload {
+        signed.extend(BASE64_URL_SAFE_NO_PAD.encode(payload).into_bytes());
+    } else {
+        signed.extend(payload);
+    }
+    signed
 }
 
 /// Go: `stripWhitespace` of go-jose.v2/encoding.go.

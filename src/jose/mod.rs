@@ -31,7 +31,7 @@ mod jws;
 #[cfg(test)]
 mod tests;
 
-pub use algorithm::Algorithm;
+pub use algorithm::{Algorithm, VerificationKey};
 pub use jwk::{JsonWebKey, JsonWebKeySet, KeyError, KeySetError, MAX_KEYS};
 pub use jws::{JwsError, MAX_HEADER, MAX_SIGNATURE, MAX_TOKEN, SignedToken, unverified_payload};
 

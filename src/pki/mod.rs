@@ -44,5 +44,5 @@ pub use key::{Curve, PublicKey};
 pub use pool::{CertPool, certificates_from_pem};
 pub use public_keys::public_keys_from_pem;
 pub use revocation::{RevocationList, RevocationLists, revocation_lists};
-pub use signature::{Hash, SignatureAlgorithm, check as check_signature};
+pub use signature::{Hash, SignatureAlgorithm, check as check_signature, set_up_rsa};
 pub use verify::{MAX_INTERMEDIATES, MAX_SIGNATURE_CHECKS, verify, verify_server};

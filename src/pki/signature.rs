@@ -3,7 +3,7 @@
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_ASN1, ECDSA_P256_SHA384_ASN1, ECDSA_P256_SHA512_ASN1, ECDSA_P384_SHA256_ASN1,
     ECDSA_P384_SHA384_ASN1, ECDSA_P384_SHA512_ASN1, ECDSA_P521_SHA256_ASN1, ECDSA_P521_SHA384_ASN1,
-    ECDSA_P521_SHA512_ASN1, ED25519, RSA_PKCS1_1024_8192_SHA256_FOR_LEGACY_USE_ONLY,
+    ECDSA_P521_SHA512_ASN1, ED25519, ParsedPublicKey, RSA_PKCS1_1024_8192_SHA256_FOR_LEGACY_USE_ONLY,
     RSA_PKCS1_1024_8192_SHA512_FOR_LEGACY_USE_ONLY, RSA_PKCS1_2048_8192_SHA384, RSA_PSS_2048_8192_SHA256,
     RSA_PSS_2048_8192_SHA384, RSA_PSS_2048_8192_SHA512, RsaParameters, RsaPublicKeyComponents,
     UnparsedPublicKey, VerificationAlgorithm,
@@ -183,8 +183,19 @@ pub fn check(
 const FROM_1024: [SignatureAlgorithm; 2] =
     [SignatureAlgorithm::RsaPkcs1(Hash::Sha256), SignatureAlgorithm::RsaPkcs1(Hash::Sha512)];
 
-/// Go: `rsa.VerifyPKCS1v15` and `rsa.VerifyPSS` (crypto/rsa/fips.go) with `checkKeySize` (1024 bits at least) and `checkPublicKey`
-/// of crypto/internal/fips140/rsa/rsa.go.
+/// Sets up an RSA key for an algorithm, as [`check`] does each time: worth it for a key that verifies more than one signature. It then
+/// refuses all signatures that `check` refuses.
+///
+/// # Errors
+/// What `check` would say, whatever is signed.
+pub fn set_up_rsa(algorithm: SignatureAlgorithm, key: &PublicKey) -> Result<ParsedPublicKey, SignatureError> {
+    let PublicKey::Rsa { modulus, exponent } = key else { return Err(SignatureError::KeyMismatch) };
+    let parameters = rsa_parameters(modulus, exponent, algorithm)?;
+    let key = RsaPublicKeyComponents { n: modulus, e: exponent };
+    key.to_parsed_public_key(parameters).map_err(|_| SignatureError::Key)
+}
+
+/// Go: `rsa.VerifyPKCS1v15` and `rsa.VerifyPSS` (crypto/rsa/fips.go).
 fn rsa(
     modulus: &[u8],
     exponent: &[u8],
@@ -192,7 +203,22 @@ fn rsa(
     signed: &[u8],
     signature: &[u8],
 ) -> Result<(), SignatureError> {
-    let parameters: &RsaParameters = match algorithm {
+    let parameters = rsa_parameters(modulus, exponent, algorithm)?;
+    if signature.len() != modulus.len() {
+        return Err(SignatureError::Wrong);
+    }
+    let key = RsaPublicKeyComponents { n: modulus, e: exponent };
+    key.verify(parameters, signed, signature).map_err(|_| SignatureError::Wrong)
+}
+
+/// How signatures by this key are verified, if it is any good. Go: `checkKeySize` (1024 bits at least) and `checkPublicKey` of
+/// crypto/internal/fips140/rsa/rsa.go.
+fn rsa_parameters(
+    modulus: &[u8],
+    exponent: &[u8],
+    algorithm: SignatureAlgorithm,
+) -> Result<&'static RsaParameters, SignatureError> {
+    let parameters: &'static RsaParameters = match algorithm {
         SignatureAlgorithm::RsaPkcs1(Hash::Sha256) => &RSA_PKCS1_1024_8192_SHA256_FOR_LEGACY_USE_ONLY,
         SignatureAlgorithm::RsaPkcs1(Hash::Sha384) => &RSA_PKCS1_2048_8192_SHA384,
         SignatureAlgorithm::RsaPkcs1(Hash::Sha512) => &RSA_PKCS1_1024_8192_SHA512_FOR_LEGACY_USE_ONLY,
@@ -212,11 +238,7 @@ fn rsa(
     if bits < 2048 && !FROM_1024.contains(&algorithm) {
         return Err(SignatureError::UnsupportedAlgorithm);
     }
-    if signature.len() != modulus.len() {
-        return Err(SignatureError::Wrong);
-    }
-    let key = RsaPublicKeyComponents { n: modulus, e: exponent };
-    key.verify(parameters, signed, signature).map_err(|_| SignatureError::Wrong)
+    Ok(parameters)
 }
 
 /// Go: `parseSignature` of crypto/ecdsa/ecdsa.go.

@@ -162,7 +162,10 @@ impl<'a> Object<'a> {
     pub fn fields<'b, 'c>(&'b self, name: &'c str) -> impl Iterator<Item = &'b Value<'a>> + use<'a, 'b, 'c> {
         self.0
             .iter()
-            .filter(move |(other, _)| other.chars().map(fold).eq(name.chars()))
+            .filter(move |(other, _)| {
+                other.eq_ignore_ascii_case(name)
+                    || !other.is_ascii() && other.chars().map(fold).eq(name.chars())
+            })
             .map(|(_, value)| value)
     }
 

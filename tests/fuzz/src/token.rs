@@ -4,15 +4,15 @@
 use std::sync::LazyLock;
 
 use countersign::jose::json::Value;
-use countersign::jose::{JsonWebKeySet, SignedToken, unverified_payload};
-use countersign::pki::{PublicKey, public_keys_from_pem};
+use countersign::jose::{JsonWebKeySet, SignedToken, VerificationKey, unverified_payload};
+use countersign::pki::public_keys_from_pem;
 use libfuzzer_sys::fuzz_target;
 use rcgen::KeyPair;
 
 /// Has signed nothing.
-static KEY: LazyLock<PublicKey> = LazyLock::new(|| {
+static KEY: LazyLock<VerificationKey> = LazyLock::new(|| {
     let pem = KeyPair::generate().unwrap().public_key_pem();
-    public_keys_from_pem(pem.as_bytes()).remove(0)
+    public_keys_from_pem(pem.as_bytes()).remove(0).into()
 });
 
 fuzz_target!(|data: &[u8]| {

@@ -14,8 +14,8 @@ use super::remote_keys::{Source, SourceError};
 use super::{IssuerKeys, Remote, untrusted_issuer};
 use crate::decision::Reason;
 use crate::https::{Client, Get, Url};
-use crate::jose::MAX_TOKEN;
-use crate::jose::json::TypeError;
+use crate::jose::json::{TypeError, Value};
+use crate::jose::{MAX_TOKEN, unverified_payload};
 
 /// So many issuers of distributed claims are known to one authenticator, beside its own; tokens that lead to more are refused. "It is
 /// assumed that there will be very few", says Kubernetes, which has no limit.
@@ -102,7 +102,9 @@ impl ClaimResolver {
         // Go: `getClaimJWT`, up to http.StatusIMUsed.
         let get = Get { bearer, statuses: 200..=226, max_body: MAX_TOKEN, ..Get::new(&url) };
         let response = self.client.get(&get).await.map_err(|_| Reason::DistributedClaimsUnavailable)?;
-        let issuer = untrusted_issuer(&response.body).ok_or(Reason::DistributedClaims)?;
+        let payload = unverified_payload(&response.body).ok_or(Reason::DistributedClaims)?;
+        let document = Value::parse(&payload).map_err(|_| Reason::DistributedClaims)?;
+        let issuer = untrusted_issuer(&document).ok_or(Reason::DistributedClaims)?.to_owned();
         let keys = self.keys(&issuer)?;
         Ok((response.body, issuer, keys))
     }

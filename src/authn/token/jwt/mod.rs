@@ -122,10 +122,12 @@ impl JwtAuthenticators {
 
 impl AuthenticateToken for JwtAuthenticators {
     async fn authenticate(&self, token: Token<'_>, now: Now) -> Outcome {
-        let issuer = untrusted_issuer(token.0).and_then(|issuer| self.by_issuer.get(&issuer));
+        let Some(payload) = unverified_payload(token.0) else { return Outcome::NoOpinion };
+        let Ok(document) = Value::parse(&payload) else { return Outcome::NoOpinion };
+        let issuer = untrusted_issuer(&document).and_then(|issuer| self.by_issuer.get(issuer));
         let Some(issuer) = issuer else { return Outcome::NoOpinion };
         // In a box, so that a decision about another credential is not larger for it.
-        match Box::pin(issuer.authenticate(token.0, now)).await {
+        match Box::pin(issuer.authenticate(token.0, (&payload, &document), now)).await {
             Ok(identity) => {
                 Outcome::Authenticated(Authenticated { identity: Arc::new(identity), by: Authenticator::Jwt })
             }
@@ -170,11 +172,23 @@ impl Issuer {
         })
     }
 
-    /// Whose token it is. Go: `jwtAuthenticator.AuthenticateToken`.
-    async fn authenticate(&self, token: &[u8], now: Now) -> Result<Identity, Reason> {
+    /// Whose token it is. A payload that has been read already, and turns out to be what is signed, is not read again. Go:
+    /// `jwtAuthenticator.AuthenticateToken`.
+    async fn authenticate(
+        &self,
+        token: &[u8],
+        unverified: (&[u8], &Value<'_>),
+        now: Now,
+    ) -> Result<Identity, Reason> {
         let payload = self.expectations.verify_signature(token, &self.keys).await?;
-        let document = claims_of(&payload)?;
-        let claims = members_of(&document)?;
+        let read;
+        let claims = match unverified {
+            (same, document) if same == payload => members_of(document)?,
+            _ => {
+                read = claims_of(&payload)?;
+                members_of(&read)?
+            }
+        };
         self.expectations.check(claims, &self.settings.issuer.url, now)?;
         let claims = Claims::new(claims);
 
@@ -191,14 +205,11 @@ impl Issuer {
     }
 }
 
-/// The issuer that a token says it is of, which nobody has verified yet; empty if it says nothing, none if this is not a token in
-/// the compact serialization. Go: `untrustedIssuer`.
-fn untrusted_issuer(token: &[u8]) -> Option<String> {
-    let payload = unverified_payload(token)?;
-    let document = Value::parse(&payload).ok()?;
+/// The issuer that a token says it is of, which nobody has verified yet; empty if it says nothing. Go: `untrustedIssuer`.
+fn untrusted_issuer<'a>(document: &'a Value<'_>) -> Option<&'a str> {
     let issuer = document.object_or_null().ok()?.map_or(Ok(""), |claims| claims.string_field("iss")).ok()?;
     // OpenID Connect Core 1.0, section 15.6.2.
-    Some(if issuer == GOOGLE_WITHOUT_SCHEME { GOOGLE } else { issuer }.to_owned())
+    Some(if issuer == GOOGLE_WITHOUT_SCHEME { GOOGLE } else { issuer })
 }
 
 fn claims_of(payload: &[u8]) -> Result<Value<'_>, Reason> {

@@ -80,11 +80,11 @@ impl Expectations {
 }
 
 /// Go: `remoteKeySet.verify` of github.com/coreos/go-oidc/jwks.go.
-fn verify(token: &SignedToken, keys: &Arc<JsonWebKeySet>) -> Option<Vec<u8>> {
+fn verify(token: &SignedToken<'_>, keys: &Arc<JsonWebKeySet>) -> Option<Vec<u8>> {
     keys.candidates(token.key_id()).find_map(|key| token.verify(key).ok()).map(<[u8]>::to_vec)
 }
 
-fn refusal(token: &SignedToken, keys: &JsonWebKeySet) -> Reason {
+fn refusal(token: &SignedToken<'_>, keys: &JsonWebKeySet) -> Reason {
     if token.key_id().is_empty() || keys.has_key_id(token.key_id()) {
         Reason::InvalidSignature
     } else {

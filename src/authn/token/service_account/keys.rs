@@ -5,8 +5,8 @@ use std::fmt;
 
 use thiserror::Error;
 
-use crate::jose::service_account_key_id;
-use crate::pki::{PublicKey, public_keys_from_pem};
+use crate::jose::{VerificationKey, service_account_key_id};
+use crate::pki::public_keys_from_pem;
 
 /// How many keys there may be. A token without `kid` is tried with each; a cluster has one, or two while it changes them.
 pub const MAX_KEYS: usize = 100;
@@ -15,7 +15,7 @@ pub const MAX_KEYS: usize = 100;
 /// jwt.go.
 #[derive(Default)]
 pub struct PublicKeys {
-    all: Vec<PublicKey>,
+    all: Vec<VerificationKey>,
     by_id: HashMap<String, usize>,
 }
 
@@ -46,13 +46,13 @@ impl PublicKeys {
                 return Err(KeyError::TooMany);
             }
             self.by_id.insert(id, self.all.len());
-            self.all.push(key);
+            self.all.push(key.into());
         }
         Ok(())
     }
 
     /// The keys that may have signed a token with this `kid`: the one of this name, or, if it is empty, all. Go: `GetPublicKeys`.
-    pub(super) fn candidates(&self, key_id: &str) -> &[PublicKey] {
+    pub(super) fn candidates(&self, key_id: &str) -> &[VerificationKey] {
         if key_id.is_empty() {
             return &self.all;
         }

@@ -79,7 +79,7 @@ impl ServiceAccount {
         }
     }
 
-    fn identity(&self, token: &SignedToken, now: Now) -> Result<Identity, Reason> {
+    fn identity(&self, token: &SignedToken<'_>, now: Now) -> Result<Identity, Reason> {
         let keys = self.keys.candidates(token.key_id());
         if keys.is_empty() {
             return Err(Reason::UnknownKey);

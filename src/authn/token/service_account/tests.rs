@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::account::{ServiceAccountInfo, split_username};
 use super::*;
-use crate::jose::service_account_key_id;
+use crate::jose::{VerificationKey, service_account_key_id};
 use crate::pki::PublicKey;
 
 const RSA_KEY_ID: &str = "JHJehTTTZlsspKHT-GaJxK7Kd1NQgZJu3fyK6K_QDYU";
@@ -215,8 +215,9 @@ AwEHoUQDQgAEH6cuzP8XuD5wal6wf9M6xDljTOPLX2i8uIp/C/ASqiIGUeeKQtX0
 MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEH6cuzP8XuD5wal6wf9M6xDljTOPL
 X2i8uIp/C/ASqiIGUeeKQtX0/IR3qCXyThP/dbCiHrF3v1cuhBOHY8CLVg==
 -----END PUBLIC KEY-----\n";
-    let kinds =
-        |keys: &[PublicKey]| keys.iter().map(|key| matches!(key, PublicKey::Rsa { .. })).collect::<Vec<_>>();
+    let kinds = |keys: &[VerificationKey]| {
+        keys.iter().map(|key| matches!(**key, PublicKey::Rsa { .. })).collect::<Vec<_>>()
+    };
     for ec in [ec_public, ec_private] {
         let mut keys = PublicKeys::default();
         assert_eq!(keys.add(format!("{ec}{rsa_public}{ec_public}").as_bytes()), Ok(()));
