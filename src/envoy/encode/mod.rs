@@ -79,22 +79,21 @@ impl Replies {
             return Ok(prepared.reply.clone());
         }
         let set: Vec<Line> = prepared.set.iter().cloned().chain(protocols).collect();
-        let remove = prepared.remove.iter().cloned().chain(no_protocol).chain(more).collect();
-        Ok(self.ok(identity, set, remove))
+        let remove = self.scrub.always(&prepared.set).into_iter().chain(no_protocol).chain(more).collect();
+        Ok(self.ok(identity, &set, remove))
     }
 
     /// What is the same for all requests of an identity: nearly always the whole reply.
     fn prepare(&self, identity: &Identity) -> Result<Prepared, Reason> {
         let set = headers::lines(identity, &self.config)?;
-        let remove = self.scrub.always(&set);
         let bytes = set.iter().map(|(name, value)| name.len() + value.len()).sum();
-        let reply = self.ok(identity, set.clone(), remove.clone());
-        Ok(Prepared { set, bytes, remove, reply })
+        let reply = self.ok(identity, &set, self.scrub.always(&set));
+        Ok(Prepared { set, bytes, reply })
     }
 
-    fn ok(&self, identity: &Identity, set: Vec<Line>, remove: Vec<String>) -> Reply {
+    fn ok(&self, identity: &Identity, set: &[Line], remove: Vec<String>) -> Reply {
         let ok = OkHttpResponse {
-            headers: set.into_iter().map(overwrite).collect(),
+            headers: set.iter().map(overwrite).collect(),
             headers_to_remove: remove,
             ..Default::default()
         };
@@ -117,14 +116,14 @@ impl Replies {
         let protocols_bytes = protocols.map_or(0, |(name, value)| name.len() + value.len());
         let (mut count, mut bytes) =
             (prepared.set.len() + protocols.iter().count(), prepared.bytes + protocols_bytes);
-        let mut more = Vec::new();
+        let mut more = Vec::<String>::new();
         for (name, value) in sent.iter() {
             let is = |own: &str| own.as_bytes().eq_ignore_ascii_case(name);
             if self.scrub.is_identity(name) {
                 if prepared.set.iter().any(|(own, _)| is(own)) {
                     continue;
                 }
-                if !prepared.remove.iter().chain(&more).any(|own| is(own)) {
+                if !self.scrub.is_always_removed(name) && !more.iter().any(|own| is(own)) {
                     // Names are ASCII in HTTP; one that is not cannot be named to Envoy.
                     let name = std::str::from_utf8(name).map_err(|_| Reason::MalformedHeader)?;
                     more.push(name.to_ascii_lowercase());
@@ -154,11 +153,11 @@ impl Replies {
 
 /// On a request: replaces every line of that name, or adds one. Both fields say so, for Envoys that read either.
 #[expect(deprecated, reason = "the deprecated field is the one that Envoy reads")]
-fn overwrite((name, value): Line) -> HeaderValueOption {
+fn overwrite((name, value): &Line) -> HeaderValueOption {
     HeaderValueOption {
         append: Some(BoolValue { value: false }),
         append_action: HeaderAppendAction::OverwriteIfExistsOrAdd.into(),
-        ..header(&name, &value)
+        ..header(name, value)
     }
 }
 

@@ -15,9 +15,7 @@ pub(super) struct Prepared {
     pub(super) set: Vec<Line>,
     /// The bytes of their names and values.
     pub(super) bytes: usize,
-    /// What is removed whatever the client sent.
-    pub(super) remove: Vec<String>,
-    /// The reply, if that is all.
+    /// The reply, if nothing is removed but what is removed of every request.
     pub(super) reply: Reply,
 }
 
@@ -101,7 +99,7 @@ mod tests {
 
     fn prepared(text: &'static str) -> Result<Prepared, Reason> {
         let reply = Reply(text.into());
-        Ok(Prepared { set: Vec::new(), bytes: 0, remove: Vec::new(), reply })
+        Ok(Prepared { set: Vec::new(), bytes: 0, reply })
     }
 
     fn ask(replies: &PreparedReplies, identity: &Identity, text: &'static str) -> (bool, Vec<u8>) {

@@ -55,6 +55,11 @@ impl Scrub {
         ["authorization".to_owned()].into_iter().chain(names.cloned()).collect()
     }
 
+    /// Whether [`Self::always`] has this identity header, unless it is set.
+    pub(super) fn is_always_removed(&self, name: &[u8]) -> bool {
+        self.names.iter().any(|own| own.as_bytes().eq_ignore_ascii_case(name))
+    }
+
     /// Whether a server behind us may take `name` for an identity header: case does not matter, and CGI and WSGI fold `-` and
     /// `_` together (CVE-2025-64484).
     pub(super) fn is_identity(&self, name: &[u8]) -> bool {
