@@ -202,9 +202,11 @@ fn now() -> Now {
     Now(UNIX_EPOCH + Duration::from_secs(NOW))
 }
 
-/// Go: TestToken of plugin/pkg/authenticator/token/oidc/oidc_test.go, all of its rows but those about options that this has not
-/// (egress, HTTP clients) and configurations that are refused before they come here. The rows are in testdata/token.jsonl, with the
-/// reason in place of Go's text. Go's tests give most authenticators their keys; here all of them come over HTTPS.
+/// Go: TestToken of plugin/pkg/authenticator/token/oidc/oidc_test.go. The rows are in testdata/token.jsonl, with the reason in place of
+/// Go's text. Six more, about configurations, are among those of
+/// src/config/authentication_configuration, "invalid-sig-alg" and "health check failure" are tests of the flags and of
+/// `remote_keys`; there is nothing here for an HTTP client and a CA, or keys and a discovery URL, to exclude each other, and no egress
+/// selector to fail or to work (five rows). Go's tests give most authenticators their keys; here all of them come over HTTPS.
 #[tokio::test]
 async fn the_rows_of_gos_test_token() {
     let issuer = Issuer::start().await;
