@@ -1,5 +1,8 @@
 //! Random JSON Web Tokens, freshly signed, of issuers that publish their keys over HTTPS.
 
+#[path = "jwt/odd_keys.rs"]
+mod odd_keys;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
@@ -19,6 +22,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE, URL_SAFE_NO_PAD};
 use rcgen::CertifiedKey;
 use serde_json::{Value, json};
 
+use self::odd_keys::{Publication, odd_keys};
 use super::generate::{Case, other_trailing_bits};
 use super::json::{Json, quoted, text};
 use super::random::Random;
@@ -30,14 +34,16 @@ pub(crate) const FLAGS: [&str; 2] =
     ["--token-auth-file=tokens.csv", "--authentication-config=authentication.yaml"];
 
 /// What is odd about a request's token.
-pub(crate) const FAMILIES: [&str; 6] =
-    ["good token", "claims", "distributed claims", "header", "signature", "encoding"];
+pub(crate) const FAMILIES: [&str; 7] =
+    ["good token", "claims", "distributed claims", "header", "signature", "encoding", "keys of the issuer"];
 
 /// Google's issuer may be named in two ways.
 const GOOGLE: &str = "https://accounts.google.com";
 
 /// The configured issuers, by the path of their keys.
 const ISSUERS: [&str; 5] = ["plain", "email", "expressions", "distributed", "google"];
+/// Beside them so many whose documents and keys are odd. Kubernetes takes 64 in all.
+const ODD_ISSUERS: usize = 59;
 
 /// Claims that somebody looks at.
 const CLAIMS: [&str; 21] = [
@@ -170,7 +176,7 @@ pub(crate) struct Forge {
 
 impl Forge {
     /// Writes what [`FLAGS`] name, and what the issuers serve, into `folder`.
-    pub(crate) fn new(folder: &Path) -> Self {
+    pub(crate) fn new(folder: &Path, random: &mut Random) -> Self {
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
         let CertifiedKey { cert, signing_key } =
             rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
@@ -186,7 +192,7 @@ impl Forge {
             "listen": format!("127.0.0.1:{port}"),
             "cert": "issuer.pem",
             "key": "issuer.key",
-            "routes": forge.routes(),
+            "routes": forge.routes(random),
         }]);
         fs::create_dir(folder.join("issuers")).unwrap();
         for (name, content) in [
@@ -227,7 +233,7 @@ impl Forge {
         };
         let mut with_uid = by_claim("email", "roles", "e:");
         with_uid["uid"] = json!({"claim": "uid"});
-        let jwt = [
+        let mut jwt = vec![
             authenticator("plain", json!({"claimMappings": by_claim("sub", "groups", "")})),
             authenticator(
                 "email",
@@ -268,11 +274,15 @@ impl Forge {
             authenticator("distributed", json!({"claimMappings": by_claim("sub", "groups", "d:")})),
             authenticator("google", json!({"claimMappings": by_claim("email", "groups", "")})),
         ];
+        let odd = |number: usize| {
+            authenticator(&number.to_string(), json!({"claimMappings": by_claim("sub", "groups", "")}))
+        };
+        jwt.extend((0..ODD_ISSUERS).map(odd));
         json!({"apiVersion": "apiserver.config.k8s.io/v1", "kind": "AuthenticationConfiguration", "jwt": jwt})
     }
 
     /// Documents, keys and distributed claims.
-    fn routes(&self) -> Value {
+    fn routes(&self, random: &mut Random) -> Value {
         let mut routes = json!({});
         let mut serve = |path: String, status: u16, body: String| {
             let content_type = "application/json";
@@ -301,6 +311,13 @@ impl Forge {
             );
             let keys = if name == "google" { own[..2].to_vec() } else { [&own[..], &odd].concat() };
             serve(format!("/{name}/keys"), 200, json!({"keys": keys}).to_string());
+        }
+        for number in 0..ODD_ISSUERS {
+            let name = number.to_string();
+            let keys = format!("{}/{name}/keys", self.server);
+            let Publication { document, set } = odd_keys(random, &self.url(&name), &keys, self);
+            serve(format!("/{name}/.well-known/openid-configuration"), 200, document);
+            serve(format!("/{name}/keys"), 200, set);
         }
         let token = |key: &str, more: Value| {
             let mut claims = json!({"iss": self.url("distributed"), "aud": "app", "exp": self.now + 100_000});
@@ -355,7 +372,12 @@ impl Forge {
     /// A request with a token.
     pub(crate) fn case(&self, random: &mut Random) -> Case {
         let family = random.pick(&FAMILIES);
-        let issuer = if family == "distributed claims" { "distributed" } else { random.pick(&ISSUERS) };
+        let odd = random.below(ODD_ISSUERS).to_string();
+        let issuer = match family {
+            "distributed claims" => "distributed",
+            "keys of the issuer" => &odd,
+            _ => random.pick(&ISSUERS),
+        };
         let mut claims = self.claims(random, issuer);
         if family == "distributed claims" {
             self.distribute(random, &mut claims);
@@ -384,7 +406,8 @@ impl Forge {
                 _ => self.value(random),
             };
         }
-        let (key, algorithms, names) = SIGNERS[random.below(if issuer == "google" { 2 } else { 6 })];
+        let (key, algorithms, names) =
+            SIGNERS[random.below(if ISSUERS[..4].contains(&issuer) { 6 } else { 2 })];
         let algorithm = random.pick(algorithms);
         let name = random.mostly(names[0], names);
         let mut header = vec![("alg", quoted(algorithm)), ("kid", quoted(name))];
