@@ -268,6 +268,32 @@ mod tests {
     }
 
     #[test]
+    fn a_token_is_refused_for_its_curve_or_its_numbers_if_those_are_odd() {
+        let token = |header: &str, claims: &str, signature: &[u8]| {
+            let parts =
+                [header.as_bytes(), claims.as_bytes(), signature].map(|part| URL_SAFE_NO_PAD.encode(part));
+            request(&format!("Bearer {}", parts.join(".")))
+        };
+        let padded = [[0; 16], [1; 16], [0; 16], [1; 16]].concat();
+        let explains =
+            |rule: usize, request: &Request| (RULES[rule].explains)(request, Encoding::Raw, &User::default());
+        assert!(explains(7, &token(r#"{"alg":"ES384"}"#, "{}", &padded)));
+        for (header, signature) in
+            [(r#"{"alg":"ES256"}"#, &*padded), (r#"{"alg":"ES384"}"#, &[1; 64]), ("{}", &padded)]
+        {
+            assert!(!explains(7, &token(header, "{}", signature)), "{header}");
+        }
+        for claims in
+            [r#"{"nbf":1e19}"#, r#"{"nbf":-1e300}"#, r#"{"a":[1e400]}"#, r#"{"exp":9223372036854775808}"#]
+        {
+            assert!(explains(8, &token("{}", claims, &[])), "{claims}");
+        }
+        for claims in [r#"{"exp":9223372036854775807}"#, r#"{"exp":9e18,"sub":"e"}"#, "{}", "e"] {
+            assert!(!explains(8, &token("{}", claims, &[])), "{claims}");
+        }
+    }
+
+    #[test]
     fn a_path_has_two_readings_for_the_reasons_listed_only() {
         for path in ["/a%2Fb", "//a", "/x/../a", "/a;v", "/100%25", "/a%3fb"] {
             assert!(has_two_readings(path), "{path}");

@@ -464,7 +464,7 @@ async fn without_keys_nobody_is_let_in_and_a_retry_may_help() {
     assert_eq!(Reason::IssuerKeysUnavailable.fault(), crate::decision::Fault::Dependency);
 }
 
-/// S23 and S25: a token that leads to ever more issuers of distributed claims makes us know a few of them. Kubernetes has no limit.
+/// S23 (CVE-2025-61920) and S25: a token that leads to ever more issuers of distributed claims makes us know a few of them. Kubernetes has no limit.
 #[tokio::test]
 async fn the_issuers_of_distributed_claims_are_limited_in_number() {
     let issuer = Issuer::start().await;
@@ -524,7 +524,7 @@ async fn a_configuration_that_is_loaded_anew_has_the_keys_at_once() {
     assert_eq!(issuer.requests(), fetched);
 }
 
-/// S25: whoever invents key ids makes us fetch no more than once.
+/// S25 (github.com/coreos/go-oidc, 482): whoever invents key ids makes us fetch no more than once.
 #[tokio::test]
 async fn a_thousand_unknown_keys_are_looked_for_once() {
     let issuer = Issuer::start().await;

@@ -116,7 +116,8 @@ fn all_that_is_wrong_with_an_issuer_is_told() {
     );
 }
 
-/// Go: TestValidateAuthenticationConfiguration. With two of a kind, keys of the one could sign for the other (threats S24).
+/// Go: TestValidateAuthenticationConfiguration. With two of a kind, keys of the one could sign for the other (threats S24,
+/// CVE-2021-21378).
 #[test]
 fn issuers_are_unique_and_not_those_of_service_accounts() {
     let list = |issuers: &[&str]| -> String {
