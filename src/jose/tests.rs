@@ -195,7 +195,7 @@ fn token(header: &str) -> String {
     format!("{header}.{payload}.c2ln")
 }
 
-/// S22: what a header may say. Go: TestCompactParseJWS, TestNullHeaderValue and TestEmbedJWKBug of go-jose.v2/jws_test.go.
+/// S22 (CVE-2026-29000; RFC 8725, section 3.1): what a header may say. Go: TestCompactParseJWS, TestNullHeaderValue and TestEmbedJWKBug of go-jose.v2/jws_test.go.
 #[test]
 fn headers_are_read_strictly_and_their_hints_are_not_used() {
     let good = [
@@ -237,7 +237,8 @@ fn headers_are_read_strictly_and_their_hints_are_not_used() {
     }
 }
 
-/// S22 and S23: only the compact serialization of a JWS, and only of a size, looked at before anything is decoded.
+/// S22 (RFC 8725) and S23 (CVE-2025-61920): only the compact serialization of a JWS, and only of a size, looked at before anything is
+/// decoded.
 #[test]
 fn tokens_have_three_parts_of_limited_size() {
     let good = token("{\"alg\":\"RS256\"}");

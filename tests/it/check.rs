@@ -160,7 +160,7 @@ async fn a_message_over_the_limit_is_refused_and_the_connection_lives_on() {
     assert_eq!(verdict(allowed.unwrap().get_ref()), Ok("alice".to_owned()));
 }
 
-/// S35: a deadline that passes is no verdict. The only slow authenticator here verifies a password hash.
+/// S35: a deadline that passes is no verdict. The slow authenticator here verifies a password hash.
 #[tokio::test]
 async fn envoys_deadline_ends_a_call_without_a_verdict() {
     let folder = users();

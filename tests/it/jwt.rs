@@ -18,6 +18,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
+use tonic::Code;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
@@ -87,8 +88,15 @@ impl Issuer {
     }
 
     fn token(&self) -> String {
+        self.token_with(&json!({}))
+    }
+
+    /// One with more claims.
+    fn token_with(&self, more: &Value) -> String {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
-        let claims = json!({"iss": self.url, "aud": "a", "sub": "alice", "exp": now + 600}).to_string();
+        let mut claims = json!({"iss": self.url, "aud": "a", "sub": "alice", "exp": now + 600});
+        claims.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let claims = claims.to_string();
         let header = json!({"alg": "ES256", "kid": "1"}).to_string();
         let signed = [header, claims].map(|part| BASE64_URL_SAFE_NO_PAD.encode(part)).join(".");
         let key =
@@ -223,4 +231,40 @@ async fn issuers_are_changed_when_the_new_ones_are_there_and_nothing_else_waits_
     server.wait_for("reloaded");
     assert_eq!(ask(&server, &old.token()).await, Err(401));
     assert_eq!(ask(&server, &new.token()).await, Ok("3:alice".to_owned()));
+}
+
+/// S35: a token whose groups are elsewhere, where nobody answers, has no verdict in time, and then a denial: not an identity without
+/// groups. It holds nobody up.
+#[tokio::test]
+async fn a_token_that_waits_for_its_claims_is_refused_and_holds_nobody_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let issuer = Issuer::up();
+    let mut configured = issuer.configured("");
+    configured["claimMappings"]["groups"] = json!({"claim": "groups", "prefix": ""});
+    write(&folder, &[configured], "token-1");
+    let server = Server::start(folder.path(), &FLAGS);
+    until("ready", async || is_ready(&server).await).await;
+
+    // Connections come about, and that is all.
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let token = issuer.token_with(&json!({
+        "_claim_names": {"groups": "s"},
+        "_claim_sources": {"s": {"endpoint": format!("https://{}/", silent.local_addr().unwrap())}},
+    }));
+    let authorization = format!("Bearer {token}");
+    let request = || get("/", &[("authorization", authorization.as_bytes())]);
+    let mut hurried = tonic::Request::new(request());
+    hurried.set_timeout(Duration::from_millis(100));
+    let status = server.client().await.check(hurried).await.unwrap_err();
+    assert!(matches!(status.code(), Code::DeadlineExceeded | Code::Cancelled), "{status:?}");
+
+    let mut client = server.client().await;
+    let waits = client.check(request());
+    let others = async {
+        assert_eq!(ask(&server, &issuer.token()).await, Ok("alice".to_owned()));
+        assert_eq!(ask(&server, "token-1").await, Ok("carol".to_owned()));
+        drop(silent);
+    };
+    let (response, ()) = tokio::join!(waits, others);
+    assert_eq!(verdict(response.unwrap().get_ref()), Err(401));
 }

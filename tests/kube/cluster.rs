@@ -100,6 +100,11 @@ impl Cluster {
         config.build().unwrap()
     }
 
+    /// The last of what kube-apiserver has logged.
+    pub(crate) fn log(&self) -> String {
+        self.api.log()
+    }
+
     /// The audit log of all requests so far.
     pub(crate) fn audit_log(&self) -> String {
         fs::read_to_string(self.dir.path().join("audit.log")).unwrap()

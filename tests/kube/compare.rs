@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
 use super::support::envoy::{Encoding, Request};
 use super::support::verdict::{User, Verdict};
 
@@ -12,7 +15,7 @@ pub(crate) struct Rule {
     explains: fn(&Request, Encoding, &User) -> bool,
 }
 
-pub(crate) const RULES: [Rule; 7] = [
+pub(crate) const RULES: [Rule; 9] = [
     // Envoy joins repeated lines before anyone sees them, so which one was the first cannot be known.
     Rule {
         name: "more than one Authorization value",
@@ -55,6 +58,16 @@ pub(crate) const RULES: [Rule; 7] = [
                 && request.joined_hides_something()
         },
     },
+    // To go-jose the algorithm says which hash it is, and no more.
+    Rule {
+        name: "an algorithm of another curve",
+        explains: |request, _, _| padded_signature(request).unwrap_or_default(),
+    },
+    // What Go makes of such a time depends on the processor, and claims are all read before the first expression.
+    Rule {
+        name: "a number beyond an int64",
+        explains: |request, _, _| claims(request).is_some_and(|claims| has_huge_number(&claims)),
+    },
 ];
 
 /// What the comparison of one request came to.
@@ -80,6 +93,9 @@ impl fmt::Display for Difference {
         writeln!(f, "{} {}", self.request.method, self.request.path)?;
         for (name, value) in &self.request.headers {
             writeln!(f, "  {name}: {:?}", bytes(value))?;
+        }
+        for part in [0, 1].into_iter().filter_map(|number| part(&self.request, number)) {
+            writeln!(f, "    in the token: {}", bytes(&part))?;
         }
         writeln!(f, "    kube-apiserver: {}", self.theirs)?;
         match &self.ours {
@@ -127,6 +143,36 @@ pub(crate) fn compare(
         outcome = Outcome::Declared(rule.name);
     }
     Ok(outcome)
+}
+
+/// A part of the token in `Authorization`, if there is one.
+fn part(request: &Request, number: usize) -> Option<Vec<u8>> {
+    let token = str::from_utf8(request.values("authorization").next()?).ok()?.strip_prefix("Bearer ")?;
+    URL_SAFE_NO_PAD.decode(token.split('.').nth(number)?).ok()
+}
+
+/// Whether this is the signature of a smaller curve in the form that ES384 or ES512 has.
+fn padded_signature(request: &Request) -> Option<bool> {
+    let header: serde_json::Value = serde_json::from_slice(&part(request, 0)?).ok()?;
+    let (signature, zeros) = (part(request, 2)?, [0; 16]);
+    let (r, s) = signature.split_at(signature.len() / 2);
+    Some(
+        ["ES384", "ES512"].contains(&header["alg"].as_str()?)
+            && r.starts_with(&zeros)
+            && s.starts_with(&zeros),
+    )
+}
+
+fn claims(request: &Request) -> Option<String> {
+    String::from_utf8(part(request, 1)?).ok()
+}
+
+fn has_huge_number(json: &str) -> bool {
+    let is_huge = |text: &str| {
+        text.parse::<i64>().is_err()
+            && text.parse().is_ok_and(|number: f64| number.abs() >= 9_223_372_036_854_775_808.0)
+    };
+    json.split(|c: char| !c.is_ascii_digit() && !"+-.eE".contains(c)).any(is_huge)
 }
 
 fn joined(request: &Request, name: &str) -> Vec<u8> {
@@ -219,6 +265,35 @@ mod tests {
         }
         assert!(!can_travel(&User { groups: vec!["dev".into(), " dev".into()], ..named("a") }));
         assert!(!can_travel(&User { extra: [("k".into(), vec!["\n".into()])].into(), ..named("a") }));
+    }
+
+    #[test]
+    fn a_token_is_refused_for_its_curve_or_its_numbers_if_those_are_odd() {
+        let token = |header: &str, claims: &str, signature: &[u8]| {
+            let parts =
+                [header.as_bytes(), claims.as_bytes(), signature].map(|part| URL_SAFE_NO_PAD.encode(part));
+            request(&format!("Bearer {}", parts.join(".")))
+        };
+        let padded = [[0; 16], [1; 16], [0; 16], [1; 16]].concat();
+        let explains = |name: &str, request: &Request| {
+            let rule = RULES.iter().find(|rule| rule.name == name).unwrap();
+            (rule.explains)(request, Encoding::Raw, &User::default())
+        };
+        let (curve, number) = ("an algorithm of another curve", "a number beyond an int64");
+        assert!(explains(curve, &token(r#"{"alg":"ES384"}"#, "{}", &padded)));
+        for (header, signature) in
+            [(r#"{"alg":"ES256"}"#, &*padded), (r#"{"alg":"ES384"}"#, &[1; 64]), ("{}", &padded)]
+        {
+            assert!(!explains(curve, &token(header, "{}", signature)), "{header}");
+        }
+        for claims in
+            [r#"{"nbf":1e19}"#, r#"{"nbf":-1e300}"#, r#"{"a":[1e400]}"#, r#"{"exp":9223372036854775808}"#]
+        {
+            assert!(explains(number, &token("{}", claims, &[])), "{claims}");
+        }
+        for claims in [r#"{"exp":9223372036854775807}"#, r#"{"exp":9e18,"sub":"e"}"#, "{}", "e"] {
+            assert!(!explains(number, &token("{}", claims, &[])), "{claims}");
+        }
     }
 
     #[test]

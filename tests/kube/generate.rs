@@ -294,7 +294,7 @@ fn token_protocol(random: &mut Random, tokens: &TokenFile) -> String {
 }
 
 /// The same bytes, if the decoder ignores the bits that are left over.
-fn other_trailing_bits(encoded: &str) -> String {
+pub(crate) fn other_trailing_bits(encoded: &str) -> String {
     const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let mut bytes = encoded.as_bytes().to_vec();
     if let (2 | 3, Some(last)) = (bytes.len() % 4, bytes.last_mut()) {

@@ -14,6 +14,8 @@ mod certificates;
 mod cluster;
 mod compare;
 mod generate;
+mod json;
+mod jwt;
 mod random;
 mod service_accounts;
 #[path = "../support/mod.rs"]
@@ -22,17 +24,21 @@ mod wire;
 mod x509;
 
 use std::collections::{BTreeMap, HashMap};
+use std::time::{Duration, Instant};
 use std::{env, fs, path::Path};
 
 use futures_util::{StreamExt, stream};
 use serde::Deserialize;
 use tempfile::TempDir;
+use tokio::time::sleep;
 
 use cluster::{Cluster, READY_ROW};
 use compare::{Outcome, RULES, compare};
 use generate::{ANONYMOUS_PATHS, Case, TokenFile};
 use random::Random;
 use support::envoy::Request;
+use support::issuers::Issuers;
+use support::program::PATIENCE;
 use support::subject::Subject;
 use support::verdict::{User, Verdict};
 
@@ -91,6 +97,33 @@ async fn client_certificates_and_front_proxies_get_the_verdicts_of_kube_apiserve
     assert_seen(&counts, "no certificate", &[Outcome::BothAnonymous]);
 }
 
+/// Tokens of issuers with keys of every kind: good ones, and ones that are odd in one way each, or whose issuer is.
+#[tokio::test(flavor = "multi_thread")] // the start of a server blocks, and the issuers are in this process
+async fn json_web_tokens_get_the_verdicts_of_kube_apiserver() {
+    let mut random = Random::from_env("JSON Web Tokens");
+    let world = TempDir::new().unwrap();
+    fs::write(world.path().join("tokens.csv"), READY_ROW).unwrap();
+    let forge = jwt::Forge::new(world.path(), &mut random);
+    let _issuers = Issuers::start(world.path()).await;
+    let cases: Vec<_> = (0..requests() * 5 / 8).map(|_| forge.case(&mut random)).collect();
+    let good = forge.good(&mut random);
+    let counts = run_once_accepted(world.path(), &jwt::FLAGS.map(str::to_owned), &good, &cases).await;
+
+    let [good, odd @ ..] = jwt::FAMILIES;
+    assert!(counts[good].iter().all(|outcome| *outcome == Outcome::SameUser), "{:?}", counts[good]);
+    for family in odd {
+        assert_seen(&counts, family, &[Outcome::SameUser, Outcome::BothRefuse]);
+    }
+    let declared = [
+        ("claims", "a value that no header can carry"),
+        ("claims", "a number beyond an int64"),
+        ("signature", "an algorithm of another curve"),
+    ];
+    for (family, rule) in declared {
+        assert_seen(&counts, family, &[Outcome::Declared(rule)]);
+    }
+}
+
 fn requests() -> usize {
     requests_or(REQUESTS)
 }
@@ -116,8 +149,21 @@ type Counts = BTreeMap<&'static str, Vec<Outcome>>;
 
 /// Sends all cases to both servers, prints how they compare and fails if there is an undeclared difference.
 async fn run(world: &Path, flags: &[String], cases: &[Case]) -> Counts {
-    let theirs = kube_apiserver(world, flags, cases).await;
+    run_once_accepted(world, flags, &[], cases).await
+}
+
+/// The same, after either server has accepted each of the requests `good`: what they need is fetched in the background.
+async fn run_once_accepted(world: &Path, flags: &[String], good: &[Request], cases: &[Case]) -> Counts {
+    let theirs = kube_apiserver(world, flags, good, cases).await;
     let mut server = Subject::start(world, flags).await;
+    server.until_ready().await;
+    for request in good {
+        let ask = async || {
+            let verdicts = server.verdicts(request).await;
+            verdicts.iter().all(|(_, verdict)| matches!(verdict, Ok(Verdict::Authenticated(_))))
+        };
+        until_accepted(request, ask, String::new).await;
+    }
     let (mut counts, mut differences) = (Counts::new(), Vec::new());
     for (case, theirs) in cases.iter().zip(theirs) {
         match compare(&case.request, &theirs, &server.verdicts(&case.request).await) {
@@ -130,6 +176,18 @@ async fn run(world: &Path, flags: &[String], cases: &[Case]) -> Counts {
     differences.truncate(20);
     assert!(n == 0, "{n} of {} requests differ, among them:\n{}", cases.len(), differences.join("\n"));
     counts
+}
+
+async fn until_accepted(
+    request: &Request,
+    mut is_accepted: impl AsyncFnMut() -> bool,
+    log: impl Fn() -> String,
+) {
+    let deadline = Instant::now() + PATIENCE;
+    while !is_accepted().await {
+        assert!(Instant::now() < deadline, "never accepted: {:?}\n{}", request.headers, log());
+        sleep(Duration::from_millis(50)).await;
+    }
 }
 
 fn print(counts: &Counts) {
@@ -158,8 +216,13 @@ fn assert_seen(counts: &Counts, family: &str, outcomes: &[Outcome]) {
 }
 
 /// What a real kube-apiserver makes of the cases.
-async fn kube_apiserver(world: &Path, flags: &[String], cases: &[Case]) -> Vec<Verdict> {
+async fn kube_apiserver(world: &Path, flags: &[String], good: &[Request], cases: &[Case]) -> Vec<Verdict> {
     let cluster = Cluster::start(world, flags).await;
+    for request in good {
+        let ask =
+            async || wire::ask(&cluster, request, "good").await.is_ok_and(|answer| answer.status == 201);
+        until_accepted(request, ask, || cluster.log()).await;
+    }
     let ask = async |(index, case): (usize, &Case)| {
         let request = without_impersonation(&case.request);
         let answer = wire::ask(&cluster, &request, &format!("case-{index}")).await;

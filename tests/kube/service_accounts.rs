@@ -23,6 +23,7 @@ use countersign::jose::service_account_key_id;
 use countersign::pki::public_keys_from_pem;
 use serde_json::Value;
 
+use super::json::{Json, quoted, text};
 use super::random::Random;
 use super::support::verdict::User;
 
@@ -34,6 +35,10 @@ const KEY_FILES: [&str; 2] = ["rsa1.pub", "rsa2-and-ec256.pub"];
 /// The keys that sign, and how.
 const SIGNERS: [(&str, &str); 5] =
     [("rsa1", "RS256"), ("rsa1", "RS512"), ("rsa2", "PS256"), ("ec256", "ES256"), ("rotated-out", "RS256")];
+
+/// Members that Kubernetes looks for.
+const NAMES: [&str; 11] =
+    ["exp", "nbf", "iat", "jti", "aud", "iss", "warnafter", "pod", "node", "uid", "kubernetes.io"];
 
 fn world(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/conformance/world/sa").join(path)
@@ -132,49 +137,6 @@ fn ask_kubernetes(tokens: &[Vec<u8>]) -> Vec<Value> {
     answers
 }
 
-/// Claims: text as it stands, or members in order.
-#[derive(Clone)]
-enum Json {
-    Text(String),
-    Object(Vec<(String, Self)>),
-}
-
-impl Json {
-    fn object<const N: usize>(members: [(&str, Self); N]) -> Self {
-        Self::Object(members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
-    }
-
-    fn write(&self) -> String {
-        match self {
-            Self::Text(text) => text.clone(),
-            Self::Object(members) => {
-                let member = |(name, value): &(String, Self)| format!("{}:{}", quoted(name), value.write());
-                format!("{{{}}}", members.iter().map(member).collect::<Vec<_>>().join(","))
-            }
-        }
-    }
-
-    /// One of the objects within, or this one.
-    fn any_object(&mut self, random: &mut Random) -> Option<&mut Vec<(String, Self)>> {
-        let Self::Object(members) = self else { return None };
-        let inner =
-            |(at, (_, value)): (usize, &(String, Self))| matches!(value, Self::Object(_)).then_some(at);
-        let inner: Vec<usize> = members.iter().enumerate().filter_map(inner).collect();
-        if inner.is_empty() || random.percent(50) {
-            return Some(members);
-        }
-        members[random.pick(&inner)].1.any_object(random)
-    }
-}
-
-fn text(text: impl ToString) -> Json {
-    Json::Text(text.to_string())
-}
-
-fn quoted(text: &str) -> String {
-    Value::from(text).to_string()
-}
-
 /// Makes tokens.
 struct Forge {
     now: u64,
@@ -211,7 +173,12 @@ impl Forge {
     fn token(&self, random: &mut Random) -> Vec<u8> {
         let mut claims = if random.percent(30) { Self::legacy_claims() } else { self.bound_claims(random) };
         for _ in 0..random.below(3) {
-            self.tamper(random, &mut claims);
+            claims.tamper(random, &NAMES, |random, name| match name {
+                "exp" | "nbf" | "iat" if random.percent(70) => self.number(random),
+                "aud" if random.percent(50) => format!("[{},{}]", Self::string(random), Self::string(random)),
+                _ if random.percent(50) => Self::string(random),
+                _ => self.value(random),
+            });
         }
         let mut payload = claims.write();
         if random.percent(5) {
@@ -264,41 +231,6 @@ impl Forge {
             ("jti", text("\"id\"")),
             ("kubernetes.io", Json::Object(kubernetes)),
         ])
-    }
-
-    /// Changes, takes out, doubles, renames or adds a member.
-    fn tamper(&self, random: &mut Random, claims: &mut Json) {
-        let Some(members) = claims.any_object(random).filter(|members| !members.is_empty()) else { return };
-        let (at, to) = (random.below(members.len()), random.below(members.len() + 1));
-        let (name, value) = members[at].clone();
-        let other = match &*name {
-            "exp" | "nbf" | "iat" if random.percent(70) => self.number(random),
-            "aud" if random.percent(50) => format!("[{},{}]", Self::string(random), Self::string(random)),
-            _ if random.percent(50) => Self::string(random),
-            _ => self.value(random),
-        };
-        match random.below(8) {
-            0..=2 => members[at].1 = text(other),
-            3 => drop(members.remove(at)),
-            4 => members.insert(to, (name, value)),
-            5 => members.insert(to, (name.to_uppercase().replace('S', "ſ"), text(other))),
-            6 => members[at].0 = random.pick(&["EXP", "Iss", "KUBERNETES.IO", "x"]).to_owned(),
-            _ => {
-                let name = random.pick(&[
-                    "exp",
-                    "nbf",
-                    "iat",
-                    "jti",
-                    "aud",
-                    "iss",
-                    "warnafter",
-                    "pod",
-                    "node",
-                    "uid",
-                ]);
-                members.insert(to, (name.to_owned(), text(other)));
-            }
-        }
     }
 
     /// A time that is not within seconds of mattering, or a number that is none.

@@ -112,7 +112,9 @@ async fn serve(
 
 fn answer(head: &str, routes: &BTreeMap<String, Route>) -> String {
     let path = head.split(' ').nth(1).unwrap();
-    let authorization = head.lines().find_map(|line| line.strip_prefix("authorization: "));
+    let fields = head.lines().filter_map(|line| line.split_once(": "));
+    let authorization =
+        fields.filter(|(name, _)| name.eq_ignore_ascii_case("authorization")).map(|(_, value)| value).next();
     let Some(route) = routes.get(path) else { return whole(404, "", "text/plain", "not found") };
     if route.require_authorization.as_deref().is_some_and(|required| authorization != Some(required)) {
         return whole(403, "", "text/plain", "forbidden");

@@ -1,18 +1,20 @@
 //! countersign as the program under test: the same request in every encoding, and its verdicts.
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use envoy_types::pb::envoy::service::auth::v3::authorization_client::AuthorizationClient;
+use tokio::time::sleep;
 use tonic::transport::Channel;
 
 use super::envoy::{ENCODINGS, Encoding, Request, check_request};
-use super::program::Server;
+use super::program::{PATIENCE, Server};
 use super::verdict::{Verdict, read};
 
 /// A running server and a connection to it. Ends with the value.
 pub(crate) struct Subject {
     client: AuthorizationClient<Channel>,
-    _server: Server,
+    server: Server,
 }
 
 impl Subject {
@@ -20,7 +22,16 @@ impl Subject {
     pub(crate) async fn start(folder: &Path, flags: &[String]) -> Self {
         let more = ["--groups-encoding=metadata", "--xfcc-trusted-hops=1"].map(str::to_owned);
         let server = Server::start(folder, &[flags, &more].concat());
-        Self { client: server.client().await, _server: server }
+        Self { client: server.client().await, server }
+    }
+
+    /// Waits until nothing that is fetched at the start is waited for.
+    pub(crate) async fn until_ready(&self) {
+        let deadline = Instant::now() + PATIENCE;
+        while self.server.admin_page("/readyz").await.0 != 200 {
+            assert!(Instant::now() < deadline, "not ready");
+            sleep(Duration::from_millis(20)).await;
+        }
     }
 
     /// Asks in every encoding. An error is a reply that Envoy could misread, or none.

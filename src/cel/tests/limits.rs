@@ -1,4 +1,5 @@
-//! Expressions and claims that are made to cost much: S37 of the threats, "k8s cost limits enforced".
+//! Expressions and claims that are made to cost much: S37 of the threats (CVE-2026-23881), the cost limits of
+//! Kubernetes.
 
 use serde_json::{Map, Value as Json, json};
 

@@ -85,7 +85,7 @@ fn required_claims_are_pairs_one_a_flag() {
     }
 }
 
-/// Go: AllValidSigningAlgorithms, and the default of `oidc.New`.
+/// Go: AllValidSigningAlgorithms, the default of `oidc.New`, and TestToken ("invalid-sig-alg").
 #[test]
 fn signing_algorithms_are_names_of_rfc_7518() {
     let algorithms = |flags: &[&str]| {

@@ -93,7 +93,7 @@ fn what_is_no_unicode_is_replaced() {
     assert_eq!(Value::parse(b"\"\\ud83d\\u12\""), Err(JsonError::Syntax(9)));
 }
 
-/// S23: depth and counts have limits. Go: TestUnmarshalMaxDepth of encoding/json.
+/// S23 (CVE-2026-48042): depth and counts have limits. Go: TestUnmarshalMaxDepth of encoding/json.
 #[test]
 fn a_document_is_neither_too_deep_nor_too_large() {
     let deep = |depth| ["[".repeat(depth), "]".repeat(depth)].concat();

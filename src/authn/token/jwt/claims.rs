@@ -41,3 +41,43 @@ impl<'a> Claims<'a> {
         Ok(claims)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with_claims(claims: &str, check: impl Fn(&Claims<'_>)) {
+        let document = Value::parse(claims.as_bytes()).unwrap();
+        check(&Claims::new(document.object_or_null().unwrap().unwrap()));
+    }
+
+    /// Go: TestUnmarshalClaim of oidc_test.go: "string claim", "mismatched types", "bool claim" and "strings claim".
+    #[test]
+    fn the_rows_of_gos_test_unmarshal_claim() {
+        with_claims(r#"{"aud":"foo"}"#, |claims| {
+            assert_eq!(claims.string("aud"), Ok("foo"));
+            assert_eq!(claims.get("aud").map(Value::bool), Some(Err(TypeError("a boolean"))));
+        });
+        with_claims(r#"{"email":"foo@coreos.com","email_verified":true}"#, |claims| {
+            assert_eq!(claims.get("email_verified").map(Value::bool), Some(Ok(true)));
+        });
+        with_claims(r#"{"groups":["a","b","c"]}"#, |claims| {
+            assert_eq!(claims.get("groups").map(Value::strings), Some(Ok(vec!["a", "b", "c"])));
+        });
+    }
+
+    /// Go: TestUnmarshalClaimError: an error does not show the claim, which may be a secret.
+    #[test]
+    fn an_error_does_not_show_the_claim() {
+        with_claims(r#"{"token":"96bb299a"}"#, |claims| {
+            let errors = [
+                claims.get("token").unwrap().bool().unwrap_err(),
+                claims.get("token").unwrap().strings().unwrap_err(),
+                claims.get("token").unwrap().object_or_null().map(drop).unwrap_err(),
+            ];
+            for error in errors {
+                assert!(!format!("{error} {error:?}").contains("96bb299a"), "{error}");
+            }
+        });
+    }
+}

@@ -19,10 +19,14 @@ fn conformance(path: &str) -> String {
     std::fs::read_to_string(format!("{}/tests/conformance/{path}", env!("CARGO_MANIFEST_DIR"))).unwrap()
 }
 
-/// Signs with a key of the world that the verdicts were recorded in: r1, r2, e1 or e5, whose name is the `kid`.
+/// Signs with a key of the world that the verdicts were recorded in: r1, r2, e1, e5 or attacker, whose name is the `kid`.
 pub(super) fn sign(algorithm: &str, key: &str, claims: &str) -> String {
-    let header = json!({"alg": algorithm, "kid": key}).to_string();
-    let [header, payload] = [header.as_str(), claims].map(|part| BASE64_URL_SAFE_NO_PAD.encode(part));
+    sign_under(&json!({"alg": algorithm, "kid": key}), algorithm, key, claims)
+}
+
+/// The same under any header.
+pub(super) fn sign_under(header: &serde_json::Value, algorithm: &str, key: &str, claims: &str) -> String {
+    let [header, payload] = [&*header.to_string(), claims].map(|part| BASE64_URL_SAFE_NO_PAD.encode(part));
     let signed = format!("{header}.{payload}");
     let pem = conformance(&format!("world/issuers/keys/{key}.key"));
     let base64: String = pem.lines().filter(|line| !line.starts_with('-')).collect();

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::settings::{
     ClaimMappings, ClaimOrExpression, ExtraMapping, Issuer as IssuerSettings, ValidationRule,
 };
-use super::testing::{Issuer, key_set, sign};
+use super::testing::{Issuer, key_set, sign, sign_under};
 use super::*;
 use crate::cel::{Expression, Returns, Scope};
 
@@ -202,9 +202,11 @@ fn now() -> Now {
     Now(UNIX_EPOCH + Duration::from_secs(NOW))
 }
 
-/// Go: TestToken of plugin/pkg/authenticator/token/oidc/oidc_test.go, all of its rows but those about options that this has not
-/// (egress, HTTP clients) and configurations that are refused before they come here. The rows are in testdata/token.jsonl, with the
-/// reason in place of Go's text. Go's tests give most authenticators their keys; here all of them come over HTTPS.
+/// Go: TestToken of plugin/pkg/authenticator/token/oidc/oidc_test.go. The rows are in testdata/token.jsonl, with the reason in place of
+/// Go's text. Six more, about configurations, are among those of
+/// src/config/authentication_configuration, "invalid-sig-alg" and "health check failure" are tests of the flags and of
+/// `remote_keys`; there is nothing here for an HTTP client and a CA, or keys and a discovery URL, to exclude each other, and no egress
+/// selector to fail or to work (five rows). Go's tests give most authenticators their keys; here all of them come over HTTPS.
 #[tokio::test]
 async fn the_rows_of_gos_test_token() {
     let issuer = Issuer::start().await;
@@ -295,7 +297,130 @@ fn claims_of_jane(issuer: &str, more: &Value) -> String {
     claims.to_string()
 }
 
-/// S24: keys are those of the very issuer that a token names. Go: NewFailOnError of the token union: the issuer's refusal is the last word.
+/// S22 (CVE-2026-29000; RFC 8725, section 3.1): who may sign, and how, is up to the configuration, and a token brings neither along. Go:
+/// TestToken ("invalid-signing-alg"), TestVerifySigningAlg of go-oidc's verify_test.go.
+#[tokio::test]
+async fn a_token_brings_neither_its_algorithm_nor_its_key() {
+    let issuer = Issuer::start().await;
+    let mut settings = publish(&issuer, "", &["r1", "e1"]);
+    settings.signing_algorithms = vec!["RS256", "ES256"];
+    let authenticators = ready([settings]).await;
+    let url = issuer.url("");
+    let claims = claims_of_jane(&url, &json!({}));
+    let own: Value = serde_json::from_str(&key_set(&["e1".to_owned()])).unwrap();
+    let foreign: Value = serde_json::from_str(&key_set(&["r2".to_owned()])).unwrap();
+    let foreign = &foreign["keys"][0];
+    let before = issuer.requests();
+
+    for (algorithm, key) in [("RS256", "r1"), ("ES256", "e1")] {
+        let outcome = ask(&authenticators, &sign(algorithm, key, &claims)).await;
+        assert!(matches!(outcome, Outcome::Authenticated(_)), "{algorithm}: {outcome:?}");
+        // Hints at other keys are not followed: the issuer's own counts.
+        let header = json!({"alg": algorithm, "kid": key, "jwk": foreign, "jku": format!("{url}/evil"), "x5u": format!("{url}/evil")});
+        let outcome = ask(&authenticators, &sign_under(&header, algorithm, key, &claims)).await;
+        assert!(matches!(outcome, Outcome::Authenticated(_)), "{algorithm}: {outcome:?}");
+    }
+    let unsupported = [
+        // The key is right, and the algorithm is not among those that are allowed.
+        sign("PS256", "r1", &claims),
+        sign_under(&json!({"alg": "none", "kid": "r1"}), "RS256", "r1", &claims),
+        sign_under(&json!({"alg": "HS256", "kid": "r1"}), "RS256", "r1", &claims),
+        sign_under(&json!({"alg": "rs256", "kid": "r1"}), "RS256", "r1", &claims),
+        sign_under(&json!({"kid": "r1"}), "RS256", "r1", &claims),
+    ];
+    for token in unsupported {
+        assert_eq!(ask(&authenticators, &token).await, refused(Reason::UnsupportedAlgorithm), "{token}");
+    }
+    let with = |header: Value, key: &str| sign_under(&header, "RS256", key, &claims);
+    let forged = [
+        with(json!({"alg": "RS256", "kid": "r1", "jwk": foreign}), "r2"),
+        with(json!({"alg": "RS256", "jwk": foreign}), "r2"),
+        with(json!({"alg": "RS256", "kid": "r1", "jku": format!("{url}/evil")}), "r2"),
+        // The type of the key is another.
+        with(json!({"alg": "RS256", "kid": "e1"}), "r1"),
+        with(json!({"alg": "ES256", "kid": "r1"}), "r1"),
+        sign_under(&json!({"alg": "ES256", "kid": "r1", "jwk": own["keys"][0]}), "ES256", "e1", &claims),
+        // RFC 7515, section 4.1.11: what must be understood, and is not.
+        with(json!({"alg": "RS256", "kid": "r1", "crit": ["exp"], "exp": 0}), "r1"),
+        with(json!({"alg": "RS256", "kid": "r1", "crit": "b64"}), "r1"),
+    ];
+    for token in forged {
+        assert_eq!(ask(&authenticators, &token).await, refused(Reason::InvalidSignature), "{token}");
+    }
+    // JSON Web Encryption and the JSON serialization are nobody's.
+    let good = sign("RS256", "r1", &claims);
+    let parts: Vec<&str> = good.split('.').collect();
+    let flattened = json!({"protected": parts[0], "payload": parts[1], "signature": parts[2]}).to_string();
+    for token in [format!("{good}.AA.AA"), flattened] {
+        assert_eq!(ask(&authenticators, &token).await, Outcome::NoOpinion, "{token}");
+    }
+    let heads = issuer.requests().split_off(before.len());
+    assert!(heads.iter().all(|head| head.starts_with("GET /keys ")), "{heads:?}");
+}
+
+/// S23 (CVE-2025-61920, CVE-2026-48042): claims that are too large, too deep or too many are nobody's, and a header that is too large is
+/// refused, before anything is fetched or verified.
+#[tokio::test]
+async fn an_oversized_token_is_nobodys() {
+    let issuer = Issuer::start().await;
+    let authenticators = ready([publish(&issuer, "", &["r1"])]).await;
+    let url = issuer.url("");
+    let before = issuer.requests();
+    let deep = (0..crate::jose::json::MAX_DEPTH).fold(json!(1), |inner, _| json!([inner]));
+    for (more, expected) in [
+        (json!({"x": "x".repeat(crate::jose::MAX_TOKEN)}), Outcome::NoOpinion),
+        (json!({"x": deep}), Outcome::NoOpinion),
+        (json!({"x": vec![1; crate::jose::json::MAX_VALUES]}), Outcome::NoOpinion),
+    ] {
+        assert_eq!(ask(&authenticators, &sign("RS256", "r1", &claims_of_jane(&url, &more))).await, expected);
+    }
+    let header = json!({"alg": "RS256", "kid": "r1", "x": "x".repeat(crate::jose::MAX_HEADER)});
+    let token = sign_under(&header, "RS256", "r1", &claims_of_jane(&url, &json!({})));
+    assert_eq!(ask(&authenticators, &token).await, refused(Reason::MalformedToken));
+    assert_eq!(issuer.requests(), before);
+}
+
+/// S37 (CVE-2026-108334): expressions are those of the configuration; a claim that looks like one is text.
+#[tokio::test]
+async fn a_claim_is_never_read_as_an_expression() {
+    let issuer = Issuer::start().await;
+    let mut settings = publish(&issuer, "", &["r1"]);
+    settings.claim_mappings.username =
+        PrefixedClaimOrExpression::Expression(on_claims("'u:' + claims.username"));
+    settings.claim_mappings.groups =
+        Some(PrefixedClaimOrExpression::Expression(on_claims("claims.roles.split(',').map(r, 'g:' + r)")));
+    settings.claim_validation_rules = vec![ValidationRule {
+        expression: compile("claims.tenant == 'ours'", Scope::Claims, Returns::Bool),
+        message: None,
+    }];
+    settings.user_validation_rules = vec![ValidationRule {
+        expression: compile("!user.username.startsWith('u:system:')", Scope::User, Returns::Bool),
+        message: None,
+    }];
+    let authenticators = ready([settings]).await;
+    let url = issuer.url("");
+    let token = |more: Value| sign("RS256", "r1", &claims_of_jane(&url, &more));
+    for (tenant, username, expected) in [
+        ("ours", "' + claims.tenant + '", Ok("u:' + claims.tenant + '")),
+        ("ours", "${claims.tenant}", Ok("u:${claims.tenant}")),
+        ("ours", "system:admin", Err(Reason::UserValidation)),
+        ("' == '' || 'a' == 'a", "jane", Err(Reason::ClaimValidation)),
+        ("ours' || true || '", "jane", Err(Reason::ClaimValidation)),
+    ] {
+        let claims = json!({"tenant": tenant, "username": username, "roles": "a,' + 'system:masters"});
+        let found = match ask(&authenticators, &token(claims)).await {
+            Outcome::Authenticated(Authenticated { identity, .. }) => {
+                assert_eq!(&*identity.own_groups, ["g:a".into(), "g:' + 'system:masters".into()]);
+                Ok(identity.username.to_string())
+            }
+            Outcome::Rejected(rejections) => Err(rejections[0].reason),
+            Outcome::NoOpinion => panic!("{username}"),
+        };
+        assert_eq!(found, expected.map(str::to_owned), "{tenant} {username}");
+    }
+}
+
+/// S24 (CVE-2021-21378): keys are those of the very issuer that a token names. Go: NewFailOnError of the token union: the issuer's refusal is the last word.
 #[tokio::test]
 async fn a_token_is_a_matter_of_its_own_issuer_alone() {
     let issuer = Issuer::start().await;
@@ -339,7 +464,7 @@ async fn without_keys_nobody_is_let_in_and_a_retry_may_help() {
     assert_eq!(Reason::IssuerKeysUnavailable.fault(), crate::decision::Fault::Dependency);
 }
 
-/// S23 and S25: a token that leads to ever more issuers of distributed claims makes us know a few of them. Kubernetes has no limit.
+/// S23 (CVE-2025-61920) and S25: a token that leads to ever more issuers of distributed claims makes us know a few of them. Kubernetes has no limit.
 #[tokio::test]
 async fn the_issuers_of_distributed_claims_are_limited_in_number() {
     let issuer = Issuer::start().await;
@@ -399,7 +524,7 @@ async fn a_configuration_that_is_loaded_anew_has_the_keys_at_once() {
     assert_eq!(issuer.requests(), fetched);
 }
 
-/// S25: whoever invents key ids makes us fetch no more than once.
+/// S25 (github.com/coreos/go-oidc, 482): whoever invents key ids makes us fetch no more than once.
 #[tokio::test]
 async fn a_thousand_unknown_keys_are_looked_for_once() {
     let issuer = Issuer::start().await;

@@ -236,7 +236,7 @@ mod tests {
         check_at(&claims, ISSUER, Duration::from_secs(1000))
     }
 
-    /// Go: TestVerify, TestVerifyAudience and TestVerifyIssuer of go-oidc's verify_test.go; the struct that a token is decoded into.
+    /// S21, for issuers and audiences. Go: TestVerify and TestVerifyAudience of go-oidc's verify_test.go; the struct that a token is decoded into.
     #[test]
     fn a_token_is_of_its_issuer_and_for_us() {
         let table = [
@@ -280,7 +280,8 @@ mod tests {
         assert_eq!(check_at("{}", "", Duration::ZERO), Err(Reason::WrongAudience));
     }
 
-    /// S21. Go: TestVerify of go-oidc's verify_test.go (expired, nbf), `jsonTime` of oidc.go.
+    /// S21 (CVE-2026-25537): a time of a wrong type is not one that is missing. Go: TestVerify of go-oidc's verify_test.go (expired,
+    /// nbf), `jsonTime` of oidc.go.
     #[test]
     fn times_are_numbers_and_without_a_good_one_a_token_is_refused() {
         let table = [

@@ -366,7 +366,7 @@ async fn keys_that_are_withdrawn_are_forgotten() {
     }
 }
 
-/// Go: the poll every 10 s of `New`, TestAsyncAuthenticators...: an issuer that is down when we start heals by itself.
+/// Go: the poll every 10 s of `New`, TestToken ("health check failure"): an issuer that is down when we start heals by itself.
 #[tokio::test(start_paused = true)]
 async fn an_issuer_that_is_down_at_first_heals() {
     let up = Cell::new(false);

@@ -51,7 +51,7 @@ async fn keys_come_over_https() {
     assert_eq!(paths, ["/.well-known/openid-configuration", "/keys"]);
 }
 
-/// Threats S26, with the answers that a server can give.
+/// Threats S26 (CVE-2025-64527), with the answers that a server can give.
 #[tokio::test]
 async fn answers_that_are_no_keys_are_errors() {
     let too_large = Error::TooLarge { limit: DEFAULT_MAX_BODY };

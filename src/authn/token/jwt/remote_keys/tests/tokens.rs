@@ -44,7 +44,7 @@ async fn keys_that_have_not_changed_are_not_new() {
     assert!(Arc::ptr_eq(&tried, &keys.current().unwrap()));
 }
 
-/// Threats S25, the advisories on unbounded refetching: whatever comes of the fetch.
+/// Threats S25 (github.com/coreos/go-oidc, 482): unbounded refetching, whatever comes of the fetch.
 #[tokio::test(start_paused = true)]
 async fn ten_thousand_random_kids_cost_one_fetch_an_interval() {
     let answers = [
