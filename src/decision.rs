@@ -132,6 +132,14 @@ pub enum Reason {
     ServiceAccountClaims,
     /// A service account token that never expires, while nobody looks whether its account still exists.
     NeverExpires,
+    /// The service account of a token is gone, is being deleted, or is another one of the same name.
+    ServiceAccountGone,
+    /// So is the Pod, Node or Secret that a service account token is bound to.
+    BoundObjectGone,
+    /// A token of a Secret that is gone, is being deleted, holds another token, or is marked as invalid.
+    LegacyTokenInvalidated,
+    /// The API server could not be asked about the objects that a service account token names.
+    LiveObjectsUnavailable,
     /// Basic credentials that do not parse.
     MalformedBasic,
     /// A user name and password that do not match. The two causes are not told apart.
@@ -191,6 +199,10 @@ impl Reason {
             Self::UserValidation => "user_validation",
             Self::ServiceAccountClaims => "service_account_claims",
             Self::NeverExpires => "never_expires",
+            Self::ServiceAccountGone => "service_account_gone",
+            Self::BoundObjectGone => "bound_object_gone",
+            Self::LegacyTokenInvalidated => "legacy_token_invalidated",
+            Self::LiveObjectsUnavailable => "live_objects_unavailable",
             Self::MalformedBasic => "malformed_basic",
             Self::InvalidUsernameOrPassword => "invalid_username_or_password",
             Self::PasswordVerificationBusy => "password_verification_busy",
@@ -225,6 +237,7 @@ impl Reason {
         match self {
             Self::DistributedClaimsUnavailable
             | Self::IssuerKeysUnavailable
+            | Self::LiveObjectsUnavailable
             | Self::PasswordVerificationBusy
             | Self::RevocationListExpired => Fault::Dependency,
             Self::Panicked => Fault::Bug,

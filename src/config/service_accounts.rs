@@ -37,7 +37,7 @@ pub(super) fn authenticators(values: &mut Values<'_>, warnings: &mut Vec<String>
     let keys = Arc::new(keys);
     let issuers = issuers.into_iter().map(Box::from).collect();
     [Kind::Legacy { lookup }, Kind::Bound { issuers }]
-        .map(|kind| ServiceAccount::new(kind, Arc::clone(&keys), Arc::clone(&audiences)))
+        .map(|kind| ServiceAccount::new(kind, Arc::clone(&keys), Arc::clone(&audiences), None))
         .map(TokenAuthenticator::ServiceAccount)
         .into()
 }

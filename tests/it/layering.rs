@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// A module and what it may name of ours.
-const MAY_USE: [(&str, &[&str]); 15] = [
+const MAY_USE: [(&str, &[&str]); 16] = [
     ("cel", &[]),
     ("identity", &[]),
     ("metrics", &[]),
@@ -12,29 +12,30 @@ const MAY_USE: [(&str, &[&str]); 15] = [
     ("secret", &[]),
     ("url", &[]),
     ("pki", &["url"]),
+    ("cluster", &["secret"]),
     ("decision", &["identity"]),
     ("https", &["pki"]),
     ("jose", &["pki"]),
-    ("authn", &["cel", "decision", "https", "identity", "jose", "pki", "request", "secret"]),
-    ("chain", &["authn", "cel", "decision", "https", "identity", "jose", "pki", "request", "secret"]),
+    ("authn", &["cel", "cluster", "decision", "https", "identity", "jose", "pki", "request", "secret"]),
+    ("chain", &["authn", "cel", "cluster", "decision", "https", "identity", "jose", "pki", "request", "secret"]),
     (
         "config",
         &[
-            "authn", "cel", "chain", "decision", "https", "identity", "jose", "pki", "request", "secret",
+            "authn", "cel", "chain", "cluster", "decision", "https", "identity", "jose", "pki", "request", "secret",
             "url",
         ],
     ),
     (
         "envoy",
         &[
-            "authn", "cel", "chain", "config", "decision", "https", "identity", "jose", "pki", "request",
+            "authn", "cel", "chain", "cluster", "config", "decision", "https", "identity", "jose", "pki", "request",
             "secret",
         ],
     ),
     (
         "telemetry",
         &[
-            "authn", "cel", "chain", "config", "decision", "envoy", "https", "identity", "jose", "pki",
+            "authn", "cel", "chain", "cluster", "config", "decision", "envoy", "https", "identity", "jose", "pki",
             "request", "secret",
         ],
     ),

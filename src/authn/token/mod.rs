@@ -28,7 +28,7 @@ impl AuthenticateToken for TokenAuthenticator {
     async fn authenticate(&self, token: Token<'_>, now: Now) -> Outcome {
         match self {
             Self::TokenFile(authenticator) => authenticator.authenticate(token),
-            Self::ServiceAccount(authenticator) => authenticator.authenticate(token, now),
+            Self::ServiceAccount(authenticator) => authenticator.authenticate(token, now).await,
             Self::Jwt(authenticators) => authenticators.authenticate(token, now).await,
         }
     }
