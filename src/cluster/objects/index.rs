@@ -4,9 +4,16 @@ use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::marker::PhantomData;
 
+use futures_util::Stream;
 use hashbrown::HashTable;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::Api;
+use kube::core::PartialObjectMeta;
+use kube::runtime::{metadata_watcher, watcher};
 
+use super::super::watch::settings;
 use super::object::Object;
+use super::{Index, Kind};
 
 /// Objects by namespace and name, of which only a keyed hash of 64 bits is kept. Should two names have the same (one chance in 10^10
 /// among 50,000), the one that came last hides the other, whose tokens are refused for their uid: nothing is ever let in by mistake.
@@ -20,6 +27,40 @@ pub struct ObjectIndex<K> {
 struct Entry {
     name: u64,
     object: Object,
+}
+
+impl<K> Index for ObjectIndex<K>
+where
+    K: k8s_openapi::Resource<Scope: DynamicScope> + k8s_openapi::Metadata<Ty = ObjectMeta> + Kind,
+{
+    type Object = PartialObjectMeta<K>;
+
+    const RESOURCE: &'static str = K::URL_PATH_SEGMENT;
+
+    fn watch(
+        client: kube::Client,
+    ) -> impl Stream<Item = watcher::Result<watcher::Event<Self::Object>>> + Send + 'static {
+        metadata_watcher(Api::<K>::all(client), settings())
+    }
+
+    fn apply(&mut self, PartialObjectMeta { metadata, .. }: Self::Object) {
+        let [namespace, name] = names(&metadata);
+        self.insert(namespace, name, Object::of(&metadata));
+    }
+
+    fn delete(&mut self, PartialObjectMeta { metadata, .. }: Self::Object) {
+        let [namespace, name] = names(&metadata);
+        self.remove(namespace, name, &Object::of(&metadata));
+    }
+
+    fn count(&self) -> usize {
+        self.entries.len()
+    }
+}
+
+/// Namespace, if there is one, and name.
+fn names(metadata: &ObjectMeta) -> [&str; 2] {
+    [&metadata.namespace, &metadata.name].map(|name| name.as_deref().unwrap_or_default())
 }
 
 impl<K> ObjectIndex<K> {
