@@ -13,10 +13,11 @@
 //! | module | may use |
 //! |---|---|
 //! | [`cel`], [`identity`], [`metrics`], [`request`], [`secret`], [`url`] | nothing of ours |
+//! | [`cluster`] | `secret` |
 //! | [`pki`] | `url` |
 //! | [`decision`] | `identity` |
 //! | [`https`], [`jose`] | `pki` |
-//! | [`authn`] | `cel`, `decision`, `https`, `identity`, `jose`, `pki`, `request`, `secret` |
+//! | [`authn`] | `cel`, `cluster`, `decision`, `https`, `identity`, `jose`, `pki`, `request`, `secret` |
 //! | [`chain`] | `authn` and what it uses |
 //! | [`config`] | `chain` and what it uses |
 //! | [`envoy`] | all of the above; alone in naming protobuf types |
@@ -30,6 +31,7 @@ mod admin;
 pub mod authn;
 pub mod cel;
 pub mod chain;
+pub mod cluster;
 pub mod config;
 pub mod decision;
 pub mod envoy;
