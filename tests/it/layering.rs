@@ -11,32 +11,35 @@ const MAY_USE: [(&str, &[&str]); 16] = [
     ("request", &[]),
     ("secret", &[]),
     ("url", &[]),
-    ("pki", &["url"]),
     ("cluster", &["secret"]),
+    ("pki", &["url"]),
     ("decision", &["identity"]),
     ("https", &["pki"]),
     ("jose", &["pki"]),
     ("authn", &["cel", "cluster", "decision", "https", "identity", "jose", "pki", "request", "secret"]),
-    ("chain", &["authn", "cel", "cluster", "decision", "https", "identity", "jose", "pki", "request", "secret"]),
+    (
+        "chain",
+        &["authn", "cel", "cluster", "decision", "https", "identity", "jose", "pki", "request", "secret"],
+    ),
     (
         "config",
         &[
-            "authn", "cel", "chain", "cluster", "decision", "https", "identity", "jose", "pki", "request", "secret",
-            "url",
+            "authn", "cel", "chain", "cluster", "decision", "https", "identity", "jose", "pki", "request",
+            "secret", "url",
         ],
     ),
     (
         "envoy",
         &[
-            "authn", "cel", "chain", "cluster", "config", "decision", "https", "identity", "jose", "pki", "request",
-            "secret",
+            "authn", "cel", "chain", "cluster", "config", "decision", "https", "identity", "jose", "pki",
+            "request", "secret",
         ],
     ),
     (
         "telemetry",
         &[
-            "authn", "cel", "chain", "cluster", "config", "decision", "envoy", "https", "identity", "jose", "pki",
-            "request", "secret",
+            "authn", "cel", "chain", "cluster", "config", "decision", "envoy", "https", "identity", "jose",
+            "pki", "request", "secret",
         ],
     ),
 ];

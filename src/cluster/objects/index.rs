@@ -9,15 +9,15 @@ use hashbrown::HashTable;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Api;
 use kube::core::PartialObjectMeta;
-use kube::runtime::{metadata_watcher, watcher};
+use kube::runtime::watcher;
 
-use super::super::watch::settings;
+use super::super::settings;
 use super::object::Object;
 use super::{Index, Kind};
 
 /// Objects by namespace and name, of which only a keyed hash of 64 bits is kept. Should two names have the same (one chance in 10^10
 /// among 50,000), the one that came last hides the other, whose tokens are refused for their uid: nothing is ever let in by mistake.
-pub struct ObjectIndex<K> {
+pub(super) struct ObjectIndex<K> {
     hasher: RandomState,
     entries: HashTable<Entry>,
     kind: PhantomData<fn(K)>,
@@ -29,10 +29,7 @@ struct Entry {
     object: Object,
 }
 
-impl<K> Index for ObjectIndex<K>
-where
-    K: k8s_openapi::Resource<Scope: DynamicScope> + k8s_openapi::Metadata<Ty = ObjectMeta> + Kind,
-{
+impl<K: Kind> Index for ObjectIndex<K> {
     type Object = PartialObjectMeta<K>;
 
     const RESOURCE: &'static str = K::URL_PATH_SEGMENT;
@@ -40,7 +37,7 @@ where
     fn watch(
         client: kube::Client,
     ) -> impl Stream<Item = watcher::Result<watcher::Event<Self::Object>>> + Send + 'static {
-        metadata_watcher(Api::<K>::all(client), settings())
+        watcher(Api::<Self::Object>::all(client), settings())
     }
 
     fn apply(&mut self, PartialObjectMeta { metadata, .. }: Self::Object) {

@@ -70,8 +70,14 @@ struct Live {
 }
 
 /// What is watched, of which the metadata matter.
-trait Kind: Resource<DynamicType = ()> + Clone + fmt::Debug + DeserializeOwned + Send + Sync + 'static {}
-impl<K: Resource<DynamicType = ()> + Clone + fmt::Debug + DeserializeOwned + Send + Sync + 'static> Kind for K {}
+trait Kind:
+    k8s_openapi::Resource + Resource<DynamicType = ()> + Clone + fmt::Debug + Send + Sync + 'static
+{
+}
+impl Kind for ServiceAccount {}
+impl Kind for Pod {}
+impl Kind for Node {}
+impl Kind for Secret {}
 
 impl Objects {
     /// The objects of this cluster. Nothing is asked before [`Cluster::start`], or for an object.
@@ -148,10 +154,7 @@ impl Objects {
         watch: &Watch<ObjectIndex<K>>,
         namespace: &str,
         name: &str,
-    ) -> Result<Object, LookupError>
-    where
-        ObjectIndex<K>: Index,
-    {
+    ) -> Result<Object, LookupError> {
         match watch.read(|index| index.get(namespace, name)).flatten() {
             Some(object) => Ok(object),
             None => self.metadata::<K>(namespace, name).await,
