@@ -25,6 +25,8 @@ pub enum Authenticator {
     LegacyServiceAccount,
     /// Service account tokens of the TokenRequest API.
     ServiceAccount,
+    /// `--enable-bootstrap-token-auth`.
+    Bootstrap,
     /// JSON Web Tokens of OpenID Connect issuers: `--oidc-*`, or `jwt` of the authentication configuration.
     Jwt,
     /// Nobody presented anything.
@@ -45,6 +47,7 @@ impl Authenticator {
             Self::TokenFile => "tokenfile",
             Self::LegacyServiceAccount => "legacyserviceaccount",
             Self::ServiceAccount => "serviceaccount",
+            Self::Bootstrap => "bootstrap",
             Self::Jwt => "jwt",
             Self::Anonymous => "anonymous",
             Self::Chain => "chain",
@@ -138,8 +141,12 @@ pub enum Reason {
     BoundObjectGone,
     /// A token of a Secret that is gone, is being deleted, holds another token, or is marked as invalid.
     LegacyTokenInvalidated,
-    /// The API server could not be asked about the objects that a service account token names.
-    LiveObjectsUnavailable,
+    /// A bootstrap token whose second half is not that of its Secret.
+    WrongBootstrapSecret,
+    /// A bootstrap token whose Secret is being deleted, is not meant for authentication, or names another token or impossible groups.
+    UnusableBootstrapToken,
+    /// The objects of the cluster that the credential is about are not known, and the API server could not be asked.
+    ClusterUnavailable,
     /// Basic credentials that do not parse.
     MalformedBasic,
     /// A user name and password that do not match. The two causes are not told apart.
@@ -202,7 +209,9 @@ impl Reason {
             Self::ServiceAccountGone => "service_account_gone",
             Self::BoundObjectGone => "bound_object_gone",
             Self::LegacyTokenInvalidated => "legacy_token_invalidated",
-            Self::LiveObjectsUnavailable => "live_objects_unavailable",
+            Self::WrongBootstrapSecret => "wrong_bootstrap_secret",
+            Self::UnusableBootstrapToken => "unusable_bootstrap_token",
+            Self::ClusterUnavailable => "cluster_unavailable",
             Self::MalformedBasic => "malformed_basic",
             Self::InvalidUsernameOrPassword => "invalid_username_or_password",
             Self::PasswordVerificationBusy => "password_verification_busy",
@@ -235,9 +244,9 @@ impl Reason {
     /// Whose fault it was.
     pub fn fault(self) -> Fault {
         match self {
-            Self::DistributedClaimsUnavailable
+            Self::ClusterUnavailable
+            | Self::DistributedClaimsUnavailable
             | Self::IssuerKeysUnavailable
-            | Self::LiveObjectsUnavailable
             | Self::PasswordVerificationBusy
             | Self::RevocationListExpired => Fault::Dependency,
             Self::Panicked => Fault::Bug,

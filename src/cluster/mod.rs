@@ -23,10 +23,8 @@ use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::Duration;
 
 use futures_util::future::join_all;
-use tokio::time::timeout;
 
 use crate::secret::{Digest, Digester};
 
@@ -131,14 +129,14 @@ impl Cluster {
         self.watches().iter().for_each(|watch| watch.start());
     }
 
-    /// Begins to watch, and waits until every watch has been in sync once. False: the time is over.
-    pub async fn synced(&self, within: Duration) -> bool {
+    /// Begins to watch, and waits until every watch has been in sync once: for ever if need be, so the caller is to bound it.
+    pub async fn synced(&self) {
         self.start();
         let watches = self.watches();
-        let all = join_all(watches.iter().map(async |watch| {
+        join_all(watches.iter().map(async |watch| {
             let _never_dropped = watch.progress().wait_for(|progress| progress.synced).await.map(drop);
-        }));
-        timeout(within, all).await.is_ok()
+        }))
+        .await;
     }
 
     /// How the watches are doing, by resource.

@@ -127,6 +127,17 @@ pub const OPTIONS: &[OptionSpec] = &[
     one("service-account-max-token-expiration", "DURATION", "0s", ISSUING),
     one("service-account-signing-key-file", "FILE", "", ISSUING),
     one("service-account-signing-endpoint", "PATH", "", "Refused: keys are read from files only"),
+    flag(
+        "enable-bootstrap-token-auth",
+        "false",
+        "Believe bootstrap tokens, as the Secrets of type bootstrap.kubernetes.io/token in the namespace kube-system say",
+    ),
+    one(
+        "kubeconfig",
+        "FILE",
+        "",
+        "The cluster whose objects are looked at, and the credentials for that; empty: the cluster in which this runs as a pod",
+    ),
     one(
         "basic-auth-file",
         "FILE",

@@ -4,22 +4,29 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// A module and what it may name of ours.
-const MAY_USE: [(&str, &[&str]); 16] = [
-    ("cel", &[]),
+const MAY_USE: [(&str, &[&str]); 17] = [
+    ("cel", &["time"]),
     ("identity", &[]),
     ("metrics", &[]),
     ("request", &[]),
     ("secret", &[]),
+    ("time", &[]),
     ("url", &[]),
     ("cluster", &["secret"]),
-    ("pki", &["url"]),
+    ("pki", &["time", "url"]),
     ("decision", &["identity"]),
     ("https", &["pki"]),
     ("jose", &["pki"]),
-    ("authn", &["cel", "cluster", "decision", "https", "identity", "jose", "pki", "request", "secret"]),
+    (
+        "authn",
+        &["cel", "cluster", "decision", "https", "identity", "jose", "pki", "request", "secret", "time"],
+    ),
     (
         "chain",
-        &["authn", "cel", "cluster", "decision", "https", "identity", "jose", "pki", "request", "secret"],
+        &[
+            "authn", "cel", "cluster", "decision", "https", "identity", "jose", "pki", "request", "secret",
+            "time",
+        ],
     ),
     (
         "config",

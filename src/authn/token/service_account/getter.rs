@@ -65,6 +65,6 @@ impl ServiceAccountTokenGetter for Objects {
 pub(super) fn found<T>(found: Result<T, LookupError>, gone: Reason) -> Result<T, Reason> {
     found.map_err(|error| match error {
         LookupError::NotFound => gone,
-        LookupError::Unavailable => Reason::LiveObjectsUnavailable,
+        LookupError::Unavailable => Reason::ClusterUnavailable,
     })
 }

@@ -199,7 +199,7 @@ fn an_object_that_cannot_be_asked_for_refuses_the_token() {
         (json!({"pod": reference}), FakeGetter { pod: unavailable(), ..account() }),
         (json!({"node": reference}), FakeGetter { node: unavailable(), ..account() }),
     ] {
-        assert_eq!(validate(getter, &claims).0, refused(Reason::LiveObjectsUnavailable), "{claims}");
+        assert_eq!(validate(getter, &claims).0, refused(Reason::ClusterUnavailable), "{claims}");
     }
 }
 
@@ -248,7 +248,7 @@ fn a_legacy_token_counts_while_its_secret_and_account_are_there() {
     let user = Some(Ok("system:serviceaccount:test:my-service-account".to_owned()));
     let invalidated = refused(Reason::LegacyTokenInvalidated);
     let gone = refused(Reason::ServiceAccountGone);
-    let unavailable = refused(Reason::LiveObjectsUnavailable);
+    let unavailable = refused(Reason::ClusterUnavailable);
     let empty = TokenSecret::new(Object::new("secretuid", None), false, None, &digester);
     let (old, far) = (Some(0), Some(4_000_000_000_i64));
     let table = [
