@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::options::option;
 use super::values::Values;
-use super::yaml;
+use super::{service_accounts, yaml};
 use crate::cluster::{Cluster, Clusters, ConnectionError, Kubeconfig};
 
 /// The cluster, if an authenticator needs one.
@@ -41,7 +41,11 @@ pub(super) fn read(
             Some(cluster)
         }
         Err(error) => {
-            values.error(&place, &error.to_string());
+            let mut problem = error.to_string();
+            if error == ConnectionError::NotInCluster && service_accounts::need_cluster(values) {
+                problem += "; or let service account tokens count until they expire, with --service-account-lookup-mode=offline";
+            }
+            values.error(&place, &problem);
             None
         }
     }
@@ -49,7 +53,8 @@ pub(super) fn read(
 
 /// Whether an authenticator looks at objects.
 fn is_needed(values: &mut Values<'_>) -> bool {
-    values.bool(option("enable-bootstrap-token-auth"))
+    let bootstrap_tokens = values.bool(option("enable-bootstrap-token-auth"));
+    service_accounts::need_cluster(values) || bootstrap_tokens
 }
 
 fn kubeconfig(text: &[u8], path: &Path) -> Result<Kubeconfig, String> {

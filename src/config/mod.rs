@@ -202,7 +202,7 @@ fn members(
             Err(errors) => values.file_errors(&file, errors),
         }
     }
-    tokens.extend(service_accounts::authenticators(values, warnings));
+    tokens.extend(service_accounts::authenticators(values, cluster, warnings));
     let bootstrap_tokens = values.bool(option("enable-bootstrap-token-auth"));
     if let Some(cluster) = cluster.filter(|_| bootstrap_tokens) {
         tokens.push(TokenAuthenticator::Bootstrap(BootstrapTokens::new(cluster.watch())));

@@ -119,8 +119,8 @@ pub const OPTIONS: &[OptionSpec] = &[
     one(
         "service-account-lookup-mode",
         "MODE",
-        "",
-        "How to look at what a service account token stands for; there is only offline: not at all, a token counts until it expires",
+        "api",
+        "How to look whether the account, and what a token is bound to, are still there: api, in the cluster, or offline, not at all, so that a token counts until it expires",
     ),
     flag("service-account-extend-token-expiration", "true", ISSUING),
     one("service-account-jwks-uri", "URL", "", ISSUING),
