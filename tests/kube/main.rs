@@ -9,15 +9,20 @@
     reason = "tests panic on purpose, print what they counted and read the environment for themselves"
 )]
 
+mod bootstrap;
 mod cel;
 mod certificates;
 mod cluster;
 mod compare;
 mod generate;
+mod live;
 mod random;
 mod service_accounts;
 #[path = "../support/mod.rs"]
 mod support;
+#[path = "../it/conformance/vectors.rs"]
+#[allow(dead_code, reason = "only the requests that need a cluster are replayed here")]
+mod vectors;
 mod wire;
 mod x509;
 

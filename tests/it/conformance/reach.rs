@@ -2,7 +2,7 @@
 //!
 //! A scenario is run without the flags that countersign does not know yet. That is fair to a vector only if none of them could have
 //! seen a credential in it; every other vector is awaited. So is one whose verdict depends on live objects of the cluster, which
-//! countersign does not look at yet.
+//! countersign does not look at yet; those at whose objects it does look are replayed by tests/kube, in a cluster.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -30,6 +30,8 @@ pub(super) enum Reached {
     InReach(Request),
     /// The verdict depends on live objects.
     LiveObjects(Request),
+    /// A bootstrap token: the verdict depends on live objects, and on nothing that countersign does not know.
+    InACluster,
     /// A flag that was left out may have seen a credential.
     LeftOut,
 }
@@ -66,8 +68,10 @@ impl Reach {
 
     pub(super) fn of_vector(&self, vector: &Vector) -> Reached {
         let request = vector.request.request();
-        if self.is_left_out(&request) {
-            return Reached::LeftOut;
+        match self.left_out(&request)[..] {
+            [] => {}
+            [Family::Bootstrap] => return Reached::InACluster,
+            _ => return Reached::LeftOut,
         }
         let tokens = tokens(&request);
         let mut of_accounts = tokens.iter().filter(|token| !self.in_token_file(token));
@@ -80,16 +84,21 @@ impl Reach {
 
     /// Whether a flag that is left out could see a credential in the request.
     pub(super) fn is_left_out(&self, request: &Request) -> bool {
+        !self.left_out(request).is_empty()
+    }
+
+    fn left_out(&self, request: &Request) -> Vec<Family> {
         let tokens = tokens(request);
         // The token file is asked first, and a service account's token is nobody else's.
         let known = |token: &String| self.in_token_file(token) || self.service_accounts.issued(token);
         let others: Vec<_> = tokens.iter().filter(|token| !known(token)).collect();
-        self.left_out.iter().any(|family| match family {
+        let sees = |family: &Family| match family {
             Family::Bootstrap => others.iter().any(|token| is_bootstrap_token(token)),
             // The recorded webhook knows the tokens of its table and says no to every other.
             Family::Webhook => others.iter().any(|token| self.webhook.contains(token.as_str())),
             Family::Unknown => true,
-        })
+        };
+        self.left_out.iter().copied().filter(sees).collect()
     }
 
     fn in_token_file(&self, token: &str) -> bool {
@@ -105,19 +114,21 @@ const UNDERSTOOD: [&str; 5] = [
     "--authentication-config",
     "--client-ca-file",
 ];
+/// Understood, but nothing without a cluster.
+const BOOTSTRAP: &str = "--enable-bootstrap-token-auth";
 const UNDERSTOOD_PREFIXES: [&str; 3] = ["--oidc-", "--requestheader-", "--service-account-"];
 
 /// Whether a flag is understood, with the file that it names.
 pub(super) fn is_understood(flag: &str) -> bool {
-    family(flag).is_none()
+    matches!(family(flag), None | Some(Family::Bootstrap))
 }
 
 /// The family of a flag that is left out; none for a flag that countersign understands.
 fn family(flag: &str) -> Option<Family> {
     let name = flag.split('=').next().unwrap();
     match name {
+        BOOTSTRAP => Some(Family::Bootstrap),
         _ if UNDERSTOOD.contains(&name) || UNDERSTOOD_PREFIXES.iter().any(|p| name.starts_with(p)) => None,
-        "--enable-bootstrap-token-auth" => Some(Family::Bootstrap),
         _ if name.starts_with("--authentication-token-webhook-") => Some(Family::Webhook),
         _ => Some(Family::Unknown),
     }

@@ -92,7 +92,7 @@ async fn without_a_look_at_objects_a_token_counts_until_it_expires() {
         let reach = Reach::of(&scenario);
         let live = |vector| match reach.of_vector(vector) {
             Reached::LiveObjects(request) => Some((vector, request)),
-            Reached::InReach(_) | Reached::LeftOut => None,
+            Reached::InReach(_) | Reached::InACluster | Reached::LeftOut => None,
         };
         let vectors: Vec<_> = scenario.vectors.iter().filter_map(live).collect();
         if vectors.is_empty() {
