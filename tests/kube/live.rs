@@ -1,6 +1,7 @@
 //! A kube-apiserver with live objects, and countersign beside it, which looks at them with no more rights than
 //! `deploy/kubernetes/rbac.yaml` gives it.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
@@ -230,15 +231,15 @@ pub(crate) fn recorded_objects() -> Vec<Json> {
     documents(&fs::read_to_string(root("tests/conformance/world/state/objects.yaml")).unwrap())
 }
 
-/// How many recorded vectors need live objects, by scenario and class; which test replays them, says the test.
-pub(crate) fn live_vectors(scenario: &str, class: &str) -> usize {
+/// How many recorded vectors of a scenario need live objects, by class; which test replays them, says the test.
+pub(crate) fn live_vectors(scenario: &str) -> BTreeMap<String, usize> {
     #[derive(Deserialize)]
     struct Awaited {
-        live: std::collections::BTreeMap<String, std::collections::BTreeMap<String, usize>>,
+        live: BTreeMap<String, BTreeMap<String, usize>>,
     }
     let text = fs::read_to_string(root("tests/conformance/awaited.yaml")).unwrap();
-    let awaited: Awaited = serde_saphyr::from_str(&text).unwrap();
-    awaited.live[scenario][class]
+    let mut awaited: Awaited = serde_saphyr::from_str(&text).unwrap();
+    awaited.live.remove(scenario).unwrap()
 }
 
 fn documents(yaml: &str) -> Vec<Json> {

@@ -16,6 +16,7 @@ mod cluster;
 mod compare;
 mod generate;
 mod live;
+mod live_accounts;
 mod random;
 mod service_accounts;
 #[path = "../support/mod.rs"]

@@ -1,19 +1,16 @@
 //! Which vectors say something about the flags that countersign understands.
 //!
 //! A scenario is run without the flags that countersign does not know yet. That is fair to a vector only if none of them could have
-//! seen a credential in it; every other vector is awaited. So is one whose verdict depends on live objects of the cluster, which
-//! countersign does not look at yet; those at whose objects it does look are replayed by tests/kube, in a cluster.
+//! seen a credential in it; every other vector is awaited. One whose verdict depends on live objects is replayed by tests/kube, in a
+//! cluster.
 
 use std::collections::BTreeSet;
 use std::fs;
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-
-use super::service_accounts::{OFFLINE, ServiceAccounts, needs_live_objects};
+use super::service_accounts::{OFFLINE, needs_live_objects};
 use super::vectors::{Scenario, Vector, data};
 use crate::support::envoy::Request;
-use crate::support::verdict::WEBSOCKET_TOKEN;
+use crate::support::tokens::{ServiceAccounts, tokens};
 
 /// A scenario's flags, parted into what countersign is started with and what is left out.
 pub(super) struct Reach {
@@ -28,7 +25,7 @@ pub(super) struct Reach {
 pub(super) enum Reached {
     /// countersign has to give the same verdict.
     InReach(Request),
-    /// The verdict depends on live objects.
+    /// A service account token: the verdict depends on live objects.
     LiveObjects(Request),
     /// A bootstrap token: the verdict depends on live objects, and on nothing that countersign does not know.
     InACluster,
@@ -142,19 +139,6 @@ fn is_bootstrap_token(token: &str) -> bool {
     token.split_once('.').is_some_and(|(id, secret)| of(id, 6) && of(secret, 16))
 }
 
-/// Everything in a request that any reader might take for a bearer token, rather too much than too little.
-fn tokens(request: &Request) -> BTreeSet<String> {
-    let text = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
-    let authorization = request.values("authorization").map(text).collect::<Vec<_>>().join(",");
-    let words = authorization.split([' ', '\t', ',']).map(str::to_owned);
-    let protocols = request.values("sec-websocket-protocol").map(text).collect::<Vec<_>>().join(",");
-    let decode = |encoded| URL_SAFE_NO_PAD.decode(encoded).ok().map(|token| text(&token));
-    let websocket = protocols
-        .split(',')
-        .filter_map(|protocol| protocol.trim().strip_prefix(WEBSOCKET_TOKEN).and_then(decode));
-    words.chain(websocket).filter(|token| !token.is_empty()).collect()
-}
-
 fn webhook_tokens() -> BTreeSet<String> {
     let table = fs::read_to_string(data("world/webhook/table.json")).unwrap();
     let table: serde_json::Value = serde_json::from_str(&table).unwrap();
@@ -163,6 +147,8 @@ fn webhook_tokens() -> BTreeSet<String> {
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
     use serde_json::json;
 
     use super::*;
