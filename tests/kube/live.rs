@@ -19,9 +19,11 @@ use tempfile::TempDir;
 use tokio::time::sleep;
 
 use super::cluster::{Process, START, binaries, etcd, free_ports, wait_for};
+use super::reviewed;
 use super::support::envoy::{ENCODINGS, Request, check_request};
 use super::support::program::{PATIENCE, Server};
 use super::support::verdict::{Verdict, read};
+use super::wire::SELF_SUBJECT_REVIEW;
 
 /// Who may do everything.
 const ADMIN: &str = "admin-token";
@@ -168,30 +170,39 @@ impl Live {
 
     /// Writes an object into etcd as it stands, uid and deletion timestamp included.
     pub(crate) fn store(&self, object: &Json) {
-        let text = |value: &Json| value.as_str().map(str::to_owned);
-        let metadata = &object["metadata"];
-        let resource = match object["kind"].as_str().unwrap() {
-            "ServiceAccount" => "serviceaccounts",
-            "Secret" => "secrets",
-            "Pod" => "pods",
-            "Node" => "minions",
-            "Namespace" => "namespaces",
-            kind => panic!("nobody knows where etcd has a {kind}"),
-        };
-        let names = [text(&metadata["namespace"]), text(&metadata["name"])];
-        let path: String = names.into_iter().flatten().map(|name| format!("/{name}")).collect();
-        self.put(&format!("/registry/{resource}{path}"), object.to_string().as_bytes()).unwrap();
+        self.put(&key_of(object), object.to_string().as_bytes()).unwrap();
     }
 
-    /// Over the JSON gateway of etcd (`/v3/kv/put`).
+    /// Who kube-apiserver says a bearer token is.
+    pub(crate) async fn review(&self, token: &str) -> Verdict {
+        let review = r#"{"apiVersion":"authentication.k8s.io/v1","kind":"SelfSubjectReview"}"#;
+        let request = http::Request::post(SELF_SUBJECT_REVIEW).header("content-type", "application/json");
+        let request = request.body(review.as_bytes().to_vec()).unwrap();
+        match self.client(token).request_text(request).await {
+            Ok(body) => Verdict::Authenticated(reviewed(body.as_bytes())),
+            Err(kube::Error::Api(status)) if status.code == 401 => Verdict::Refused,
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// Takes an object out of etcd, while no kube-apiserver looks.
+    pub(crate) fn remove(&self, object: &Json) {
+        self.etcd("/v3/kv/deleterange", &json!({"key": STANDARD.encode(key_of(object))})).unwrap();
+    }
+
     fn put(&self, key: &str, value: &[u8]) -> std::io::Result<()> {
-        let body = json!({"key": STANDARD.encode(key), "value": STANDARD.encode(value)}).to_string();
+        self.etcd("/v3/kv/put", &json!({"key": STANDARD.encode(key), "value": STANDARD.encode(value)}))
+    }
+
+    /// Over the JSON gateway of etcd.
+    fn etcd(&self, path: &str, body: &Json) -> std::io::Result<()> {
+        let body = body.to_string();
         let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.etcd_port))?;
         stream.set_read_timeout(Some(PATIENCE))?;
         let length = body.len();
         write!(
             stream,
-            "POST /v3/kv/put HTTP/1.1\r\nHost: etcd\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}"
+            "POST {path} HTTP/1.1\r\nHost: etcd\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}"
         )?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer)?;
@@ -212,6 +223,23 @@ impl Live {
         }
         server
     }
+}
+
+/// Where etcd has an object.
+fn key_of(object: &Json) -> String {
+    let text = |value: &Json| value.as_str().map(str::to_owned);
+    let metadata = &object["metadata"];
+    let resource = match object["kind"].as_str().unwrap() {
+        "ServiceAccount" => "serviceaccounts",
+        "Secret" => "secrets",
+        "Pod" => "pods",
+        "Node" => "minions",
+        "Namespace" => "namespaces",
+        kind => panic!("nobody knows where etcd has a {kind}"),
+    };
+    let names = [text(&metadata["namespace"]), text(&metadata["name"])];
+    let path: String = names.into_iter().flatten().map(|name| format!("/{name}")).collect();
+    format!("/registry/{resource}{path}")
 }
 
 /// The verdict on a request, which is the same in every encoding.
