@@ -11,7 +11,7 @@ use serde_json::{Value as Json, json};
 use tempfile::TempDir;
 use tokio::time::sleep;
 
-use super::live::{Live, live_vectors, recorded_objects, verdict};
+use super::live::{Live, live_vectors, recorded_objects, verdict, verdict_in};
 use super::random::Random;
 use super::support::envoy::{Encoding, Request, check_request};
 use super::support::program::Server;
@@ -65,7 +65,7 @@ fn user(id: &str) -> Verdict {
 pub(crate) async fn until(expected: &Verdict, server: &Server, token: &str, within: Duration) -> Duration {
     let start = Instant::now();
     loop {
-        let ours = verdict(server, &request(token)).await;
+        let ours = verdict_in(server, &request(token), Encoding::Raw).await;
         if ours == *expected {
             return start.elapsed();
         }

@@ -20,7 +20,7 @@ use tokio::time::sleep;
 
 use super::cluster::{Process, START, binaries, etcd, free_ports, wait_for};
 use super::reviewed;
-use super::support::envoy::{ENCODINGS, Request, check_request};
+use super::support::envoy::{ENCODINGS, Encoding, Request, check_request};
 use super::support::program::{PATIENCE, Server};
 use super::support::verdict::{Verdict, read};
 use super::wire::SELF_SUBJECT_REVIEW;
@@ -244,14 +244,18 @@ fn key_of(object: &Json) -> String {
 
 /// The verdict on a request, which is the same in every encoding.
 pub(crate) async fn verdict(server: &Server, request: &Request) -> Verdict {
-    let mut client = server.client().await;
     let mut verdicts = Vec::new();
     for encoding in ENCODINGS {
-        let response = client.check(check_request(request, encoding)).await.unwrap();
-        verdicts.push(read(response.get_ref(), request).unwrap());
+        verdicts.push(verdict_in(server, request, encoding).await);
     }
     assert!(verdicts.iter().all(|verdict| *verdict == verdicts[0]), "{request:?}: {verdicts:?}");
     verdicts.swap_remove(0)
+}
+
+/// The verdict on a request in one encoding, while objects come and go.
+pub(crate) async fn verdict_in(server: &Server, request: &Request, encoding: Encoding) -> Verdict {
+    let response = server.client().await.check(check_request(request, encoding)).await.unwrap();
+    read(response.get_ref(), request).unwrap()
 }
 
 /// The objects that the recorded vectors are about.

