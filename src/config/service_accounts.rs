@@ -47,9 +47,7 @@ pub(super) fn authenticators(
     let keys = Arc::new(keys);
     let issuers = issuers.into_iter().map(Box::from).collect();
     [Kind::Legacy { lookup }, Kind::Bound { issuers }]
-        .map(|kind| {
-            ServiceAccount::new(kind, Arc::clone(&keys), Arc::clone(&audiences), objects.clone())
-        })
+        .map(|kind| ServiceAccount::new(kind, Arc::clone(&keys), Arc::clone(&audiences), objects.clone()))
         .map(TokenAuthenticator::ServiceAccount)
         .into()
 }
@@ -73,8 +71,7 @@ const OFFLINE: &str = "--service-account-lookup-mode=offline: a service account 
                        or the pod, node or secret that it is bound to, is gone";
 const OFFLINE_LEGACY: &str = "legacy service account tokens are refused: they never expire, and nobody looks whether their secrets are \
                               still there";
-const NO_LOOKUP: &str =
-    "--service-account-lookup=false: legacy service account tokens are let in for ever, even if their secrets are gone";
+const NO_LOOKUP: &str = "--service-account-lookup=false: legacy service account tokens are let in for ever, even if their secrets are gone";
 
 /// Go: `Validate`.
 fn issuers(values: &mut Values<'_>) -> Vec<String> {
@@ -265,7 +262,8 @@ users: [{name: u, user: {}}]
             "[ServiceAccount(ServiceAccount(Legacy { lookup: true }, PublicKeys(1), for [\"a\"])), \
              ServiceAccount(ServiceAccount(Bound { issuers: [\"a\"] }, PublicKeys(1), for [\"a\"]))]"
         );
-        let unused = load(&[&["--anonymous-auth"], &cluster[..]].concat(), &[]).map(|config| config.cluster.is_none());
+        let unused =
+            load(&[&["--anonymous-auth"], &cluster[..]].concat(), &[]).map(|config| config.cluster.is_none());
         assert_eq!(unused.map_err(|errors| errors.len()), Ok(true), "nobody looks");
     }
 

@@ -184,7 +184,8 @@ async fn keys_are_rotated_without_a_restart() {
 #[test]
 fn kube_apiservers_flags_start_where_there_is_a_cluster_or_consent_to_do_without() {
     let cluster = Cluster::new();
-    let taken_over = [&FLAGS[..3], &["--service-account-signing-key-file=sa.key", "--anonymous-auth=false"]].concat();
+    let taken_over =
+        [&FLAGS[..3], &["--service-account-signing-key-file=sa.key", "--anonymous-auth=false"]].concat();
     let check = |more: &[&str]| {
         let mut command = countersign("check-config", cluster.folder.path(), &[&taken_over, more].concat());
         let output = command.env_remove("KUBERNETES_SERVICE_HOST").output().unwrap();

@@ -21,7 +21,8 @@ use super::support::verdict::Verdict;
 use super::vectors::{Scenario, data, scenarios};
 
 /// The scenarios in which service account tokens that count were recorded.
-const SCENARIOS: [&str; 6] = ["authn-b", "chain", "serviceaccount", "serviceaccount-nolookup", "webhook-v1", "x509"];
+const SCENARIOS: [&str; 6] =
+    ["authn-b", "chain", "serviceaccount", "serviceaccount-nolookup", "webhook-v1", "x509"];
 
 /// Every recorded verdict on a service account token, whatever it depends on, with the objects that it was recorded with.
 #[tokio::test]
@@ -34,8 +35,11 @@ async fn recorded_service_account_tokens_get_the_verdicts_of_kube_apiserver() {
         }
         let accounts = ServiceAccounts::of(&flags);
         // Nobody needs to be there for these tokens.
-        let flags: Vec<&str> =
-            flags.iter().map(String::as_str).filter(|flag| !flag.starts_with("--authentication-token-webhook")).collect();
+        let flags: Vec<&str> = flags
+            .iter()
+            .map(String::as_str)
+            .filter(|flag| !flag.starts_with("--authentication-token-webhook"))
+            .collect();
         let server = live.subject(&data("world"), &flags).await;
         for vector in vectors {
             let request = vector.request.request();
@@ -117,11 +121,14 @@ async fn a_token_ends_with_the_pod_account_or_secret_that_it_stands_for() {
     };
 
     live.create(&pod("web-0")).await;
-    let bound = [token(&live, WEB, Some(["Pod", "web-0"])).await, token(&live, WEB, Some(["Pod", "web-0"])).await];
+    let bound =
+        [token(&live, WEB, Some(["Pod", "web-0"])).await, token(&live, WEB, Some(["Pod", "web-0"])).await];
     let free = [token(&live, WEB, None).await, token(&live, WEB, None).await];
     for token in [&bound[0], &free[0]] {
         let (ours, theirs) = (ours(token).await, live.review(token).await);
-        assert!(matches!(&theirs, Verdict::Authenticated(user) if user.username == "system:serviceaccount:team:web"));
+        assert!(
+            matches!(&theirs, Verdict::Authenticated(user) if user.username == "system:serviceaccount:team:web")
+        );
         assert_eq!(ours, theirs, "as soon as it is there");
     }
     delete::<Pod>(&live, "team", "web-0").await;
@@ -137,7 +144,10 @@ async fn a_token_ends_with_the_pod_account_or_secret_that_it_stands_for() {
     assert_eq!(ours(&again).await, Verdict::Refused);
 
     let batch = ["apps", "batch"];
-    let bound = [token(&live, batch, Some(["Secret", "bound"])).await, token(&live, batch, Some(["Secret", "bound"])).await];
+    let bound = [
+        token(&live, batch, Some(["Secret", "bound"])).await,
+        token(&live, batch, Some(["Secret", "bound"])).await,
+    ];
     assert_eq!(ours(&bound[0]).await, live.review(&bound[0]).await);
     delete::<Secret>(&live, "apps", "bound").await;
     gone(&bound[0], &bound[1], "a deleted secret").await;
@@ -147,11 +157,14 @@ async fn a_token_ends_with_the_pod_account_or_secret_that_it_stands_for() {
     let held = secrets.get("legacy-manual").await.unwrap().data.unwrap().remove("token").unwrap();
     let legacy = String::from_utf8(held.0).unwrap();
     let legacy_user = ours(&legacy).await;
-    assert!(matches!(&legacy_user, Verdict::Authenticated(user) if user.username == "system:serviceaccount:apps:legacy"));
+    assert!(
+        matches!(&legacy_user, Verdict::Authenticated(user) if user.username == "system:serviceaccount:apps:legacy")
+    );
     let patch = async |patch: Json| {
         secrets.patch("legacy-manual", &PatchParams::default(), &Patch::Merge(patch)).await.unwrap();
     };
-    let label = |since: Json| json!({"metadata": {"labels": {"kubernetes.io/legacy-token-invalid-since": since}}});
+    let label =
+        |since: Json| json!({"metadata": {"labels": {"kubernetes.io/legacy-token-invalid-since": since}}});
     patch(label("2026-01-01".into())).await;
     gone(&legacy, &legacy, "an invalidated legacy token").await;
     patch(label(Json::Null)).await;
@@ -236,7 +249,9 @@ async fn an_api_server_that_is_away_is_missed_for_what_is_new_only() {
     until(&counts, &server, &known, SOON).await;
     delete::<Pod>(&live, "team", "deleted").await;
     until(&Verdict::Refused, &server, &deleted, SOON).await;
-    let stored = serde_json::to_value(Api::<Pod>::namespaced(live.admin(), "team").get("late").await.unwrap()).unwrap();
+    let stored =
+        serde_json::to_value(Api::<Pod>::namespaced(live.admin(), "team").get("late").await.unwrap())
+            .unwrap();
 
     live.stop_api();
     for _ in 0..20 {

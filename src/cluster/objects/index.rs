@@ -151,7 +151,10 @@ mod tests {
             }
         });
         assert_eq!(index.entries.len(), PODS);
-        assert_eq!(index.get("namespace-7", "some-deployment-of-a-team-7-7d4b9c6f5d-00007"), Some(object(&uid(7))));
+        assert_eq!(
+            index.get("namespace-7", "some-deployment-of-a-team-7-7d4b9c6f5d-00007"),
+            Some(object(&uid(7)))
+        );
         assert_eq!(usize::try_from(measured.bytes_current).map(|bytes| bytes.div_ceil(PODS)), Ok(54));
     }
 }

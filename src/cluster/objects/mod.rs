@@ -209,7 +209,11 @@ impl Live {
         let mut told = lock(&self.told);
         if told.is_none_or(|at| at.elapsed() >= TELLING) {
             *told = Some(Instant::now());
-            tracing::warn!(path, error, "cannot ask the cluster for an object; tokens that name it are refused");
+            tracing::warn!(
+                path,
+                error,
+                "cannot ask the cluster for an object; tokens that name it are refused"
+            );
         }
     }
 }

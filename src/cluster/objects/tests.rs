@@ -86,9 +86,8 @@ fn cluster(fake: &Arc<Fake>) -> Arc<Cluster> {
     });
     let kubeconfig = Kubeconfig::new(kubeconfig, Path::new("kubeconfig")).expect("a kubeconfig");
     let clusters = Clusters::new(&[], |_, _| None);
-    let cluster = clusters
-        .cluster(Some(&kubeconfig), &mut |_| Err("no file is needed".to_owned()))
-        .expect("a cluster");
+    let cluster =
+        clusters.cluster(Some(&kubeconfig), &mut |_| Err("no file is needed".to_owned())).expect("a cluster");
     *lock(&cluster.client) = Some(kube::Client::new(Service(Arc::clone(fake)), "default"));
     cluster
 }
@@ -195,7 +194,8 @@ async fn an_answer_that_is_no_object_leaves_us_in_the_dark() {
             fake.says(&format!("namespaces/ns/{resource}/p{n}"), status, content);
         }
         let name = format!("p{n}");
-        let told = (objects.pod("ns", &name).await, objects.token_secret("ns", &name).await.map(|s| s.object));
+        let told =
+            (objects.pod("ns", &name).await, objects.token_secret("ns", &name).await.map(|s| s.object));
         assert_eq!(told, (Err(LookupError::Unavailable), Err(LookupError::Unavailable)), "{status} {n}");
     }
 }
@@ -249,7 +249,10 @@ fn an_index_takes_in_what_a_watch_brings() {
                 "labels": {"a": "b"}, "managedFields": [{"manager": "m", "fieldsV1": {"f:x": {}}}],
             },
         });
-        pod["metadata"].as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+        pod["metadata"]
+            .as_object_mut()
+            .expect("an object")
+            .extend(more.as_object().expect("an object").clone());
         object(pod)
     };
     index.apply(pod(json!({})));

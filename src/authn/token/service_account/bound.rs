@@ -55,10 +55,8 @@ impl<'a> Kubernetes<'a> {
     /// Whether the cluster has them all.
     async fn is_live<G: ServiceAccountTokenGetter>(&self, getter: &G, now: Now) -> Result<(), Reason> {
         let Self { namespace, account, .. } = *self;
-        let object = found(
-            getter.get_service_account(namespace, account.name).await,
-            Reason::ServiceAccountGone,
-        )?;
+        let object =
+            found(getter.get_service_account(namespace, account.name).await, Reason::ServiceAccountGone)?;
         account.check(&object, now, Reason::ServiceAccountGone)?;
 
         let gone = Reason::BoundObjectGone;

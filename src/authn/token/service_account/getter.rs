@@ -17,8 +17,11 @@ pub trait ServiceAccountTokenGetter: Send + Sync {
     ) -> impl Future<Output = Result<Object, LookupError>> + Send;
 
     /// A Pod.
-    fn get_pod(&self, namespace: &str, name: &str)
-    -> impl Future<Output = Result<Object, LookupError>> + Send;
+    fn get_pod(
+        &self,
+        namespace: &str,
+        name: &str,
+    ) -> impl Future<Output = Result<Object, LookupError>> + Send;
 
     /// A Node.
     fn get_node(&self, name: &str) -> impl Future<Output = Result<Object, LookupError>> + Send;

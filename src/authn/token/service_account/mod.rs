@@ -89,12 +89,7 @@ impl<G: ServiceAccountTokenGetter> ServiceAccount<G> {
         }
     }
 
-    async fn identity(
-        &self,
-        token: Token<'_>,
-        signed: &SignedToken,
-        now: Now,
-    ) -> Result<Identity, Reason> {
+    async fn identity(&self, token: Token<'_>, signed: &SignedToken, now: Now) -> Result<Identity, Reason> {
         let keys = self.keys.candidates(signed.key_id());
         if keys.is_empty() {
             return Err(Reason::UnknownKey);

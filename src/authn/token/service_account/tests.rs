@@ -84,7 +84,11 @@ fn authenticator(kind: Kind, files: &[&str]) -> ServiceAccount {
 }
 
 /// What comes of a token, without waiting for anything.
-fn outcome<G: ServiceAccountTokenGetter>(authenticator: &ServiceAccount<G>, token: &[u8], now: Now) -> Outcome {
+fn outcome<G: ServiceAccountTokenGetter>(
+    authenticator: &ServiceAccount<G>,
+    token: &[u8],
+    now: Now,
+) -> Outcome {
     authenticator.authenticate(Token(token), now).now_or_never().expect("nothing to wait for")
 }
 
@@ -279,8 +283,7 @@ fn an_account_is_a_user_with_groups_and_extras() {
     assert_eq!(extra(ServiceAccountInfo { node_uid: "test", ..none() }), [""; 0]);
     assert_eq!(extra(ServiceAccountInfo { token_id: "id", ..none() }), [kubernetes("credential-id=JTI=id")]);
 
-    let Outcome::Authenticated(authenticated) =
-        outcome(&bound(), token(&bound_claims()).as_bytes(), at(NOW))
+    let Outcome::Authenticated(authenticated) = outcome(&bound(), token(&bound_claims()).as_bytes(), at(NOW))
     else {
         panic!("a good token")
     };

@@ -148,9 +148,15 @@ fn a_bound_token_counts_while_its_objects_are_there() {
         ("deleted now-leeway", Some(NOW - 60), true),
         ("deleted now-leeway-1", Some(NOW - 61), false),
     ] {
-        let expected = |refusal: &Option<Result<String, Reason>>| if counts { good() } else { refusal.clone() };
+        let expected =
+            |refusal: &Option<Result<String, Reason>>| if counts { good() } else { refusal.clone() };
         let table = [
-            ("serviceaccount", FakeGetter { service_account: object("sauid", time), ..account() }, &nothing, &gone),
+            (
+                "serviceaccount",
+                FakeGetter { service_account: object("sauid", time), ..account() },
+                &nothing,
+                &gone,
+            ),
             ("secret", FakeGetter { secret: object("secretuid", time), ..account() }, &secret, &bound_gone),
             ("pod", FakeGetter { pod: object("poduid", time), ..account() }, &pod, &bound_gone),
             ("node", FakeGetter { node: object("nodeuid", time), ..account() }, &node, &bound_gone),
@@ -253,7 +259,12 @@ fn a_legacy_token_counts_while_its_secret_and_account_are_there() {
     let (old, far) = (Some(0), Some(4_000_000_000_i64));
     let table = [
         ("valid lookup", getter(), user, 2),
-        ("invalid secret lookup", FakeGetter { token_secret: Found::default(), ..getter() }, invalidated.clone(), 1),
+        (
+            "invalid secret lookup",
+            FakeGetter { token_secret: Found::default(), ..getter() },
+            invalidated.clone(),
+            1,
+        ),
         (
             "invalid serviceaccount lookup",
             FakeGetter { service_account: Found::default(), ..getter() },
@@ -267,7 +278,12 @@ fn a_legacy_token_counts_while_its_secret_and_account_are_there() {
             2,
         ),
         // Not in Go's table.
-        ("deleted secret", FakeGetter { token_secret: secret(&legacy, old, false), ..getter() }, invalidated.clone(), 1),
+        (
+            "deleted secret",
+            FakeGetter { token_secret: secret(&legacy, old, false), ..getter() },
+            invalidated.clone(),
+            1,
+        ),
         (
             "secret to be deleted",
             FakeGetter { token_secret: secret(&legacy, far, false), ..getter() },
@@ -287,8 +303,18 @@ fn a_legacy_token_counts_while_its_secret_and_account_are_there() {
             1,
         ),
         ("no token", FakeGetter { token_secret: Found(Ok(empty)), ..getter() }, invalidated, 1),
-        ("deleted account", FakeGetter { service_account: object("12345", old), ..getter() }, gone.clone(), 2),
-        ("account to be deleted", FakeGetter { service_account: object("12345", far), ..getter() }, gone.clone(), 2),
+        (
+            "deleted account",
+            FakeGetter { service_account: object("12345", old), ..getter() },
+            gone.clone(),
+            2,
+        ),
+        (
+            "account to be deleted",
+            FakeGetter { service_account: object("12345", far), ..getter() },
+            gone.clone(),
+            2,
+        ),
         ("another account", FakeGetter { service_account: there("1234"), ..getter() }, gone, 2),
         (
             "secret unavailable",
@@ -317,8 +343,11 @@ fn a_legacy_token_is_the_very_bytes_in_its_secret() {
     let legacy = token(&legacy_claims());
     let object = Object::new("secretuid", None);
     let held = TokenSecret::new(object, false, Some(legacy.as_bytes()), &Arc::new(Digester::random()));
-    let getter =
-        FakeGetter { service_account: there("12345"), token_secret: Found(Ok(held)), ..FakeGetter::default() };
+    let getter = FakeGetter {
+        service_account: there("12345"),
+        token_secret: Found(Ok(held)),
+        ..FakeGetter::default()
+    };
     let authenticator = looking(Kind::Legacy { lookup: true }, getter);
     let user = Some(Ok("system:serviceaccount:test:my-service-account".to_owned()));
     assert_eq!(say(&authenticator, &legacy, at(NOW)), user);
