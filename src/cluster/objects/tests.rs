@@ -69,7 +69,7 @@ impl tower_service::Service<http::Request<Body>> for Service {
             }
             lock(&fake.asked).push(asked.trim_start_matches("/api/v1/").to_owned());
             let answer = lock(&fake.answers).get(path).cloned();
-            let (status, content) = answer.unwrap_or((404, "{}".to_owned()));
+            let (status, content) = answer.unwrap_or_else(|| (404, "{}".to_owned()));
             let response = http::Response::builder().status(status);
             Ok(response.body(Body::from(content.into_bytes())).expect("a response"))
         }
