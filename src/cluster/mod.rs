@@ -17,6 +17,9 @@ mod connection;
 mod error;
 mod watch;
 
+#[cfg(test)]
+mod tests;
+
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
 use std::ffi::OsString;
