@@ -106,7 +106,14 @@ impl Kubeconfig {
         read: &mut Read<'_>,
     ) -> Result<Connection, ConnectionError> {
         let (cluster, user) = self.current()?;
-        let mut files = Files { directory: &self.directory, read, parts: Vec::new() };
+        // As a value, in which the fields of a map are in order.
+        let content = serde_json::to_value((&cluster, &user));
+        let content = content.map_err(|error| ConnectionError::Unusable(error.to_string()))?;
+        if content[1]["token"].as_str().is_some_and(|token| !is_token(token.as_bytes())) {
+            return Err(field("token", NO_TOKEN));
+        }
+        let parts = vec![Zeroizing::new(content.to_string().into_bytes())];
+        let mut files = Files { directory: &self.directory, read, parts };
         let server = cluster.server.as_deref().unwrap_or_default();
         let mut config = config(server).map_err(|problem| field("server", &problem))?;
         let mut warnings = Vec::new();
@@ -143,12 +150,6 @@ impl Kubeconfig {
             Some(url) => Some(url.parse().map_err(|_| field("proxy-url", "not a URL"))?),
             None => proxy_of(&config.cluster_url, proxy),
         };
-        // As a value, in which the fields of a map are in order.
-        let content =
-            serde_json::to_value((&cluster, &user)).and_then(|content| serde_json::to_vec(&content));
-        files
-            .parts
-            .push(Zeroizing::new(content.map_err(|error| ConnectionError::Unusable(error.to_string()))?));
         Connection { config, parts: files.parts, warnings }.checked()
     }
 
@@ -205,14 +206,12 @@ impl Connection {
             return Err(field("proxy-url", "the proxy must be http:// or https://"));
         }
         let tls = self.config.rustls_https_connector().map(drop);
-        let usable = tls.and_then(|()| self.config.auth_layer().map(drop));
-        usable.and_then(|()| self.config.extra_headers_layer().map(drop)).map_err(|error| {
+        tls.and_then(|()| self.config.extra_headers_layer().map(drop)).map_err(|error| {
             let text = match error {
                 kube::Error::RustlsTls(error) => error.to_string(),
                 kube::Error::InferKubeconfig(_) => {
                     "a client certificate needs its key, and a key its certificate".to_owned()
                 }
-                kube::Error::Auth(_) => "the token is none".to_owned(),
                 _ => "a value is not what it should be".to_owned(),
             };
             ConnectionError::Unusable(text)
@@ -226,6 +225,11 @@ impl Connection {
         let parts: Vec<&[u8]> =
             self.parts.iter().map(|part| part.as_slice()).chain([proxy.as_bytes()]).collect();
         digester.digest_of(&parts)
+    }
+
+    #[cfg(test)]
+    pub(super) fn config(&self) -> &kube::Config {
+        &self.config
     }
 
     pub(super) fn url(&self) -> String {
@@ -260,10 +264,13 @@ fn field(field: &str, problem: &str) -> ConnectionError {
 
 /// `kube`'s settings for an API server, with our bounds on every wait. It does not try again by itself: a watch does, and tells.
 fn config(server: &str) -> Result<kube::Config, String> {
-    let url: Uri = server.parse().map_err(|_| "must be the URL of the API server".to_owned())?;
-    if !matches!(url.scheme_str(), Some("https" | "http")) || url.host().is_none_or(str::is_empty) {
-        return Err("must be the URL of the API server, such as https://10.0.0.1:6443".to_owned());
-    }
+    let url: Option<Uri> = server.parse().ok();
+    let is_good = |url: &Uri| {
+        matches!(url.scheme_str(), Some("https" | "http")) && url.host().is_some_and(|host| !host.is_empty())
+    };
+    let url = url
+        .filter(is_good)
+        .ok_or_else(|| "must be the URL of the API server, such as https://10.0.0.1:6443".to_owned())?;
     let mut config = kube::Config::new(url);
     config.connect_timeout = Some(CONNECT_TIMEOUT);
     config.read_timeout = Some(READ_TIMEOUT);
@@ -287,6 +294,13 @@ fn certificates(name: &str, pem: &[u8]) -> Result<Vec<Vec<u8>>, ConnectionError>
     let certificates: Vec<_> = read.collect::<Result<_, _>>().map_err(|_| field(name, "not PEM"))?;
     if certificates.is_empty() { Err(field(name, "there is no certificate in it")) } else { Ok(certificates) }
 }
+
+/// Whether it can stand in a header as it is: `kube` takes nothing away, and panics or fails at what cannot.
+fn is_token(token: &[u8]) -> bool {
+    !token.is_empty() && token.iter().all(u8::is_ascii_graphic)
+}
+
+const NO_TOKEN: &str = "must be a token, with no white space or line end beside it";
 
 /// The files that a kubeconfig names, and what they held.
 struct Files<'a, 'r> {
@@ -354,8 +368,8 @@ impl Files<'_, '_> {
     /// The path of a token that can be read. Its content does not make another connection.
     fn token(&mut self, path: &str) -> Result<String, ConnectionError> {
         let token = self.file("tokenFile", path)?;
-        if token.is_empty() || !token.iter().all(u8::is_ascii_graphic) {
-            return Err(field("tokenFile", "must hold a token, and no white space or line end beside it"));
+        if !is_token(&token) {
+            return Err(field("tokenFile", NO_TOKEN));
         }
         Ok(self.directory.join(path).display().to_string())
     }

@@ -8,6 +8,8 @@ use kube::runtime::watcher;
 /// An error is not written down at greater length, in bytes. A message of an API server names a user and a resource.
 const MAX_LENGTH: usize = 300;
 
+const UNREADABLE: &str = "an answer that cannot be read";
+
 /// What a watch failed with.
 pub(super) fn of_watch(error: &watcher::Error) -> String {
     match error {
@@ -29,7 +31,7 @@ pub(super) fn of_client(error: &kube::Error) -> String {
         kube::Error::RustlsTls(error) => with_sources(error),
         kube::Error::Auth(_) => "the credentials cannot be read".to_owned(),
         // These quote what they could not read.
-        kube::Error::SerdeError(_) | kube::Error::FromUtf8(_) => "an answer that cannot be read".to_owned(),
+        kube::Error::SerdeError(_) | kube::Error::FromUtf8(_) => UNREADABLE.to_owned(),
         _ => "the call cannot be made".to_owned(),
     }
 }
@@ -47,6 +49,10 @@ pub(super) fn is_of_connection(error: &watcher::Error) -> bool {
 }
 
 fn of_status(status: &Status) -> String {
+    // `kube` takes an event that it cannot read for a Status without anything in it.
+    if status.code == 0 {
+        return UNREADABLE.to_owned();
+    }
     shortened(format!("{} {}: {}", status.code, status.reason, status.message))
 }
 

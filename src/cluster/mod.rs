@@ -18,6 +18,9 @@ mod error;
 mod objects;
 mod watch;
 
+#[cfg(test)]
+mod tests;
+
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
 use std::ffi::OsString;

@@ -83,9 +83,9 @@ pub struct Status {
     pub objects: usize,
     /// How long ago the API server answered last; none if it never did.
     pub age: Option<Duration>,
-    /// How many calls have failed since.
+    /// How many times in a row it has failed.
     pub failures: u32,
-    /// What the last of them failed with. Holds no secret.
+    /// What with, the last time. Holds no secret.
     pub error: Option<String>,
 }
 
@@ -204,7 +204,7 @@ async fn watch<I: Index>(shared: &Arc<Shared<I>>, cluster: &Cluster) {
                     // The beginning of a list, or a part of it, is not yet a success.
                     if !matches!(event, Event::Init | Event::InitApply(_)) {
                         backoff.reset();
-                        shared.progress.send_modify(Progress::answered);
+                        shared.progress.send_modify(Progress::succeeded);
                     }
                     shared.take_in(event, &mut listed);
                 }
@@ -252,17 +252,23 @@ impl<I: Index> Shared<I> {
 impl<I> Shared<I> {
     /// Tells of a failure. The index stays.
     fn failed(&self, resource: &str, error: &str) {
-        tracing::warn!(resource, error, "cannot watch the cluster");
         self.progress.send_modify(|progress| {
             progress.failures = progress.failures.saturating_add(1);
             progress.error = Some(error.to_owned());
         });
+        tracing::warn!(resource, error, "cannot watch the cluster");
     }
 }
 
 impl Progress {
+    /// The API server has answered a call.
     fn answered(&mut self) {
         self.contact = Some(Instant::now());
+    }
+
+    /// It has, and as it should.
+    fn succeeded(&mut self) {
+        self.answered();
         self.failures = 0;
         self.error = None;
     }
@@ -286,10 +292,13 @@ impl<I: Index> Service<Request<Body>> for Observed<I> {
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let (client, shared) = (self.client.clone(), Arc::clone(&self.shared));
+        // Of a list the answer has yet to be read.
+        let is_watch = request.uri().query().is_some_and(|query| query.contains("watch=true"));
+        let told = if is_watch { Progress::succeeded } else { Progress::answered };
         async move {
             let response = client.send(request).await?;
             if response.status().is_success() {
-                shared.progress.send_modify(Progress::answered);
+                shared.progress.send_modify(told);
             }
             Ok(response)
         }

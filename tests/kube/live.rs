@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use envoy_types::pb::envoy::service::auth::v3::authorization_client::AuthorizationClient;
 use kube::api::{DynamicObject, PostParams};
 use kube::core::{ApiResource, GroupVersionKind, TypeMeta};
 use kube::{Api, Client};
@@ -17,6 +18,7 @@ use serde::Deserialize;
 use serde_json::{Value as Json, json};
 use tempfile::TempDir;
 use tokio::time::sleep;
+use tonic::transport::Channel;
 
 use super::cluster::{Process, START, binaries, etcd, free_ports, wait_for};
 use super::reviewed;
@@ -122,19 +124,24 @@ impl Live {
 
     /// A client that may do everything.
     pub(crate) fn admin(&self) -> Client {
-        self.client(ADMIN)
+        self.client(Some(ADMIN))
     }
 
     /// A client that may do what countersign may.
     pub(crate) fn countersign(&self) -> Client {
-        self.client(COUNTERSIGN)
+        self.client(Some(COUNTERSIGN))
     }
 
-    fn client(&self, token: &str) -> Client {
+    /// A client without credentials of its own.
+    pub(crate) fn nobody(&self) -> Client {
+        self.client(None)
+    }
+
+    fn client(&self, token: Option<&str>) -> Client {
         let mut config = kube::Config::new(format!("https://127.0.0.1:{}", self.port).parse().unwrap());
         config.tls_server_name = Some("kubernetes".to_owned());
         config.root_cert_file = Some(self.dir.path().join("certificates/apiserver.crt"));
-        config.auth_info.token = Some(token.to_owned().into());
+        config.auth_info.token = token.map(|token| token.to_owned().into());
         config.default_retry = false;
         Client::try_from(config).unwrap()
     }
@@ -173,12 +180,13 @@ impl Live {
         self.put(&key_of(object), object.to_string().as_bytes()).unwrap();
     }
 
-    /// Who kube-apiserver says a bearer token is.
-    pub(crate) async fn review(&self, token: &str) -> Verdict {
+    /// Who kube-apiserver says a bearer token is, asked by [`Self::nobody`].
+    pub(crate) async fn review(client: &Client, token: &str) -> Verdict {
         let review = r#"{"apiVersion":"authentication.k8s.io/v1","kind":"SelfSubjectReview"}"#;
         let request = http::Request::post(SELF_SUBJECT_REVIEW).header("content-type", "application/json");
+        let request = request.header("authorization", format!("Bearer {token}"));
         let request = request.body(review.as_bytes().to_vec()).unwrap();
-        match self.client(token).request_text(request).await {
+        match client.request_text(request).await {
             Ok(body) => Verdict::Authenticated(reviewed(body.as_bytes())),
             Err(kube::Error::Api(status)) if status.code == 401 => Verdict::Refused,
             Err(error) => panic!("{error}"),
@@ -243,18 +251,22 @@ fn key_of(object: &Json) -> String {
 }
 
 /// The verdict on a request, which is the same in every encoding.
-pub(crate) async fn verdict(server: &Server, request: &Request) -> Verdict {
+pub(crate) async fn verdict(client: &mut AuthorizationClient<Channel>, request: &Request) -> Verdict {
     let mut verdicts = Vec::new();
     for encoding in ENCODINGS {
-        verdicts.push(verdict_in(server, request, encoding).await);
+        verdicts.push(verdict_in(client, request, encoding).await);
     }
     assert!(verdicts.iter().all(|verdict| *verdict == verdicts[0]), "{request:?}: {verdicts:?}");
     verdicts.swap_remove(0)
 }
 
 /// The verdict on a request in one encoding, while objects come and go.
-pub(crate) async fn verdict_in(server: &Server, request: &Request, encoding: Encoding) -> Verdict {
-    let response = server.client().await.check(check_request(request, encoding)).await.unwrap();
+pub(crate) async fn verdict_in(
+    client: &mut AuthorizationClient<Channel>,
+    request: &Request,
+    encoding: Encoding,
+) -> Verdict {
+    let response = client.check(check_request(request, encoding)).await.unwrap();
     read(response.get_ref(), request).unwrap()
 }
 

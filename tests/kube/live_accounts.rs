@@ -41,12 +41,13 @@ async fn recorded_service_account_tokens_get_the_verdicts_of_kube_apiserver() {
             .filter(|flag| !flag.starts_with("--authentication-token-webhook"))
             .collect();
         let server = live.subject(&data("world"), &flags).await;
+        let mut client = server.client().await;
         for vector in vectors {
             let request = vector.request.request();
             if !tokens(&request).iter().any(|token| accounts.issued(token)) {
                 continue;
             }
-            let (theirs, ours) = (vector.theirs(), verdict(&server, &request).await);
+            let (theirs, ours) = (vector.theirs(), verdict(&mut client, &request).await);
             if theirs != ours {
                 problems.push(format!("{}: theirs {theirs}, ours {ours}", vector.id));
             }
@@ -113,11 +114,15 @@ where
 async fn a_token_ends_with_the_pod_account_or_secret_that_it_stands_for() {
     let live = team(&recorded_objects()).await;
     let server = live.subject(&data("world"), &FLAGS).await;
-    let ours = async |token: &str| verdict(&server, &request(token)).await;
+    let client = server.client().await;
+    let ours = async |token: &str| verdict(&mut client.clone(), &request(token)).await;
     let gone = async |token: &str, unseen: &str, what: &str| {
         let took = until(&Verdict::Refused, &server, token, SOON).await;
         println!("{what}: noticed after {took:?}");
-        assert_eq!((ours(unseen).await, live.review(unseen).await), (Verdict::Refused, Verdict::Refused));
+        assert_eq!(
+            (ours(unseen).await, Live::review(&live.nobody(), unseen).await),
+            (Verdict::Refused, Verdict::Refused)
+        );
     };
 
     live.create(&pod("web-0")).await;
@@ -125,7 +130,7 @@ async fn a_token_ends_with_the_pod_account_or_secret_that_it_stands_for() {
         [token(&live, WEB, Some(["Pod", "web-0"])).await, token(&live, WEB, Some(["Pod", "web-0"])).await];
     let free = [token(&live, WEB, None).await, token(&live, WEB, None).await];
     for token in [&bound[0], &free[0]] {
-        let (ours, theirs) = (ours(token).await, live.review(token).await);
+        let (ours, theirs) = (ours(token).await, Live::review(&live.nobody(), token).await);
         assert!(
             matches!(&theirs, Verdict::Authenticated(user) if user.username == "system:serviceaccount:team:web")
         );
@@ -137,8 +142,15 @@ async fn a_token_ends_with_the_pod_account_or_secret_that_it_stands_for() {
 
     live.create(&pod("web-0")).await;
     let again = token(&live, WEB, Some(["Pod", "web-0"])).await;
-    assert_eq!(ours(&again).await, live.review(&again).await, "its successor of the same name");
-    assert_eq!((ours(&bound[1]).await, live.review(&bound[1]).await), (Verdict::Refused, Verdict::Refused));
+    assert_eq!(
+        ours(&again).await,
+        Live::review(&live.nobody(), &again).await,
+        "its successor of the same name"
+    );
+    assert_eq!(
+        (ours(&bound[1]).await, Live::review(&live.nobody(), &bound[1]).await),
+        (Verdict::Refused, Verdict::Refused)
+    );
     delete::<ServiceAccount>(&live, "team", "web").await;
     gone(&free[0], &free[1], "a deleted account").await;
     assert_eq!(ours(&again).await, Verdict::Refused);
@@ -148,7 +160,7 @@ async fn a_token_ends_with_the_pod_account_or_secret_that_it_stands_for() {
         token(&live, batch, Some(["Secret", "bound"])).await,
         token(&live, batch, Some(["Secret", "bound"])).await,
     ];
-    assert_eq!(ours(&bound[0]).await, live.review(&bound[0]).await);
+    assert_eq!(ours(&bound[0]).await, Live::review(&live.nobody(), &bound[0]).await);
     delete::<Secret>(&live, "apps", "bound").await;
     gone(&bound[0], &bound[1], "a deleted secret").await;
 
@@ -188,11 +200,12 @@ async fn without_the_right_to_read_secrets_all_other_tokens_count() {
         sleep(Duration::from_millis(20)).await;
     }
     let mut server = live.subject(&data("world"), &FLAGS).await;
+    let mut client = server.client().await;
     live.create(&pod("web-0")).await;
     let bound = token(&live, WEB, Some(["Pod", "web-0"])).await;
-    assert_eq!(verdict(&server, &request(&bound)).await, live.review(&bound).await);
+    assert_eq!(verdict(&mut client, &request(&bound)).await, Live::review(&live.nobody(), &bound).await);
     let to_secret = token(&live, ["apps", "batch"], Some(["Secret", "bound"])).await;
-    assert_eq!(verdict(&server, &request(&to_secret)).await, Verdict::Refused);
+    assert_eq!(verdict(&mut client, &request(&to_secret)).await, Verdict::Refused);
     assert_eq!(server.wait_for("denied")["fields"]["rejected"], "serviceaccount: cluster_unavailable");
 }
 
@@ -201,6 +214,7 @@ async fn without_the_right_to_read_secrets_all_other_tokens_count() {
 async fn a_token_counts_a_minute_longer_than_its_pod_was_to_live_if_that_is_still_there() {
     let live = team(&[]).await;
     let server = live.subject(&data("world"), &FLAGS).await;
+    let mut client = server.client().await;
     live.create(&pod("web-0")).await;
     let mut unseen = Vec::new();
     for _ in 0..100 {
@@ -220,15 +234,15 @@ async fn a_token_counts_a_minute_longer_than_its_pod_was_to_live_if_that_is_stil
         // kube-apiserver remembers a token that counts.
         let token = unseen.pop().expect("it ends");
         let before = Timestamp::now();
-        let ours = verdict_in(&server, &request(&token), Encoding::Raw).await;
-        let verdicts = [ours, live.review(&token).await];
+        let ours = verdict_in(&mut client, &request(&token), Encoding::Raw).await;
+        let verdicts = [ours, Live::review(&live.nobody(), &token).await];
         let after = Timestamp::now();
         if after < end || before > end {
             let ended = before > end;
             assert_eq!(verdicts.map(|verdict| verdict == Verdict::Refused), [ended; 2], "{before} {end}");
             counts[usize::from(ended)] += 1;
         }
-        sleep(Duration::from_millis(50)).await;
+        sleep(Duration::from_millis(100)).await;
     }
     println!("{} asked before the end, {} after it", counts[0], counts[1]);
     assert!(counts[0] > 0, "{counts:?}");
@@ -239,13 +253,14 @@ async fn a_token_counts_a_minute_longer_than_its_pod_was_to_live_if_that_is_stil
 async fn an_api_server_that_is_away_is_missed_for_what_is_new_only() {
     let mut live = team(&[]).await;
     let mut server = live.subject(&data("world"), &FLAGS).await;
+    let mut client = server.client().await;
     for name in ["known", "deleted", "late"] {
         live.create(&pod(name)).await;
     }
     let bound = async |live: &Live, name: &str| token(live, WEB, Some(["Pod", name])).await;
     let [known, deleted, late] =
         [bound(&live, "known").await, bound(&live, "deleted").await, bound(&live, "late").await];
-    let counts = live.review(&known).await;
+    let counts = Live::review(&live.nobody(), &known).await;
     until(&counts, &server, &known, SOON).await;
     delete::<Pod>(&live, "team", "deleted").await;
     until(&Verdict::Refused, &server, &deleted, SOON).await;
@@ -255,11 +270,11 @@ async fn an_api_server_that_is_away_is_missed_for_what_is_new_only() {
 
     live.stop_api();
     for _ in 0..20 {
-        assert_eq!(verdict(&server, &request(&known)).await, counts);
+        assert_eq!(verdict(&mut client, &request(&known)).await, counts);
         sleep(Duration::from_millis(100)).await;
     }
     let start = Instant::now();
-    assert_eq!(verdict(&server, &request(&deleted)).await, Verdict::Refused);
+    assert_eq!(verdict(&mut client, &request(&deleted)).await, Verdict::Refused);
     assert!(start.elapsed() < SOON, "{:?}", start.elapsed());
     while server.wait_for("denied")["fields"]["rejected"] != "serviceaccount: cluster_unavailable" {}
     let (status, page) = server.admin_page("/readyz?verbose").await;
@@ -270,12 +285,12 @@ async fn an_api_server_that_is_away_is_missed_for_what_is_new_only() {
     live.start_api().await;
     live.create(&pod("new")).await;
     let new = bound(&live, "new").await;
-    let theirs = live.review(&new).await;
+    let theirs = Live::review(&live.nobody(), &new).await;
     let took = until(&theirs, &server, &new, SOON).await;
     println!("a new pod counts after {took:?}");
     let took = until(&Verdict::Refused, &server, &late, RECOVERY).await;
     println!("what went while nobody watched is noticed after {took:?}");
-    assert_eq!(verdict(&server, &request(&known)).await, counts);
+    assert_eq!(verdict(&mut client, &request(&known)).await, counts);
     delete::<Pod>(&live, "team", "known").await;
     until(&Verdict::Refused, &server, &known, SOON).await;
 }
