@@ -8,19 +8,22 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use axum::Router;
 use axum::extract::{RawQuery, State};
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
 use tokio::net::TcpListener;
+use tokio::time::timeout;
 
 use crate::authn::token::JwtAuthenticators;
 use crate::authn::token::jwt::IssuerKeys;
+use crate::cluster::{self, Cluster};
 use crate::config::Deadlines;
-use crate::metrics::{IssuerStatus, Metrics};
+use crate::metrics::{IssuerStatus, Metrics, WatchStatus};
 
 /// What the pages are made from.
 #[derive(Debug)]
@@ -32,6 +35,8 @@ pub(crate) struct Status {
     draining: AtomicBool,
     /// Those whose JSON Web Tokens are believed.
     issuers: ArcSwap<Vec<Arc<IssuerKeys>>>,
+    /// What is watched, if anything is.
+    cluster: ArcSwapOption<Cluster>,
 }
 
 impl Status {
@@ -41,6 +46,7 @@ impl Status {
             serving: AtomicBool::default(),
             draining: AtomicBool::default(),
             issuers: ArcSwap::default(),
+            cluster: ArcSwapOption::empty(),
         }
     }
 
@@ -52,6 +58,23 @@ impl Status {
     /// The issuers that a configuration which serves has.
     pub(crate) fn issuers(&self, jwt: Option<&JwtAuthenticators>) {
         self.issuers.store(Arc::new(jwt.into_iter().flat_map(JwtAuthenticators::keys).cloned().collect()));
+    }
+
+    /// The cluster that a configuration which serves looks at. Begins to watch it.
+    pub(crate) fn cluster(&self, cluster: Option<Arc<Cluster>>) {
+        if let Some(cluster) = &cluster {
+            cluster.start();
+        }
+        self.cluster.store(cluster);
+    }
+
+    /// Waits until the cluster is in sync, whichever that is by then.
+    pub(crate) async fn cluster_synced(&self) {
+        while let Some(cluster) = self.cluster.load_full() {
+            if timeout(LOOK_AGAIN, cluster.synced()).await.is_ok() {
+                return;
+            }
+        }
     }
 
     pub(crate) fn now_serving(&self) {
@@ -76,6 +99,10 @@ impl Status {
         ];
         // Nor is an issuer that is away, since all replicas miss it, and others are not.
         checks.extend(self.issuers.load().iter().map(|keys| ("jwt-issuer", true, remark(keys))));
+        // A watch keeps what it knows, so it only counts until it has been in sync once.
+        let serving = self.serving.load(Ordering::Acquire);
+        let watches = self.cluster.load().as_ref().map(|cluster| cluster.status()).unwrap_or_default();
+        checks.extend(watches.iter().map(|watch| ("watch", watch.synced || serving, remark_on_watch(watch))));
         checks
     }
 
@@ -92,6 +119,13 @@ impl Status {
             }
         });
         self.metrics.issuers(statuses);
+        let watches = self.cluster.load().as_ref().map(|cluster| cluster.status()).unwrap_or_default();
+        self.metrics.watches(watches.into_iter().map(|watch| WatchStatus {
+            resource: watch.resource,
+            objects: watch.objects,
+            age: watch.age,
+            failures: watch.failures,
+        }));
     }
 }
 
@@ -105,6 +139,19 @@ fn remark(keys: &IssuerKeys) -> String {
     let error = status.error.map(|error| format!("; {} failures, last: {error}", status.failures));
     format!(": {}: {state}{}", keys.source().url, error.unwrap_or_default())
 }
+
+/// A watch, and how it is doing.
+fn remark_on_watch(watch: &cluster::Status) -> String {
+    let state = if watch.synced { "in sync" } else { "not in sync yet" };
+    let age = watch
+        .age
+        .map_or_else(|| "never answered".to_owned(), |age| format!("answered {} s ago", age.as_secs()));
+    let error = watch.error.as_ref().map(|error| format!("; {} failures, last: {error}", watch.failures));
+    format!(": {}: {state}, {} objects, {age}{}", watch.resource, watch.objects, error.unwrap_or_default())
+}
+
+/// While a cluster is waited for, a reload may bring another.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// Serves the pages until it is dropped with the runtime. Returns the address.
 pub(crate) async fn listen(address: SocketAddr, status: Arc<Status>) -> io::Result<SocketAddr> {

@@ -25,6 +25,8 @@ pub enum Authenticator {
     LegacyServiceAccount,
     /// Service account tokens of the TokenRequest API.
     ServiceAccount,
+    /// `--enable-bootstrap-token-auth`.
+    Bootstrap,
     /// JSON Web Tokens of OpenID Connect issuers: `--oidc-*`, or `jwt` of the authentication configuration.
     Jwt,
     /// Nobody presented anything.
@@ -45,6 +47,7 @@ impl Authenticator {
             Self::TokenFile => "tokenfile",
             Self::LegacyServiceAccount => "legacyserviceaccount",
             Self::ServiceAccount => "serviceaccount",
+            Self::Bootstrap => "bootstrap",
             Self::Jwt => "jwt",
             Self::Anonymous => "anonymous",
             Self::Chain => "chain",
@@ -132,6 +135,18 @@ pub enum Reason {
     ServiceAccountClaims,
     /// A service account token that never expires, while nobody looks whether its account still exists.
     NeverExpires,
+    /// The service account of a token is gone, is being deleted, or is another one of the same name.
+    ServiceAccountGone,
+    /// So is the Pod, Node or Secret that a service account token is bound to.
+    BoundObjectGone,
+    /// A token of a Secret that is gone, is being deleted, holds another token, or is marked as invalid.
+    LegacyTokenInvalidated,
+    /// A bootstrap token whose second half is not that of its Secret.
+    WrongBootstrapSecret,
+    /// A bootstrap token whose Secret is being deleted, is not meant for authentication, or names another token or impossible groups.
+    UnusableBootstrapToken,
+    /// The objects of the cluster that the credential is about are not known, and the API server could not be asked.
+    ClusterUnavailable,
     /// Basic credentials that do not parse.
     MalformedBasic,
     /// A user name and password that do not match. The two causes are not told apart.
@@ -191,6 +206,12 @@ impl Reason {
             Self::UserValidation => "user_validation",
             Self::ServiceAccountClaims => "service_account_claims",
             Self::NeverExpires => "never_expires",
+            Self::ServiceAccountGone => "service_account_gone",
+            Self::BoundObjectGone => "bound_object_gone",
+            Self::LegacyTokenInvalidated => "legacy_token_invalidated",
+            Self::WrongBootstrapSecret => "wrong_bootstrap_secret",
+            Self::UnusableBootstrapToken => "unusable_bootstrap_token",
+            Self::ClusterUnavailable => "cluster_unavailable",
             Self::MalformedBasic => "malformed_basic",
             Self::InvalidUsernameOrPassword => "invalid_username_or_password",
             Self::PasswordVerificationBusy => "password_verification_busy",
@@ -223,7 +244,8 @@ impl Reason {
     /// Whose fault it was.
     pub fn fault(self) -> Fault {
         match self {
-            Self::DistributedClaimsUnavailable
+            Self::ClusterUnavailable
+            | Self::DistributedClaimsUnavailable
             | Self::IssuerKeysUnavailable
             | Self::PasswordVerificationBusy
             | Self::RevocationListExpired => Fault::Dependency,

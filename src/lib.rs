@@ -12,11 +12,13 @@
 //!
 //! | module | may use |
 //! |---|---|
-//! | [`cel`], [`identity`], [`metrics`], [`request`], [`secret`], [`url`] | nothing of ours |
-//! | [`pki`] | `url` |
+//! | [`identity`], [`metrics`], [`request`], [`secret`], [`time`], [`url`] | nothing of ours |
+//! | [`cluster`] | `secret` |
+//! | [`cel`] | `time` |
+//! | [`pki`] | `time`, `url` |
 //! | [`decision`] | `identity` |
 //! | [`https`], [`jose`] | `pki` |
-//! | [`authn`] | `cel`, `decision`, `https`, `identity`, `jose`, `pki`, `request`, `secret` |
+//! | [`authn`] | `cel`, `cluster`, `decision`, `https`, `identity`, `jose`, `pki`, `request`, `secret`, `time` |
 //! | [`chain`] | `authn` and what it uses |
 //! | [`config`] | `chain` and what it uses |
 //! | [`envoy`] | all of the above; alone in naming protobuf types |
@@ -30,6 +32,7 @@ mod admin;
 pub mod authn;
 pub mod cel;
 pub mod chain;
+pub mod cluster;
 pub mod config;
 pub mod decision;
 pub mod envoy;
@@ -43,4 +46,5 @@ pub mod request;
 pub mod secret;
 pub mod server;
 pub mod telemetry;
+pub mod time;
 pub mod url;

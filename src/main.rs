@@ -4,6 +4,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use countersign::authn::token::jwt::Remote;
+use countersign::cluster::Clusters;
 use countersign::config::{Config, ConfigError, Environment, Loaded, options};
 use countersign::https::Proxies;
 use countersign::reload::Reloader;
@@ -19,8 +20,10 @@ fn main() -> ExitCode {
         matches.subcommand().unwrap_or_else(|| unreachable!("clap requires a command"));
     #[expect(clippy::disallowed_methods, reason = "main hands the environment down")]
     let environment: Environment = std::env::vars_os().collect();
-    let remote = Remote::new(Proxies::from_environment(&environment));
-    let Loaded { config, files } = Config::load(arguments, environment.clone(), &remote);
+    let proxies = Proxies::from_environment(&environment);
+    let remote = Remote::new(proxies.clone());
+    let clusters = Clusters::new(&environment, move |host, port| proxies.url_of(host, port));
+    let Loaded { config, files } = Config::load(arguments, environment.clone(), &remote, &clusters);
     let mut config = match config {
         Ok(config) => config,
         Err(errors) => return refuse(&errors),
@@ -32,7 +35,7 @@ fn main() -> ExitCode {
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
-    let reloader = Reloader::new(arguments.clone(), environment, remote, files, &mut config);
+    let reloader = Reloader::new(arguments.clone(), environment, (remote, clusters), files, &mut config);
     match server::run(config, reloader) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -23,6 +23,9 @@ pub struct Metrics {
     keys: Family<IssuerLabels, Gauge>,
     keys_age: Family<IssuerLabels, Gauge<f64, AtomicU64>>,
     fetch_failures: Family<IssuerLabels, Gauge>,
+    watch_objects: Family<WatchLabels, Gauge>,
+    watch_age: Family<WatchLabels, Gauge<f64, AtomicU64>>,
+    watch_failures: Family<WatchLabels, Gauge>,
     /// When the first of the revocation lists is past its nextUpdate, in seconds since 1970; 0 without lists.
     pub crl_next_update: Gauge,
 }
@@ -44,6 +47,25 @@ pub struct IssuerStatus {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct IssuerLabels {
     jwt_issuer: String,
+}
+
+/// How a watch of the cluster is doing.
+#[derive(Debug, Clone)]
+pub struct WatchStatus {
+    /// What is watched, by its plural name.
+    pub resource: &'static str,
+    /// How many objects are known.
+    pub objects: usize,
+    /// How long ago the API server answered; none before that.
+    pub age: Option<Duration>,
+    /// How many calls have failed since.
+    pub failures: u32,
+}
+
+/// Of the metrics of watches.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct WatchLabels {
+    resource: &'static str,
 }
 
 /// Of the metric of reloads.
@@ -83,6 +105,8 @@ impl Metrics {
         let (last, crl) = (metrics.last_reload_successful.clone(), metrics.crl_next_update.clone());
         let (keys, keys_age) = (metrics.keys.clone(), metrics.keys_age.clone());
         let fetch_failures = metrics.fetch_failures.clone();
+        let (watch_objects, watch_age) = (metrics.watch_objects.clone(), metrics.watch_age.clone());
+        let watch_failures = metrics.watch_failures.clone();
         let registry = &mut metrics.registry;
         registry.register(
             "countersign_config_reloads",
@@ -110,6 +134,21 @@ impl Metrics {
             "countersign_jwt_issuer_fetch_failures",
             "Attempts in a row to fetch the keys of an issuer that have failed",
             fetch_failures,
+        );
+        registry.register(
+            "countersign_watch_objects",
+            "Objects of the cluster that are known",
+            watch_objects,
+        );
+        registry.register(
+            "countersign_watch_age_seconds",
+            "How long ago the API server answered a watch; not there before it did",
+            watch_age,
+        );
+        registry.register(
+            "countersign_watch_failures",
+            "Calls in a row of a watch to the API server that have failed",
+            watch_failures,
         );
         for result in [ReloadResult::Success, ReloadResult::Error] {
             // There from the start, so that an increase shows.
@@ -140,6 +179,21 @@ impl Metrics {
             self.fetch_failures.get_or_create(&labels).set(failures.into());
             if let Some(age) = age {
                 self.keys_age.get_or_create(&labels).set(age.as_secs_f64());
+            }
+        }
+    }
+
+    /// These are the watches, and no others any more.
+    pub fn watches(&self, watches: impl Iterator<Item = WatchStatus>) {
+        self.watch_objects.clear();
+        self.watch_age.clear();
+        self.watch_failures.clear();
+        for WatchStatus { resource, objects, age, failures } in watches {
+            let labels = WatchLabels { resource };
+            self.watch_objects.get_or_create(&labels).set(i64::try_from(objects).unwrap_or(i64::MAX));
+            self.watch_failures.get_or_create(&labels).set(failures.into());
+            if let Some(age) = age {
+                self.watch_age.get_or_create(&labels).set(age.as_secs_f64());
             }
         }
     }

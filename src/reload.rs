@@ -7,7 +7,8 @@
 //!
 //! New issuers of JSON Web Tokens have to have shown their keys before they take the place of the old ones, as in kube-apiserver
 //! (`updateAuthenticationConfig`). There nothing else is in the same file; here other files must not wait for an issuer that is
-//! away: all else is served at once, and the issuers are changed when the last of the new ones is there.
+//! away: all else is served at once, and the issuers are changed when the last of the new ones is there. A cluster that has changed
+//! does so by itself ([`crate::cluster`]).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +22,7 @@ use tokio::time::sleep;
 use crate::admin::Status;
 use crate::authn::token::JwtAuthenticators;
 use crate::authn::token::jwt::Remote;
+use crate::cluster::Clusters;
 use crate::config::{Config, Deadlines, Environment, Files, Loaded, ServerConfig, Tls};
 use crate::envoy::Snapshot;
 use crate::metrics::ReloadResult;
@@ -31,6 +33,7 @@ pub struct Reloader {
     matches: ArgMatches,
     environment: Environment,
     remote: Remote,
+    clusters: Clusters,
     files: Files,
     interval: Duration,
     deadlines: Deadlines,
@@ -41,17 +44,17 @@ pub struct Reloader {
 }
 
 impl Reloader {
-    /// Watches the `files` and the deadlines of `config`, which was loaded from `matches`, `environment` and `remote`.
+    /// Watches the `files` and the deadlines of `config`, which was loaded from `matches`, `environment` and what outlives it.
     pub fn new(
         matches: ArgMatches,
         environment: Environment,
-        remote: Remote,
+        (remote, clusters): (Remote, Clusters),
         files: Files,
         config: &mut Config,
     ) -> Self {
         let (interval, deadlines) = (config.server.reload_interval, config.deadlines.clone());
         let jwt = config.chain.jwt().map(|jwt| Arc::clone(jwt));
-        Self { matches, environment, remote, files, interval, deadlines, jwt, next_jwt: None }
+        Self { matches, environment, remote, clusters, files, interval, deadlines, jwt, next_jwt: None }
     }
 
     /// Watches until it is dropped. `SIGHUP` makes it load at once, whether anything looks changed or not.
@@ -90,8 +93,10 @@ impl Reloader {
     ) -> Self {
         let (matches, environment, remote) =
             (self.matches.clone(), self.environment.clone(), self.remote.clone());
+        let clusters = self.clusters.clone();
         // A million tokens take a second of reading and hashing.
-        let loading = tokio::task::spawn_blocking(move || Config::load(&matches, environment, &remote));
+        let loading =
+            tokio::task::spawn_blocking(move || Config::load(&matches, environment, &remote, &clusters));
         let Ok(Loaded { config, files }) = loading.await else {
             tracing::error!("loading the configuration panicked; the old one goes on serving");
             status.metrics.reloaded(ReloadResult::Error);
@@ -105,7 +110,7 @@ impl Reloader {
                     tracing::error!(%error, "not reloaded; the old configuration goes on serving");
                 }
             }
-            Ok(Config { mut chain, reply, server, tls: new_tls, warnings, deadlines, .. }) => {
+            Ok(Config { mut chain, cluster, reply, server, tls: new_tls, warnings, deadlines, .. }) => {
                 self.next_jwt = None;
                 if let (Some(new), Some(old)) = (chain.jwt(), &self.jwt) {
                     join_all(new.keys_not_of(old).map(|keys| keys.wait_ready(MAX_WAIT_FOR_KEYS))).await;
@@ -115,6 +120,7 @@ impl Reloader {
                 }
                 self.jwt = chain.jwt().map(|jwt| Arc::clone(jwt));
                 status.issuers(self.jwt.as_deref());
+                status.cluster(cluster);
                 status.told_of(&deadlines);
                 self.deadlines = deadlines;
                 current.store(Arc::new(Snapshot::new(chain.into_chain(), reply)));

@@ -8,6 +8,7 @@
 mod authentication;
 mod authentication_configuration;
 mod certificates;
+mod cluster;
 mod deadlines;
 mod file;
 mod identity_headers;
@@ -29,9 +30,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::authn::token::jwt::Remote;
-use crate::authn::token::{JwtAuthenticators, TokenAuthenticator, TokenFile};
+use crate::authn::token::{BootstrapTokens, JwtAuthenticators, TokenAuthenticator, TokenFile};
 use crate::authn::{Basic, RequestHeaderNames, user_file};
 use crate::chain::Members;
+use crate::cluster::{Cluster, Clusters};
 
 use authentication::Authentication;
 use certificates::CertificateAuthenticators;
@@ -51,6 +53,8 @@ pub use tls::Tls;
 pub struct Config {
     /// The members of the chain.
     pub chain: Members,
+    /// The cluster that members of the chain look at, if any does.
+    pub cluster: Option<Arc<Cluster>>,
     /// How an identity is told to the upstream.
     pub reply: ReplyConfig,
     /// The listener and its limits.
@@ -150,26 +154,28 @@ impl fmt::Display for ConfigError {
 
 impl Config {
     /// The configuration of a command line (`matches` of [`options::arguments`]) and an environment, or all that is wrong
-    /// with it. What is fetched comes from `remote`; nothing is fetched yet.
+    /// with it. What is fetched comes from `remote`, what is watched from `clusters`; nobody is asked for anything yet.
     pub fn load(
         matches: &clap::ArgMatches,
         environment: impl IntoIterator<Item = (OsString, OsString)>,
         remote: &Remote,
+        clusters: &Clusters,
     ) -> Loaded {
         let (mut errors, mut files) = (Vec::new(), Files::default());
         let sources = Sources::merge(matches, environment, &mut files, &mut errors);
-        let config = Self::parse(&mut Values::new(sources, &mut files, &mut errors), remote);
+        let config = Self::parse(&mut Values::new(sources, &mut files, &mut errors), remote, clusters);
         Loaded { config: if errors.is_empty() { Ok(config) } else { Err(errors) }, files }
     }
 
     /// What the values mean. Where one is wrong, a stand-in takes its place, so that the rest can be looked at.
-    fn parse(values: &mut Values<'_>, remote: &Remote) -> Self {
+    fn parse(values: &mut Values<'_>, remote: &Remote, clusters: &Clusters) -> Self {
         let (mut warnings, mut deadlines) = (Vec::new(), Deadlines::default());
         let xfcc_trusted_hops = values.number(option("xfcc-trusted-hops"), 0, MAX_HOPS);
         let certificates =
             certificates::authenticators(values, xfcc_trusted_hops, &mut deadlines, &mut warnings);
         let front_proxy = certificates.header_names.clone();
-        let chain = members(values, certificates, remote, &mut warnings);
+        let cluster = cluster::read(values, clusters, &mut warnings);
+        let chain = members(values, certificates, remote, cluster.as_ref(), &mut warnings);
         let reply = reply(values, front_proxy, xfcc_trusted_hops > 0);
         let tls = tls::listener(values, &mut deadlines, &mut warnings);
         let server = server(values);
@@ -178,7 +184,7 @@ impl Config {
             filter: values.log_filter(option("log-level")),
         };
         warnings.extend(deadlines.take_passed());
-        Self { chain, reply, server, tls, log, warnings, deadlines }
+        Self { chain, cluster, reply, server, tls, log, warnings, deadlines }
     }
 }
 
@@ -186,6 +192,7 @@ fn members(
     values: &mut Values<'_>,
     certificates: CertificateAuthenticators,
     remote: &Remote,
+    cluster: Option<&Arc<Cluster>>,
     warnings: &mut Vec<String>,
 ) -> Members {
     let CertificateAuthenticators { request_header, x509, .. } = certificates;
@@ -197,7 +204,11 @@ fn members(
             Err(errors) => values.file_errors(&file, errors),
         }
     }
-    tokens.extend(service_accounts::authenticators(values, warnings));
+    tokens.extend(service_accounts::authenticators(values, cluster, warnings));
+    let bootstrap_tokens = values.bool(option("enable-bootstrap-token-auth"));
+    if let Some(cluster) = cluster.filter(|_| bootstrap_tokens) {
+        tokens.push(TokenAuthenticator::Bootstrap(BootstrapTokens::new(cluster.watch())));
+    }
     let mut basic = None;
     if let Some(file) = values.file(option("basic-auth-file")) {
         let warn = |line, text: &str| warnings.push(format!("{}: line {line}: {text}", file.place));
@@ -211,7 +222,8 @@ fn members(
     let Authentication { jwt, anonymous } = authentication::read(values, &issuers, warnings);
     let nobody = jwt.is_empty()
         && !CREDENTIALS.iter().any(|name| values.is_set(option(name)))
-        && !service_accounts::is_configured(values);
+        && !service_accounts::is_configured(values)
+        && !bootstrap_tokens;
     if nobody && anonymous.is_none() {
         values.error(
             "configuration",

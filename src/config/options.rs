@@ -119,14 +119,25 @@ pub const OPTIONS: &[OptionSpec] = &[
     one(
         "service-account-lookup-mode",
         "MODE",
-        "",
-        "How to look at what a service account token stands for; there is only offline: not at all, a token counts until it expires",
+        "api",
+        "How to look whether the account, and what a token is bound to, are still there: api, in the cluster, or offline, not at all, so that a token counts until it expires",
     ),
     flag("service-account-extend-token-expiration", "true", ISSUING),
     one("service-account-jwks-uri", "URL", "", ISSUING),
     one("service-account-max-token-expiration", "DURATION", "0s", ISSUING),
     one("service-account-signing-key-file", "FILE", "", ISSUING),
     one("service-account-signing-endpoint", "PATH", "", "Refused: keys are read from files only"),
+    flag(
+        "enable-bootstrap-token-auth",
+        "false",
+        "Believe bootstrap tokens, as the Secrets of type bootstrap.kubernetes.io/token in the namespace kube-system say",
+    ),
+    one(
+        "kubeconfig",
+        "FILE",
+        "",
+        "The cluster whose objects are looked at, and the credentials for that; empty: the cluster in which this runs as a pod",
+    ),
     one(
         "basic-auth-file",
         "FILE",

@@ -8,13 +8,18 @@ use super::options::option;
 use super::values::{Values, go_duration};
 use crate::authn::token::TokenAuthenticator;
 use crate::authn::token::service_account::{Kind, PublicKeys, ServiceAccount};
+use crate::cluster::{Cluster, Objects};
 use crate::url;
 
 /// The two authenticators, legacy tokens first, or none.
-pub(super) fn authenticators(values: &mut Values<'_>, warnings: &mut Vec<String>) -> Vec<TokenAuthenticator> {
+pub(super) fn authenticators(
+    values: &mut Values<'_>,
+    cluster: Option<&Arc<Cluster>>,
+    warnings: &mut Vec<String>,
+) -> Vec<TokenAuthenticator> {
     issuing(values, warnings);
     let lookup = values.bool(option("service-account-lookup"));
-    lookup_mode(values);
+    let looks = looks(values);
     let audiences = values.list(option("api-audiences"));
     let issuers = issuers(values);
     let keys = keys(values);
@@ -30,14 +35,19 @@ pub(super) fn authenticators(values: &mut Values<'_>, warnings: &mut Vec<String>
     if issuers.is_empty() {
         values.error("--service-account-key-file", "service-account-issuer is a required flag");
     }
-    warnings.extend(offline_warnings(lookup));
+    if !looks {
+        warnings.push(OFFLINE.to_owned());
+        warnings.extend(lookup.then(|| OFFLINE_LEGACY.to_owned()));
+    }
+    warnings.extend((!lookup).then(|| NO_LOOKUP.to_owned()));
+    let objects = cluster.filter(|_| looks).map(|cluster| Arc::new(Objects::new(cluster)));
     // Go: ToAuthenticationConfig.
     let audiences = if audiences.is_empty() { issuers.clone() } else { audiences };
     let audiences: Arc<[Box<str>]> = audiences.into_iter().map(Box::from).collect();
     let keys = Arc::new(keys);
     let issuers = issuers.into_iter().map(Box::from).collect();
     [Kind::Legacy { lookup }, Kind::Bound { issuers }]
-        .map(|kind| ServiceAccount::new(kind, Arc::clone(&keys), Arc::clone(&audiences)))
+        .map(|kind| ServiceAccount::new(kind, Arc::clone(&keys), Arc::clone(&audiences), objects.clone()))
         .map(TokenAuthenticator::ServiceAccount)
         .into()
 }
@@ -47,35 +57,21 @@ pub(super) fn is_configured(values: &Values<'_>) -> bool {
     !values.repeated(option("service-account-key-file")).is_empty()
 }
 
-/// How accounts, and what tokens are bound to, are looked at: so far there is only the operator's consent not to. It is no default: what
-/// that costs is for the operator to weigh.
-fn lookup_mode(values: &mut Values<'_>) {
-    let option = option("service-account-lookup-mode");
-    if is_configured(values) && values.text(option).is_empty() {
-        values.error(
-            "--service-account-lookup-mode",
-            "must be set with --service-account-key-file: kube-apiserver refuses a token once its service account, or the \
-             pod, node or secret that it is bound to, is gone, and countersign cannot look yet; `offline` means that nobody \
-             looks, and a token counts until it expires",
-        );
-    }
-    values.parsed(option, |text| match text {
-        "" | "offline" => Ok(()),
-        "api" => Err("needs a cluster connection, which is not supported yet; write offline".to_owned()),
-        _ => Err("must be offline".to_owned()),
-    });
+/// Whether a cluster has to be looked at. A mode that is none is told of elsewhere.
+pub(super) fn need_cluster(values: &Values<'_>) -> bool {
+    is_configured(values) && values.text(option("service-account-lookup-mode")) == "api"
 }
 
-fn offline_warnings(lookup: bool) -> [String; 2] {
-    let bound = "--service-account-lookup-mode=offline: a service account token counts until it expires, even if its account, or \
-                 the pod, node or secret that it is bound to, is gone";
-    let legacy = if lookup {
-        "legacy service account tokens are refused: they never expire, and nobody looks whether their secrets are still there"
-    } else {
-        "--service-account-lookup=false: legacy service account tokens are let in for ever, even if their secrets are gone"
-    };
-    [bound.to_owned(), legacy.to_owned()]
+/// Whether the objects that tokens name are looked at, as kube-apiserver does; else the operator has consented not to.
+fn looks(values: &mut Values<'_>) -> bool {
+    values.choice(option("service-account-lookup-mode"), &["api", "offline"]) == "api"
 }
+
+const OFFLINE: &str = "--service-account-lookup-mode=offline: a service account token counts until it expires, even if its account, \
+                       or the pod, node or secret that it is bound to, is gone";
+const OFFLINE_LEGACY: &str = "legacy service account tokens are refused: they never expire, and nobody looks whether their secrets are \
+                              still there";
+const NO_LOOKUP: &str = "--service-account-lookup=false: legacy service account tokens are let in for ever, even if their secrets are gone";
 
 /// Go: `Validate`.
 fn issuers(values: &mut Values<'_>) -> Vec<String> {
@@ -166,12 +162,17 @@ mod tests {
     use super::*;
 
     const KEY: &str = include_str!("../../tests/conformance/world/sa/rsa1.pub");
-    const OFFLINE: &str = "--service-account-lookup-mode=offline";
+    const OFFLINE_FLAG: &str = "--service-account-lookup-mode=offline";
+    const KUBECONFIG: &str = "current-context: c
+contexts: [{name: c, context: {cluster: c, user: u}}]
+clusters: [{name: c, cluster: {server: 'https://127.0.0.1:1'}}]
+users: [{name: u, user: {}}]
+";
 
     /// What is wrong with these flags beside a key file and `offline`.
     fn told(flags: &[&str]) -> Vec<String> {
         let (_folder, key) = file(KEY);
-        errors(&[&["--service-account-key-file", &key, OFFLINE], flags].concat(), &[])
+        errors(&[&["--service-account-key-file", &key, OFFLINE_FLAG], flags].concat(), &[])
     }
 
     /// Go: TestAuthenticationValidate of k8s.io/kubernetes/pkg/kubeapiserver/options/authentication_test.go, all that it has of
@@ -213,9 +214,9 @@ mod tests {
         );
     }
 
-    /// What is not looked at is the operator's choice, never a default.
+    /// kube-apiserver's own flags look at a cluster; not to look is the operator's choice, never a default.
     #[test]
-    fn keys_need_a_lookup_mode_whatever_else_is_said() {
+    fn accounts_are_looked_for_in_a_cluster_unless_that_is_waived() {
         let (_folder, key) = file(KEY);
         let flags = |more: &[&str]| {
             let keys =
@@ -225,42 +226,60 @@ mod tests {
         let problems = |more: &[&str]| {
             flags(more).err().unwrap_or_default().into_iter().map(|e| e.to_string()).collect::<Vec<_>>()
         };
-        for more in [&[][..], &["--service-account-lookup=false"], &["--service-account-lookup-mode="]] {
-            let told = problems(more);
-            let [problem] = &told[..] else { panic!("{told:?}") };
-            assert!(problem.starts_with("--service-account-lookup-mode: must be set with"), "{problem}");
+        for more in [&[][..], &["--service-account-lookup=false"], &["--service-account-lookup-mode=api"]] {
+            assert_eq!(
+                problems(more),
+                [
+                    "--kubeconfig: no cluster: set --kubeconfig, or run as a pod, which has KUBERNETES_SERVICE_HOST and \
+                     KUBERNETES_SERVICE_PORT; or let service account tokens count until they expire, with \
+                     --service-account-lookup-mode=offline"
+                ],
+                "{more:?}"
+            );
         }
+        for mode in ["on", ""] {
+            assert_eq!(
+                problems(&[&format!("--service-account-lookup-mode={mode}")]),
+                [format!("--service-account-lookup-mode: {mode:?}: must be one of api, offline")]
+            );
+        }
+        let (_folder, kubeconfig) = file(KUBECONFIG);
+        let cluster = ["--kubeconfig", &kubeconfig];
+        let warned = |more: &[&str]| flags(more).map(|config| config.warnings).map_err(|errors| errors.len());
+        assert_eq!(warned(&cluster), Ok(vec![]));
         assert_eq!(
-            problems(&["--service-account-lookup-mode=api"]),
-            [
-                "--service-account-lookup-mode: \"api\": needs a cluster connection, which is not supported yet; write offline"
-            ]
+            warned(&[&cluster[..], &["--service-account-lookup=false"]].concat()),
+            Ok(vec![NO_LOOKUP.into()])
         );
+        assert_eq!(warned(&[OFFLINE_FLAG]), Ok(vec![OFFLINE.into(), OFFLINE_LEGACY.into()]));
         assert_eq!(
-            problems(&["--service-account-lookup-mode=on"]),
-            ["--service-account-lookup-mode: \"on\": must be offline"]
+            warned(&[OFFLINE_FLAG, "--service-account-lookup=false"]),
+            Ok(vec![OFFLINE.into(), NO_LOOKUP.into()])
         );
-
-        let warned = |more: &[&str]| flags(more).map(|config| config.warnings).unwrap_or_default();
-        let [bound, refused] = offline_warnings(true);
-        assert_eq!(warned(&[OFFLINE]), [bound.clone(), refused]);
-        let [_, let_in] = offline_warnings(false);
-        assert_eq!(warned(&[OFFLINE, "--service-account-lookup=false"]), [bound, let_in]);
+        let looking = flags(&cluster).map(|config| format!("{:?}", config.chain.tokens)).unwrap_or_default();
+        assert_eq!(
+            looking,
+            "[ServiceAccount(ServiceAccount(Legacy { lookup: true }, PublicKeys(1), for [\"a\"])), \
+             ServiceAccount(ServiceAccount(Bound { issuers: [\"a\"] }, PublicKeys(1), for [\"a\"]))]"
+        );
+        let unused =
+            load(&[&["--anonymous-auth"], &cluster[..]].concat(), &[]).map(|config| config.cluster.is_none());
+        assert_eq!(unused.map_err(|errors| errors.len()), Ok(true), "nobody looks");
     }
 
     #[test]
     fn the_audiences_are_the_issuers_unless_they_are_named() {
         let (_folder, key) = file(KEY);
         let made = |more: &[&str]| {
-            let keys = ["--service-account-key-file", &key, OFFLINE, "--service-account-issuer=a,b"];
+            let keys = ["--service-account-key-file", &key, OFFLINE_FLAG, "--service-account-issuer=a,b"];
             let config =
                 load(&[&keys[..], &["--service-account-issuer=c"], more].concat(), &[]).expect("good");
             format!("{:?}", config.chain.tokens)
         };
         let expected = |lookup: &str, audiences: &str| {
             format!(
-                "[ServiceAccount(ServiceAccount(Legacy {{ lookup: {lookup} }}, PublicKeys(1), for {audiences})), \
-                 ServiceAccount(ServiceAccount(Bound {{ issuers: [\"a,b\", \"c\"] }}, PublicKeys(1), for {audiences}))]"
+                "[ServiceAccount(ServiceAccount(Legacy {{ lookup: {lookup} }}, PublicKeys(1), for {audiences}, offline)), \
+                 ServiceAccount(ServiceAccount(Bound {{ issuers: [\"a,b\", \"c\"] }}, PublicKeys(1), for {audiences}, offline))]"
             )
         };
         let issuers = r#"["a,b", "c"]"#;
@@ -272,7 +291,7 @@ mod tests {
         );
         let environment =
             [("COUNTERSIGN_SERVICE_ACCOUNT_ISSUER", "a,b"), ("COUNTERSIGN_SERVICE_ACCOUNT_KEY_FILE", &key)];
-        let config = load(&[OFFLINE], &environment).expect("good");
+        let config = load(&[OFFLINE_FLAG], &environment).expect("good");
         assert_eq!(format!("{:?}", config.chain.tokens), made(&[]).replace(", \"c\"", ""));
         let (_folder, path) = file(&format!(
             "service-account-key-file: {key}\nservice-account-issuer: ['a,b', c]\nservice-account-lookup-mode: offline\n"

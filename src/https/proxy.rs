@@ -10,7 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use fluent_uri::Uri;
 use http::HeaderValue;
 use ipnet::IpNet;
-use percent_encoding::percent_decode_str;
+use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use zeroize::Zeroizing;
 
 /// The proxy for `https://` and the hosts that are reached without it. `HTTP_PROXY` plays no part: nothing here is `http://`.
@@ -80,6 +80,25 @@ impl Proxies {
         let port = port.to_string();
         let exempt = self.exempt.iter().any(|exempt| exempt.covers(&host, address, &port));
         (!exempt).then_some(proxy)
+    }
+}
+
+impl Proxies {
+    /// Likewise, as the URL of the proxy with its user and password in it, for who connects by other means.
+    pub fn url_of(&self, host: &str, port: u16) -> Option<http::Uri> {
+        let proxy = self.of(host, port)?;
+        let scheme = match proxy.protocol {
+            Protocol::Http => "http",
+            Protocol::Https => "https",
+            Protocol::Socks5 => "socks5",
+        };
+        let encoded = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
+        let user = proxy
+            .credentials
+            .as_ref()
+            .map(|(user, password)| format!("{}:{}@", encoded(user), encoded(password)));
+        let authority = format!("{}{}", user.unwrap_or_default(), proxy.address.authority()?);
+        http::Uri::builder().scheme(scheme).authority(authority).path_and_query("/").build().ok()
     }
 }
 

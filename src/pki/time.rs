@@ -2,6 +2,7 @@
 //! 4.1.2.5): also without seconds (UTCTime only) and with an offset from UTC, but in no form that Go would not write the same way.
 
 use super::der::{GENERALIZED_TIME, Reader, UTC_TIME};
+use crate::time::{days_from_civil, is_date};
 
 /// The next value as seconds since 1970, negative before. Go: `parseTime` of crypto/x509/parser.go.
 pub(super) fn read(reader: &mut Reader<'_>) -> Option<i64> {
@@ -35,14 +36,11 @@ impl Digits<'_> {
         let (month, day, hour, minute) = (self.two()?, self.two()?, self.two()?, self.two()?);
         let lacking = seconds_may_lack && !self.0.first().is_some_and(u8::is_ascii_digit);
         let second = if lacking { 0 } else { self.two()? };
-        if !(1..=12).contains(&month) || !(1..=days_in(year, month)).contains(&day) {
-            return None;
-        }
-        if hour > 23 || minute > 59 || second > 59 {
+        if !is_date(year, month, day) || hour > 23 || minute > 59 || second > 59 {
             return None;
         }
         let offset = self.zone()?;
-        Some(((days(year, month, day) * 24 + hour) * 60 + minute) * 60 + second - offset)
+        Some(((days_from_civil(year, month, day) * 24 + hour) * 60 + minute) * 60 + second - offset)
     }
 
     /// `Z`, or an offset that is not zero. Go takes 24 hours too, and would write 60 minutes as an hour.
@@ -72,28 +70,6 @@ impl Digits<'_> {
         self.0 = rest;
         Some(i64::from(tens - b'0') * 10 + i64::from(ones - b'0'))
     }
-}
-
-fn is_leap(year: i64) -> bool {
-    year % 4 == 0 && (year % 100 != 0 || year % 400 == 0)
-}
-
-fn days_in(year: i64, month: i64) -> i64 {
-    match month {
-        2 if is_leap(year) => 29,
-        2 => 28,
-        4 | 6 | 9 | 11 => 30,
-        _ => 31,
-    }
-}
-
-/// Days from 1970-01-01 to this date of the Gregorian calendar, which is taken to reach back to the year 0, as in Go.
-fn days(year: i64, month: i64, day: i64) -> i64 {
-    // Count from March, so that the leap day is the last of its year.
-    let year = if month > 2 { year } else { year - 1 };
-    let months_since_march = (month + 9) % 12;
-    let leap_days = year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400);
-    year * 365 + leap_days + (153 * months_since_march + 2) / 5 + day - 1 - 719_468
 }
 
 #[cfg(test)]

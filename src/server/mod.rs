@@ -68,9 +68,11 @@ async fn serve(config: Config, reloader: Reloader) -> Result<(), ServerError> {
     let hangup = signal(SignalKind::hangup()).map_err(ServerError::Start)?;
     let status = Arc::new(Status::new());
     status.told_of(&config.deadlines);
-    let Config { mut chain, reply, server: limits, tls, .. } = config;
+    let Config { mut chain, cluster, reply, server: limits, tls, .. } = config;
     let jwt = chain.jwt().map(|jwt| Arc::clone(jwt));
     status.issuers(jwt.as_deref());
+    let watches = cluster.is_some();
+    status.cluster(cluster);
     let tls = tls.map(|Tls(settings)| Arc::new(ArcSwap::new(settings)));
     let current = Arc::new(ArcSwap::from_pointee(Snapshot::new(chain.into_chain(), reply)));
     let (mut health, health_service) = health_reporter();
@@ -92,21 +94,21 @@ async fn serve(config: Config, reloader: Reloader) -> Result<(), ServerError> {
         tracing::info!(%address, "health and metrics");
     }
     // The chain is built before we listen: whoever gets through to us gets a verdict.
-    // But a replica that is not asked yet does better than one that refuses what the others accept. Not for long: issuers may be
-    // away, and may be behind us.
-    let getting_ready = match jwt {
-        None => {
-            ready(&health, &status).await;
-            None
-        }
-        Some(jwt) => {
-            report(&health, ServingStatus::NotServing).await;
-            let (health, status) = (health.clone(), Arc::clone(&status));
-            Some(tokio::spawn(async move {
+    // But a replica that is not asked yet does better than one that refuses what the others accept. For issuers it does not wait
+    // long: they may be away, and may be behind us. For the cluster it does, as other replicas know what it cannot.
+    let getting_ready = if jwt.is_none() && !watches {
+        ready(&health, &status).await;
+        None
+    } else {
+        report(&health, ServingStatus::NotServing).await;
+        let (health, status) = (health.clone(), Arc::clone(&status));
+        Some(tokio::spawn(async move {
+            if let Some(jwt) = jwt {
                 join_all(jwt.keys().map(|keys| keys.attempted(MAX_WAIT_FOR_ISSUERS))).await;
-                ready(&health, &status).await;
-            }))
-        }
+            }
+            status.cluster_synced().await;
+            ready(&health, &status).await;
+        }))
     };
     let (drain, draining) = oneshot::channel();
     let mut server = listen(&limits, tls.clone(), services, draining).await?;

@@ -9,7 +9,9 @@ use crate::config::LogConfig;
 
 /// Starts logging to stderr, one line an event, as text or JSON.
 pub fn start(config: &LogConfig) {
-    let filter = EnvFilter::new(&config.filter);
+    let filter = QUIET.iter().fold(EnvFilter::new(&config.filter), |filter, directive| {
+        filter.add_directive(directive.parse().expect("a directive of tracing"))
+    });
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_target(false);
     if config.json {
         log.json().init();
@@ -22,3 +24,7 @@ pub fn start(config: &LogConfig) {
         tracing::error!(location, "panicked");
     }));
 }
+
+/// Crates that quote an answer of the API server when they cannot read it, and with it Secrets. What went wrong is told by
+/// [`crate::cluster`], in whatever detail is asked for.
+const QUIET: [&str; 2] = ["kube_client=off", "kube_runtime=off"];

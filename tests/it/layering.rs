@@ -4,38 +4,49 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// A module and what it may name of ours.
-const MAY_USE: [(&str, &[&str]); 15] = [
-    ("cel", &[]),
+const MAY_USE: [(&str, &[&str]); 17] = [
+    ("cel", &["time"]),
     ("identity", &[]),
     ("metrics", &[]),
     ("request", &[]),
     ("secret", &[]),
+    ("time", &[]),
     ("url", &[]),
-    ("pki", &["url"]),
+    ("cluster", &["secret"]),
+    ("pki", &["time", "url"]),
     ("decision", &["identity"]),
     ("https", &["pki"]),
     ("jose", &["pki"]),
-    ("authn", &["cel", "decision", "https", "identity", "jose", "pki", "request", "secret"]),
-    ("chain", &["authn", "cel", "decision", "https", "identity", "jose", "pki", "request", "secret"]),
+    (
+        "authn",
+        &["cel", "cluster", "decision", "https", "identity", "jose", "pki", "request", "secret", "time"],
+    ),
+    (
+        "chain",
+        &[
+            "authn", "cel", "cluster", "decision", "https", "identity", "jose", "pki", "request", "secret",
+            "time",
+        ],
+    ),
     (
         "config",
         &[
-            "authn", "cel", "chain", "decision", "https", "identity", "jose", "pki", "request", "secret",
-            "url",
+            "authn", "cel", "chain", "cluster", "decision", "https", "identity", "jose", "pki", "request",
+            "secret", "url",
         ],
     ),
     (
         "envoy",
         &[
-            "authn", "cel", "chain", "config", "decision", "https", "identity", "jose", "pki", "request",
-            "secret",
+            "authn", "cel", "chain", "cluster", "config", "decision", "https", "identity", "jose", "pki",
+            "request", "secret",
         ],
     ),
     (
         "telemetry",
         &[
-            "authn", "cel", "chain", "config", "decision", "envoy", "https", "identity", "jose", "pki",
-            "request", "secret",
+            "authn", "cel", "chain", "cluster", "config", "decision", "envoy", "https", "identity", "jose",
+            "pki", "request", "secret",
         ],
     ),
 ];

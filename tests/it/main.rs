@@ -11,6 +11,7 @@
 mod admin;
 mod certificates;
 mod check;
+mod cluster;
 mod conformance;
 mod jwt;
 mod layering;

@@ -30,6 +30,9 @@ fn every_command_of_the_readme_works() {
     }
     let key = fs::read(root.join("tests/conformance/world/sa/rsa1.pub")).unwrap();
     fs::write(folder.path().join("sa.pub"), key).unwrap();
+    let kubeconfig = r#"{"current-context": "c", "contexts": [{"name": "c", "context": {"cluster": "c"}}],
+        "clusters": [{"name": "c", "cluster": {"server": "https://cluster.test"}}]}"#;
+    fs::write(folder.path().join("kubeconfig"), kubeconfig).unwrap();
     let [file] = blocks(&readme, "yaml")[..] else { panic!("one YAML file") };
     fs::write(folder.path().join("countersign.yaml"), file).unwrap();
 

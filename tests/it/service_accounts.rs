@@ -180,33 +180,66 @@ async fn keys_are_rotated_without_a_restart() {
     assert_eq!(user(&server, &new.token(600)).await, Ok(WEB.to_owned()));
 }
 
-/// kube-apiserver looks at live objects. Whoever takes over its flags is told that nobody does here before anybody is let in.
+/// kube-apiserver looks at live objects. Outside of its cluster its flags alone say nothing about where they are.
 #[test]
-fn kube_apiservers_flags_alone_do_not_start() {
+fn kube_apiservers_flags_start_where_there_is_a_cluster_or_consent_to_do_without() {
     let cluster = Cluster::new();
-    let taken_over = [&FLAGS[..3], &["--service-account-signing-key-file=sa.key"]].concat();
-    let output = countersign("check-config", cluster.folder.path(), &taken_over).output().unwrap();
+    let taken_over =
+        [&FLAGS[..3], &["--service-account-signing-key-file=sa.key", "--anonymous-auth=false"]].concat();
+    let check = |more: &[&str]| {
+        let mut command = countersign("check-config", cluster.folder.path(), &[&taken_over, more].concat());
+        let output = command.env_remove("KUBERNETES_SERVICE_HOST").output().unwrap();
+        [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap())
+    };
+    let none = String::new();
     assert_eq!(
-        (output.status.success(), &*String::from_utf8_lossy(&output.stderr)),
-        (
-            false,
-            "error: --service-account-lookup-mode: must be set with --service-account-key-file: kube-apiserver refuses a token once \
-             its service account, or the pod, node or secret that it is bound to, is gone, and countersign cannot look yet; \
-             `offline` means that nobody looks, and a token counts until it expires\n"
-        )
+        check(&[]),
+        [
+            none.clone(),
+            "error: --kubeconfig: no cluster: set --kubeconfig, or run as a pod, which has KUBERNETES_SERVICE_HOST and \
+             KUBERNETES_SERVICE_PORT; or let service account tokens count until they expire, with \
+             --service-account-lookup-mode=offline\n"
+                .to_owned()
+        ]
     );
-    let with_consent = [&taken_over[..], &[OFFLINE, "--anonymous-auth=false"]].concat();
-    let output = countersign("check-config", cluster.folder.path(), &with_consent).output().unwrap();
+    let ignored = "warning: --service-account-signing-key-file does nothing here: no tokens are issued\n";
     assert_eq!(
-        (output.status.success(), &*String::from_utf8_lossy(&output.stdout)),
-        (
-            true,
-            "warning: --service-account-signing-key-file does nothing here: no tokens are issued\n\
-             warning: --service-account-lookup-mode=offline: a service account token counts until it expires, even if its account, \
-             or the pod, node or secret that it is bound to, is gone\n\
-             warning: legacy service account tokens are refused: they never expire, and nobody looks whether their secrets are \
-             still there\n\
-             the configuration is good\n"
-        )
+        check(&[OFFLINE]),
+        [
+            format!(
+                "{ignored}warning: --service-account-lookup-mode=offline: a service account token counts until it expires, even if \
+                 its account, or the pod, node or secret that it is bound to, is gone\n\
+                 warning: legacy service account tokens are refused: they never expire, and nobody looks whether their secrets are \
+                 still there\nthe configuration is good\n"
+            ),
+            none.clone()
+        ]
     );
+    let kubeconfig = json!({
+        "current-context": "c", "contexts": [{"name": "c", "context": {"cluster": "c"}}],
+        "clusters": [{"name": "c", "cluster": {"server": "https://127.0.0.1:1"}}],
+    });
+    fs::write(cluster.folder.path().join("kubeconfig"), kubeconfig.to_string()).unwrap();
+    let good = format!("{ignored}the configuration is good\n");
+    assert_eq!(check(&["--kubeconfig=kubeconfig"]), [good, none]);
+}
+
+/// While nobody knows what there is, nobody is let in: a token is refused for the want of an answer, within a bound.
+#[tokio::test]
+async fn a_cluster_that_is_away_lets_nobody_in() {
+    let cluster = Cluster::new();
+    let kubeconfig = json!({
+        "current-context": "c", "contexts": [{"name": "c", "context": {"cluster": "c"}}],
+        "clusters": [{"name": "c", "cluster": {"server": "https://127.0.0.1:1"}}],
+    });
+    fs::write(cluster.folder.path().join("kubeconfig"), kubeconfig.to_string()).unwrap();
+    let mut server = Server::start(
+        cluster.folder.path(),
+        &[&FLAGS[..3], &["--kubeconfig=kubeconfig", "--undecided-status=503"]].concat(),
+    );
+    assert_eq!(user(&server, &cluster.token(600)).await, Err(503));
+    assert_eq!(server.wait_for("denied")["fields"]["rejected"], "serviceaccount: cluster_unavailable");
+    assert_eq!(user(&server, &cluster.legacy_token()).await, Err(503));
+    assert_eq!(server.wait_for("denied")["fields"]["rejected"], "legacyserviceaccount: cluster_unavailable");
+    assert_eq!(server.admin_page("/readyz").await.0, 503);
 }

@@ -15,7 +15,7 @@ use tokio::time::sleep;
 use super::support::envoy::Request;
 use super::wire;
 
-const START: Duration = Duration::from_secs(90);
+pub(crate) const START: Duration = Duration::from_secs(90);
 
 /// A row that every token file for a cluster has: its token is used to see whether the server is ready.
 pub(crate) const READY_ROW: &str = "readiness-probe,readiness-probe,readiness-probe\n";
@@ -45,18 +45,7 @@ impl Cluster {
         let binaries = binaries();
         let dir = TempDir::new().unwrap();
         let [port, client, peers] = free_ports();
-        let (client, peers) = (format!("http://127.0.0.1:{client}"), format!("http://127.0.0.1:{peers}"));
-
-        let mut command = Command::new(binaries.join("etcd"));
-        command.args(["--name=test", "--unsafe-no-fsync"]);
-        command.arg(format!("--data-dir={}", dir.path().join("etcd").display()));
-        command
-            .args(["listen-client-urls", "advertise-client-urls"].map(|flag| format!("--{flag}={client}")));
-        command.args(
-            ["listen-peer-urls", "initial-advertise-peer-urls"].map(|flag| format!("--{flag}={peers}")),
-        );
-        command.arg(format!("--initial-cluster=test={peers}"));
-        let etcd = Process::start("etcd", command, dir.path());
+        let etcd = etcd(dir.path(), client, peers);
 
         let file = |name: &str, content: &str| {
             fs::write(dir.path().join(name), content).unwrap();
@@ -65,7 +54,7 @@ impl Cluster {
         let keys = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/conformance/world/sa");
         let mut command = Command::new(binaries.join("kube-apiserver"));
         command.current_dir(world).args([
-            format!("--etcd-servers={client}"),
+            format!("--etcd-servers=http://127.0.0.1:{client}"),
             format!("--secure-port={port}"),
             format!("--cert-dir={}", dir.path().join("certificates").display()),
             format!("--authorization-policy-file={}", file("policy.jsonl", POLICY)),
@@ -135,6 +124,30 @@ impl Cluster {
     }
 }
 
+/// etcd on these ports, which keeps what it has in a directory.
+pub(crate) fn etcd(dir: &Path, client: u16, peers: u16) -> Process {
+    let (client, peers) = (format!("http://127.0.0.1:{client}"), format!("http://127.0.0.1:{peers}"));
+    let mut command = Command::new(binaries().join("etcd"));
+    command.args(["--name=test", "--unsafe-no-fsync"]);
+    command.arg(format!("--data-dir={}", dir.join("etcd").display()));
+    command.args(["listen-client-urls", "advertise-client-urls"].map(|flag| format!("--{flag}={client}")));
+    command.args(["listen-peer-urls", "initial-advertise-peer-urls"].map(|flag| format!("--{flag}={peers}")));
+    command.arg(format!("--initial-cluster=test={peers}"));
+    Process::start("etcd", command, dir)
+}
+
+/// Waits until there is something, and gives it.
+pub(crate) async fn wait_for<T>(within: Duration, what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + within;
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "no {what}");
+        sleep(Duration::from_millis(20)).await;
+    }
+}
+
 /// Trusts the certificates of a PEM file.
 fn trusted(pem: &[u8]) -> config::Builder {
     let mut config = Config::builder();
@@ -154,33 +167,33 @@ pub(crate) fn binaries() -> PathBuf {
     )
 }
 
-fn free_ports() -> [u16; 3] {
+pub(crate) fn free_ports() -> [u16; 3] {
     let listeners = [(); 3].map(|()| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap());
     listeners.map(|listener| listener.local_addr().unwrap().port())
 }
 
 /// A child process that logs into a file and is killed with the value.
-struct Process {
+pub(crate) struct Process {
     name: &'static str,
     child: Child,
     log: PathBuf,
 }
 
 impl Process {
-    fn start(name: &'static str, mut command: Command, dir: &Path) -> Self {
+    pub(crate) fn start(name: &'static str, mut command: Command, dir: &Path) -> Self {
         let log = dir.join(name).with_extension("log");
         let file = fs::File::create(&log).unwrap();
         command.stdin(Stdio::null()).stdout(file.try_clone().unwrap()).stderr(file);
         Self { name, child: command.spawn().unwrap(), log }
     }
 
-    fn assert_runs(&mut self) {
+    pub(crate) fn assert_runs(&mut self) {
         let ended = self.child.try_wait().unwrap();
         assert!(ended.is_none(), "{} ended ({}):\n{}", self.name, ended.unwrap(), self.log());
     }
 
     /// The last lines of the log.
-    fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         let log = fs::read(&self.log).unwrap();
         let log = String::from_utf8_lossy(&log);
         let lines = log.lines().collect::<Vec<_>>();

@@ -9,6 +9,7 @@
     reason = "tests panic on purpose, print what they counted and read the environment for themselves"
 )]
 
+mod bootstrap;
 mod cel;
 mod certificates;
 mod cluster;
@@ -16,10 +17,15 @@ mod compare;
 mod generate;
 mod json;
 mod jwt;
+mod live;
+mod live_accounts;
 mod random;
 mod service_accounts;
 #[path = "../support/mod.rs"]
 mod support;
+#[path = "../it/conformance/vectors.rs"]
+#[allow(dead_code, reason = "only the requests that need a cluster are replayed here")]
+mod vectors;
 mod wire;
 mod x509;
 

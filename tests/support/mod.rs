@@ -5,4 +5,5 @@ pub(crate) mod envoy;
 pub(crate) mod issuers;
 pub(crate) mod program;
 pub(crate) mod subject;
+pub(crate) mod tokens;
 pub(crate) mod verdict;

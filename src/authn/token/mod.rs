@@ -1,6 +1,7 @@
 //! The authenticators that read a token, in the order in which kube-apiserver asks them. This is where those that wait
 //! for something and those that do not come together.
 
+mod bootstrap;
 pub mod jwt;
 pub mod service_account;
 mod token_file;
@@ -9,6 +10,7 @@ use std::sync::Arc;
 
 use super::{AuthenticateToken, Now, Outcome, Token};
 
+pub use bootstrap::{BootstrapSecrets, BootstrapTokens};
 pub use jwt::JwtAuthenticators;
 pub use service_account::ServiceAccount;
 pub use token_file::TokenFile;
@@ -20,6 +22,8 @@ pub enum TokenAuthenticator {
     TokenFile(Box<TokenFile>),
     /// `--service-account-key-file`.
     ServiceAccount(ServiceAccount),
+    /// `--enable-bootstrap-token-auth`.
+    Bootstrap(BootstrapTokens),
     /// `--oidc-*`, or `jwt` of the authentication configuration.
     Jwt(Arc<JwtAuthenticators>),
 }
@@ -28,7 +32,8 @@ impl AuthenticateToken for TokenAuthenticator {
     async fn authenticate(&self, token: Token<'_>, now: Now) -> Outcome {
         match self {
             Self::TokenFile(authenticator) => authenticator.authenticate(token),
-            Self::ServiceAccount(authenticator) => authenticator.authenticate(token, now),
+            Self::ServiceAccount(authenticator) => authenticator.authenticate(token, now).await,
+            Self::Bootstrap(authenticator) => authenticator.authenticate(token, now),
             Self::Jwt(authenticators) => authenticators.authenticate(token, now).await,
         }
     }

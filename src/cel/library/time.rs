@@ -9,6 +9,7 @@ use super::super::evaluate::{Error, Evaluated, Meter};
 use super::super::numbers;
 use super::super::value::Val;
 use super::{Run, first, text};
+use crate::time::{self, Time, civil_from_days, days_from_civil, digits, expect};
 
 /// `0001-01-01T00:00:00Z`. Go: `minUnixTime`.
 const MIN_SECONDS: i64 = -62_135_596_800;
@@ -43,58 +44,10 @@ impl Timestamp {
         }
     }
 
-    /// RFC 3339 as Go reads it: an hour may have one digit, and a comma may stand before the fraction. Go: `time.Parse`.
+    /// Go: `time.Parse`.
     pub(super) fn parse(text: &str) -> Option<Result<Self, Error>> {
-        let mut rest = text.as_bytes();
-        let year = digits(&mut rest, 4)?;
-        expect(&mut rest, b'-')?;
-        let month = digits(&mut rest, 2)?;
-        expect(&mut rest, b'-')?;
-        let day = digits(&mut rest, 2)?;
-        expect(&mut rest, b'T')?;
-        let hour = match rest {
-            [_, second, ..] if second.is_ascii_digit() => digits(&mut rest, 2)?,
-            _ => digits(&mut rest, 1)?,
-        };
-        expect(&mut rest, b':')?;
-        let minute = digits(&mut rest, 2)?;
-        expect(&mut rest, b':')?;
-        let second = digits(&mut rest, 2)?;
-        let mut nanoseconds = 0;
-        if let [b'.' | b',', digit, ..] = rest
-            && digit.is_ascii_digit()
-        {
-            rest = &rest[1..];
-            let mut scale = 100_000_000;
-            while let [digit @ b'0'..=b'9', after @ ..] = rest {
-                nanoseconds += u32::from(digit - b'0') * scale;
-                scale /= 10;
-                rest = after;
-            }
-        }
-        let offset = match rest {
-            b"Z" => 0,
-            [sign @ (b'+' | b'-'), zone @ ..] => {
-                let mut zone = zone;
-                let hours = digits(&mut zone, 2)?;
-                expect(&mut zone, b':')?;
-                let minutes = digits(&mut zone, 2)?;
-                if !zone.is_empty() || hours > 24 || minutes > 60 {
-                    return None;
-                }
-                let offset = (hours * 60 + minutes) * 60;
-                if *sign == b'-' { -offset } else { offset }
-            }
-            _ => return None,
-        };
-        if !(1..=12).contains(&month) || hour > 23 || minute > 59 || second > 59 {
-            return None;
-        }
-        if day < 1 || day > days_in(year, month) {
-            return None;
-        }
-        let local = days_from_civil(year, month, day) * DAY_SECONDS + hour * 3600 + minute * 60 + second;
-        Some(Self::checked(local - offset, nanoseconds, i32::try_from(offset).ok()?))
+        let (time, offset) = Time::parse_rfc3339(text.as_bytes())?;
+        Some(Self::checked(time.seconds, time.nanoseconds, offset))
     }
 
     /// Since 1970.
@@ -163,54 +116,6 @@ impl fmt::Display for Timestamp {
         let minutes = self.offset.abs() / 60;
         write!(f, "{}{:02}:{:02}", if self.offset < 0 { '-' } else { '+' }, minutes / 60, minutes % 60)
     }
-}
-
-fn expect(rest: &mut &[u8], byte: u8) -> Option<()> {
-    *rest = rest.strip_prefix(&[byte])?;
-    Some(())
-}
-
-fn digits(rest: &mut &[u8], count: usize) -> Option<i64> {
-    let (number, after) = rest.split_at_checked(count)?;
-    *rest = after;
-    number.iter().try_fold(0, |n, digit| digit.is_ascii_digit().then(|| n * 10 + i64::from(digit - b'0')))
-}
-
-fn is_leap(year: i64) -> bool {
-    year % 4 == 0 && (year % 100 != 0 || year % 400 == 0)
-}
-
-fn days_in(year: i64, month: i64) -> i64 {
-    match month {
-        2 if is_leap(year) => 29,
-        2 => 28,
-        4 | 6 | 9 | 11 => 30,
-        _ => 31,
-    }
-}
-
-/// Days since 1970-01-01. After Howard Hinnant's `days_from_civil`.
-fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
-    let year = if month <= 2 { year - 1 } else { year };
-    let era = year.div_euclid(400);
-    let year_of_era = year.rem_euclid(400);
-    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
-    era * 146_097 + day_of_era - 719_468
-}
-
-/// The date of a day. After Howard Hinnant's `civil_from_days`.
-fn civil_from_days(days: i64) -> (i64, i64, i64) {
-    let days = days + 719_468;
-    let era = days.div_euclid(146_097);
-    let day_of_era = days.rem_euclid(146_097);
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted + 2) / 5 + 1;
-    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
-    let year = year_of_era + era * 400 + i64::from(month <= 2);
-    (year, month, day)
 }
 
 pub(super) fn find(id: &str) -> Option<Run> {
@@ -384,8 +289,5 @@ pub(super) fn is_date(text: &str) -> bool {
         Some((year, month, digits(&mut rest, 2)?))
     };
     let date = read();
-    rest.is_empty()
-        && date.is_some_and(|(year, month, day)| {
-            (1..=12).contains(&month) && (1..=days_in(year, month)).contains(&day)
-        })
+    rest.is_empty() && date.is_some_and(|(year, month, day)| time::is_date(year, month, day))
 }

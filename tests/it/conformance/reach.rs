@@ -1,19 +1,16 @@
 //! Which vectors say something about the flags that countersign understands.
 //!
 //! A scenario is run without the flags that countersign does not know yet. That is fair to a vector only if none of them could have
-//! seen a credential in it; every other vector is awaited. So is one whose verdict depends on live objects of the cluster, which
-//! countersign does not look at yet.
+//! seen a credential in it; every other vector is awaited. One whose verdict depends on live objects is replayed by tests/kube, in a
+//! cluster.
 
 use std::collections::BTreeSet;
 use std::fs;
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-
-use super::service_accounts::{OFFLINE, ServiceAccounts, needs_live_objects};
+use super::service_accounts::{OFFLINE, needs_live_objects};
 use super::vectors::{Scenario, Vector, data};
 use crate::support::envoy::Request;
-use crate::support::verdict::WEBSOCKET_TOKEN;
+use crate::support::tokens::{ServiceAccounts, tokens};
 
 /// A scenario's flags, parted into what countersign is started with and what is left out.
 pub(super) struct Reach {
@@ -28,8 +25,10 @@ pub(super) struct Reach {
 pub(super) enum Reached {
     /// countersign has to give the same verdict.
     InReach(Request),
-    /// The verdict depends on live objects.
+    /// A service account token: the verdict depends on live objects.
     LiveObjects(Request),
+    /// A bootstrap token: the verdict depends on live objects, and on nothing that countersign does not know.
+    InACluster,
     /// A flag that was left out may have seen a credential.
     LeftOut,
 }
@@ -66,8 +65,10 @@ impl Reach {
 
     pub(super) fn of_vector(&self, vector: &Vector) -> Reached {
         let request = vector.request.request();
-        if self.is_left_out(&request) {
-            return Reached::LeftOut;
+        match self.left_out(&request)[..] {
+            [] => {}
+            [Family::Bootstrap] => return Reached::InACluster,
+            _ => return Reached::LeftOut,
         }
         let tokens = tokens(&request);
         let mut of_accounts = tokens.iter().filter(|token| !self.in_token_file(token));
@@ -80,16 +81,21 @@ impl Reach {
 
     /// Whether a flag that is left out could see a credential in the request.
     pub(super) fn is_left_out(&self, request: &Request) -> bool {
+        !self.left_out(request).is_empty()
+    }
+
+    fn left_out(&self, request: &Request) -> Vec<Family> {
         let tokens = tokens(request);
         // The token file is asked first, and a service account's token is nobody else's.
         let known = |token: &String| self.in_token_file(token) || self.service_accounts.issued(token);
         let others: Vec<_> = tokens.iter().filter(|token| !known(token)).collect();
-        self.left_out.iter().any(|family| match family {
+        let sees = |family: &Family| match family {
             Family::Bootstrap => others.iter().any(|token| is_bootstrap_token(token)),
             // The recorded webhook knows the tokens of its table and says no to every other.
             Family::Webhook => others.iter().any(|token| self.webhook.contains(token.as_str())),
             Family::Unknown => true,
-        })
+        };
+        self.left_out.iter().copied().filter(sees).collect()
     }
 
     fn in_token_file(&self, token: &str) -> bool {
@@ -105,19 +111,21 @@ const UNDERSTOOD: [&str; 5] = [
     "--authentication-config",
     "--client-ca-file",
 ];
+/// Understood, but nothing without a cluster.
+const BOOTSTRAP: &str = "--enable-bootstrap-token-auth";
 const UNDERSTOOD_PREFIXES: [&str; 3] = ["--oidc-", "--requestheader-", "--service-account-"];
 
 /// Whether a flag is understood, with the file that it names.
 pub(super) fn is_understood(flag: &str) -> bool {
-    family(flag).is_none()
+    matches!(family(flag), None | Some(Family::Bootstrap))
 }
 
 /// The family of a flag that is left out; none for a flag that countersign understands.
 fn family(flag: &str) -> Option<Family> {
     let name = flag.split('=').next().unwrap();
     match name {
+        BOOTSTRAP => Some(Family::Bootstrap),
         _ if UNDERSTOOD.contains(&name) || UNDERSTOOD_PREFIXES.iter().any(|p| name.starts_with(p)) => None,
-        "--enable-bootstrap-token-auth" => Some(Family::Bootstrap),
         _ if name.starts_with("--authentication-token-webhook-") => Some(Family::Webhook),
         _ => Some(Family::Unknown),
     }
@@ -131,19 +139,6 @@ fn is_bootstrap_token(token: &str) -> bool {
     token.split_once('.').is_some_and(|(id, secret)| of(id, 6) && of(secret, 16))
 }
 
-/// Everything in a request that any reader might take for a bearer token, rather too much than too little.
-fn tokens(request: &Request) -> BTreeSet<String> {
-    let text = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
-    let authorization = request.values("authorization").map(text).collect::<Vec<_>>().join(",");
-    let words = authorization.split([' ', '\t', ',']).map(str::to_owned);
-    let protocols = request.values("sec-websocket-protocol").map(text).collect::<Vec<_>>().join(",");
-    let decode = |encoded| URL_SAFE_NO_PAD.decode(encoded).ok().map(|token| text(&token));
-    let websocket = protocols
-        .split(',')
-        .filter_map(|protocol| protocol.trim().strip_prefix(WEBSOCKET_TOKEN).and_then(decode));
-    words.chain(websocket).filter(|token| !token.is_empty()).collect()
-}
-
 fn webhook_tokens() -> BTreeSet<String> {
     let table = fs::read_to_string(data("world/webhook/table.json")).unwrap();
     let table: serde_json::Value = serde_json::from_str(&table).unwrap();
@@ -152,6 +147,8 @@ fn webhook_tokens() -> BTreeSet<String> {
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
     use serde_json::json;
 
     use super::*;

@@ -1,40 +1,19 @@
 //! Service account tokens: which recorded verdicts depend on objects of the cluster, and what becomes of those while nobody looks
 //! at them (`--service-account-lookup-mode=offline`).
 
-use std::collections::BTreeSet;
-
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::Value as Json;
 
 use super::reach::{Reach, Reached};
 use super::vectors::{Vector, scenarios};
 use super::{assert_none, world};
 use crate::support::subject::Subject;
+use crate::support::tokens::{LEGACY_ISSUER, claims};
 use crate::support::verdict::Verdict;
 
 /// Ours alone: the operator's consent not to look.
 pub(super) const OFFLINE: &str = "--service-account-lookup-mode=offline";
 
-const LEGACY_ISSUER: &str = "kubernetes/serviceaccount";
-
-/// The issuers of a scenario's service account tokens.
-pub(super) struct ServiceAccounts(BTreeSet<String>);
-
-impl ServiceAccounts {
-    pub(super) fn of(flags: &[String]) -> Self {
-        let issuers = flags.iter().filter_map(|flag| flag.strip_prefix("--service-account-issuer="));
-        Self(issuers.chain([LEGACY_ISSUER]).map(str::to_owned).collect())
-    }
-
-    /// Whether a token is one of these issuers', so that nobody else has an opinion about it.
-    pub(super) fn issued(&self, token: &str) -> bool {
-        claims(token)
-            .is_some_and(|claims| claims["iss"].as_str().is_some_and(|issuer| self.0.contains(issuer)))
-    }
-}
-
-/// Whether a verdict on a request with such tokens depends on objects that countersign would have to look at.
+/// Whether a verdict on a request with such tokens depends on objects, at which countersign would have to look.
 pub(super) fn needs_live_objects(vector: &Vector, tokens: &[&String]) -> bool {
     match vector.theirs() {
         Verdict::Authenticated(user) => {
@@ -63,12 +42,6 @@ const ABOUT_OBJECTS: [&str; 7] = [
 /// What it says if there can be no object of this name or uid.
 const ABOUT_NO_OBJECT: [&str; 2] = ["resource name may not be empty", "claim ()"];
 
-/// The payload of a token.
-fn claims(token: &str) -> Option<Json> {
-    let payload = URL_SAFE_NO_PAD.decode(token.split('.').nth(1)?).ok()?;
-    serde_json::from_str(&String::from_utf8_lossy(&payload)).ok()
-}
-
 /// kube-apiserver refuses these bound tokens because of an object: it is gone, is being deleted, or has another uid than the token says.
 /// This is what it costs not to look.
 const UNNOTICED: [&str; 10] = [
@@ -92,7 +65,7 @@ async fn without_a_look_at_objects_a_token_counts_until_it_expires() {
         let reach = Reach::of(&scenario);
         let live = |vector| match reach.of_vector(vector) {
             Reached::LiveObjects(request) => Some((vector, request)),
-            Reached::InReach(_) | Reached::LeftOut => None,
+            Reached::InReach(_) | Reached::InACluster | Reached::LeftOut => None,
         };
         let vectors: Vec<_> = scenario.vectors.iter().filter_map(live).collect();
         if vectors.is_empty() {
@@ -120,6 +93,8 @@ async fn without_a_look_at_objects_a_token_counts_until_it_expires() {
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
     use serde_json::json;
 
     use super::*;
@@ -134,17 +109,6 @@ mod tests {
         let expect = json!({"authenticated": user.is_some(), "user": user});
         let vector = json!({"id": "v", "class": "c", "request": request, "expect": expect, "why": why});
         needs_live_objects(&serde_json::from_value(vector).unwrap(), &[&token])
-    }
-
-    #[test]
-    fn a_token_is_of_the_issuers_that_the_flags_name_and_of_the_legacy_one() {
-        let accounts = ServiceAccounts::of(&["--service-account-issuer=a".to_owned()]);
-        for issuer in ["a", LEGACY_ISSUER] {
-            assert!(accounts.issued(&token(json!({"iss": issuer}))), "{issuer}");
-        }
-        for other in [token(json!({"iss": "b"})), token(json!({})), "a.b.c".into(), "abcdef.0123".into()] {
-            assert!(!accounts.issued(&other), "{other}");
-        }
     }
 
     #[test]

@@ -2,7 +2,9 @@
 
 use super::account::{ServiceAccountInfo, is_dns_label, is_dns_subdomain};
 use super::claims::{MalformedClaims, NumericDate, PublicClaims, string, unique};
+use super::getter::{ServiceAccountTokenGetter, found};
 use crate::authn::Now;
+use crate::cluster;
 use crate::decision::Reason;
 use crate::identity::Identity;
 use crate::jose::json::{Object, Value};
@@ -38,6 +40,37 @@ impl<'a> Kubernetes<'a> {
             node: object("node")?,
         })
     }
+
+    /// The Node, if the token is bound to it: of a Pod's Node "just extract the node claims".
+    fn bound_node(&self) -> Option<Ref<'a>> {
+        self.node.filter(|_| self.pod.is_none())
+    }
+
+    /// Whether a cluster can have all the objects that Go looks for.
+    fn can_be(&self) -> bool {
+        let looked_for = [Some(self.account), self.secret, self.pod, self.bound_node()];
+        is_dns_label(self.namespace) && looked_for.into_iter().flatten().all(Ref::can_be)
+    }
+
+    /// Whether the cluster has them all.
+    async fn is_live<G: ServiceAccountTokenGetter>(&self, getter: &G, now: Now) -> Result<(), Reason> {
+        let Self { namespace, account, .. } = *self;
+        let object =
+            found(getter.get_service_account(namespace, account.name).await, Reason::ServiceAccountGone)?;
+        account.check(&object, now, Reason::ServiceAccountGone)?;
+
+        let gone = Reason::BoundObjectGone;
+        if let Some(secret) = self.secret {
+            secret.check(&found(getter.get_secret(namespace, secret.name).await, gone)?, now, gone)?;
+        }
+        if let Some(pod) = self.pod {
+            pod.check(&found(getter.get_pod(namespace, pod.name).await, gone)?, now, gone)?;
+        }
+        if let Some(node) = self.bound_node() {
+            node.check(&found(getter.get_node(node.name).await, gone)?, now, gone)?;
+        }
+        Ok(())
+    }
 }
 
 impl<'a> Ref<'a> {
@@ -50,22 +83,39 @@ impl<'a> Ref<'a> {
     fn can_be(self) -> bool {
         is_dns_subdomain(self.name) && !self.uid.is_empty()
     }
+
+    /// Whether the object of this name is the one that is meant, and is not being deleted since more than a minute: "consider things
+    /// deleted prior to now()-leeway to be invalid".
+    fn check(self, object: &cluster::Object, now: Now, gone: Reason) -> Result<(), Reason> {
+        let deleted = object.deletion_timestamp().map(NumericDate::of);
+        match object.has_uid(self.uid) && !deleted.is_some_and(|date| date.is_past(now)) {
+            true => Ok(()),
+            false => Err(gone),
+        }
+    }
 }
 
-/// The account of a verified token. Go: `validator.Validate`. Where Go looks for an object, this only looks whether there can be one.
-pub(super) fn validate(public: &PublicClaims<'_>, claims: &Object<'_>, now: Now) -> Result<Identity, Reason> {
+/// The account of a verified token. Go: `validator.Validate`. Without a getter this only looks whether there can be the objects that
+/// Go looks for.
+pub(super) async fn validate<G: ServiceAccountTokenGetter>(
+    public: &PublicClaims<'_>,
+    claims: &Object<'_>,
+    now: Now,
+    getter: Option<&G>,
+) -> Result<Identity, Reason> {
     let kubernetes =
         claims.get("kubernetes.io").map_or_else(|| Ok(Kubernetes::default()), Kubernetes::read)?;
-    let Kubernetes { namespace, account, pod, secret, node } = kubernetes;
     public.check_time(now)?;
-    if public.expiry.is_none() {
+    if getter.is_none() && public.expiry.is_none() {
         return Err(Reason::NeverExpires);
     }
-    // Go does not look for the Node of a Pod either.
-    let looked_for = [Some(account), secret, pod, node.filter(|_| pod.is_none())];
-    if !is_dns_label(namespace) || !looked_for.into_iter().flatten().all(Ref::can_be) {
+    if !kubernetes.can_be() {
         return Err(Reason::ServiceAccountClaims);
     }
+    if let Some(getter) = getter {
+        kubernetes.is_live(getter, now).await?;
+    }
+    let Kubernetes { namespace, account, pod, node, .. } = kubernetes;
     let (pod, node) = (pod.unwrap_or_default(), node.unwrap_or_default());
     let info = ServiceAccountInfo {
         namespace,

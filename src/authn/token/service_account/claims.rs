@@ -57,15 +57,13 @@ impl<'a> PublicClaims<'a> {
 
     /// Whether the token is valid at `now`, give or take a minute. Go: `ValidateWithLeeway` of go-jose.v2/jwt/validation.go.
     pub(super) fn check_time(&self, now: Now) -> Result<(), Reason> {
-        let now = internal_nanos(now);
-        let leeway = i128::from(LEEWAY.as_secs()) * NANOS;
-        if self.not_before.is_some_and(|date| now + leeway < date.internal_nanos()) {
+        if self.not_before.is_some_and(|date| date.is_to_come(now)) {
             return Err(Reason::TokenNotYetValid);
         }
-        if self.expiry.is_some_and(|date| now - leeway > date.internal_nanos()) {
+        if self.expiry.is_some_and(|date| date.is_past(now)) {
             return Err(Reason::TokenExpired);
         }
-        if self.issued_at.is_some_and(|date| now + leeway < date.internal_nanos()) {
+        if self.issued_at.is_some_and(|date| date.is_to_come(now)) {
             return Err(Reason::TokenNotYetValid);
         }
         Ok(())
@@ -116,10 +114,29 @@ impl NumericDate {
         }
     }
 
+    /// These seconds since 1970.
+    pub(super) fn of(seconds: i64) -> Self {
+        Self(seconds)
+    }
+
+    /// Whether it is more than a minute ago.
+    pub(super) fn is_past(self, now: Now) -> bool {
+        internal_nanos(now) - leeway() > self.internal_nanos()
+    }
+
+    /// Whether it is more than a minute ahead.
+    fn is_to_come(self, now: Now) -> bool {
+        internal_nanos(now) + leeway() < self.internal_nanos()
+    }
+
     /// Nanoseconds since the year 1, of seconds that wrap around as in Go. Go: `time.Unix`.
     fn internal_nanos(self) -> i128 {
         i128::from(self.0.wrapping_add(UNIX_TO_INTERNAL)) * NANOS
     }
+}
+
+fn leeway() -> i128 {
+    i128::from(LEEWAY.as_secs()) * NANOS
 }
 
 fn internal_nanos(Now(now): Now) -> i128 {

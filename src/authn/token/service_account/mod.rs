@@ -9,13 +9,15 @@
 //! | expires | never | as its `exp` says |
 //! | ends early | with its Secret and account | with its account, and the Pod, Node or Secret that it is bound to |
 //!
-//! The signature of both is verified with the same [`PublicKeys`]. No object is looked at here, so what would end a token early goes
-//! unnoticed. A bound token therefore counts until it expires, and one that never does is refused. So is a legacy token, unless
-//! `--service-account-lookup=false` says that kube-apiserver would not look either.
+//! The signature of both is verified with the same [`PublicKeys`]. What ends a token early is found by looking at the live objects that
+//! it names, through a [`ServiceAccountTokenGetter`]. Without one (`--service-account-lookup-mode=offline`) that goes unnoticed: a bound
+//! token counts until it expires, and one that never does is refused. So is a legacy token, unless `--service-account-lookup=false`
+//! says that kube-apiserver would not look either.
 
 mod account;
 mod bound;
 mod claims;
+mod getter;
 mod keys;
 mod legacy;
 #[cfg(test)]
@@ -25,6 +27,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::authn::{Now, Outcome, Token};
+use crate::cluster::Objects;
 use crate::decision::{Authenticated, Authenticator, Reason};
 use crate::identity::Identity;
 use crate::jose::json::Value;
@@ -32,13 +35,15 @@ use crate::jose::{SignedToken, unverified_payload};
 
 use claims::PublicClaims;
 
+pub use getter::ServiceAccountTokenGetter;
 pub use keys::{KeyError, MAX_KEYS, PublicKeys};
 
 /// The authenticator of one kind of service account tokens. Go: `jwtTokenAuthenticator` of jwt.go.
-pub struct ServiceAccount {
+pub struct ServiceAccount<G = Objects> {
     kind: Kind,
     keys: Arc<PublicKeys>,
     audiences: Arc<[Box<str>]>,
+    getter: Option<Arc<G>>,
 }
 
 /// Which tokens are meant, and how their claims are read. Go: `Validator`.
@@ -46,46 +51,51 @@ pub struct ServiceAccount {
 pub enum Kind {
     /// Those in Secrets. Go: `legacyValidator` of legacy.go.
     Legacy {
-        /// Whether the Secret and the account have to be looked at. Nobody can do that here, so then every token is refused.
+        /// Whether the Secret and the account have to be looked at; then without a getter every token is refused.
         lookup: bool,
     },
-    /// Those of the TokenRequest API. Go: `validator` of claims.go, without its look at the objects.
+    /// Those of the TokenRequest API. Go: `validator` of claims.go.
     Bound {
         /// Whose tokens: the values of `iss`.
         issuers: Box<[Box<str>]>,
     },
 }
 
-impl ServiceAccount {
-    /// Tokens of this kind that one of `keys` has signed, and that are meant for one of `audiences` or for nobody in particular. Go:
-    /// `JWTTokenAuthenticator`.
-    pub fn new(kind: Kind, keys: Arc<PublicKeys>, audiences: Arc<[Box<str>]>) -> Self {
-        Self { kind, keys, audiences }
+impl<G: ServiceAccountTokenGetter> ServiceAccount<G> {
+    /// Tokens of this kind that one of `keys` has signed, and that are meant for one of `audiences` or for nobody in particular. The
+    /// objects that they name are looked for with `getter`; without one they are not. Go: `JWTTokenAuthenticator`.
+    pub fn new(
+        kind: Kind,
+        keys: Arc<PublicKeys>,
+        audiences: Arc<[Box<str>]>,
+        getter: Option<Arc<G>>,
+    ) -> Self {
+        Self { kind, keys, audiences, getter }
     }
 
     /// Go: `AuthenticateToken`.
-    pub fn authenticate(&self, token: Token<'_>, now: Now) -> Outcome {
+    pub async fn authenticate(&self, token: Token<'_>, now: Now) -> Outcome {
         if !self.has_correct_issuer(token) {
             return Outcome::NoOpinion;
         }
-        let Ok(token) = SignedToken::parse(token.0) else { return Outcome::NoOpinion };
+        let Ok(signed) = SignedToken::parse(token.0) else { return Outcome::NoOpinion };
         let by = match self.kind {
             Kind::Legacy { .. } => Authenticator::LegacyServiceAccount,
             Kind::Bound { .. } => Authenticator::ServiceAccount,
         };
-        match self.identity(&token, now) {
+        match self.identity(token, &signed, now).await {
             Ok(identity) => Outcome::Authenticated(Authenticated { identity: Arc::new(identity), by }),
             Err(reason) => Outcome::rejected(by, reason),
         }
     }
 
-    fn identity(&self, token: &SignedToken<'_>, now: Now) -> Result<Identity, Reason> {
-        let keys = self.keys.candidates(token.key_id());
+    async fn identity(&self, token: Token<'_>, signed: &SignedToken<'_>, now: Now) -> Result<Identity, Reason> {
+        let keys = self.keys.candidates(signed.key_id());
         if keys.is_empty() {
             return Err(Reason::UnknownKey);
         }
-        token.algorithm().ok_or(Reason::UnsupportedAlgorithm)?;
-        let payload = keys.iter().find_map(|key| token.verify(key).ok()).ok_or(Reason::InvalidSignature)?;
+        signed.algorithm().ok_or(Reason::UnsupportedAlgorithm)?;
+        let payload = keys.iter().find_map(|key| signed.verify(key).ok()).ok_or(Reason::InvalidSignature)?;
 
         let claims = Value::parse(payload).map_err(|_| Reason::MalformedClaims)?;
         let claims = claims::unique(&claims)?.ok_or(Reason::MalformedClaims)?;
@@ -99,9 +109,10 @@ impl ServiceAccount {
         if !public.audiences.is_empty() && !public.audiences.iter().any(is_ours) {
             return Err(Reason::WrongAudience);
         }
+        let getter = self.getter.as_deref();
         match self.kind {
-            Kind::Legacy { lookup } => legacy::validate(&public, claims, lookup),
-            Kind::Bound { .. } => bound::validate(&public, claims, now),
+            Kind::Legacy { lookup } => legacy::validate(token, &public, claims, lookup, getter).await,
+            Kind::Bound { .. } => bound::validate(&public, claims, now, getter).await,
         }
     }
 
@@ -121,8 +132,9 @@ impl ServiceAccount {
     }
 }
 
-impl fmt::Debug for ServiceAccount {
+impl<G> fmt::Debug for ServiceAccount<G> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ServiceAccount({:?}, {:?}, for {:?})", self.kind, self.keys, self.audiences)
+        let looks = if self.getter.is_some() { "" } else { ", offline" };
+        write!(f, "ServiceAccount({:?}, {:?}, for {:?}{looks})", self.kind, self.keys, self.audiences)
     }
 }

@@ -1,9 +1,12 @@
+mod live;
+
 use std::time::{Duration, SystemTime};
 
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, RSA_PKCS1_SHA256, RsaKeyPair};
 use base64::Engine;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
+use futures_util::FutureExt;
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -77,12 +80,25 @@ fn bound() -> ServiceAccount {
 }
 
 fn authenticator(kind: Kind, files: &[&str]) -> ServiceAccount {
-    ServiceAccount::new(kind, Arc::new(keys(files)), ["api", "vault"].map(Box::from).into())
+    ServiceAccount::new(kind, Arc::new(keys(files)), ["api", "vault"].map(Box::from).into(), None)
+}
+
+/// What comes of a token, without waiting for anything.
+fn outcome<G: ServiceAccountTokenGetter>(
+    authenticator: &ServiceAccount<G>,
+    token: &[u8],
+    now: Now,
+) -> Outcome {
+    authenticator.authenticate(Token(token), now).now_or_never().expect("nothing to wait for")
 }
 
 /// The user name, the reason of a refusal, or nothing for no opinion.
-fn say(authenticator: &ServiceAccount, token: &str, now: Now) -> Option<Result<String, Reason>> {
-    match authenticator.authenticate(Token(token.as_bytes()), now) {
+fn say<G: ServiceAccountTokenGetter>(
+    authenticator: &ServiceAccount<G>,
+    token: &str,
+    now: Now,
+) -> Option<Result<String, Reason>> {
+    match outcome(authenticator, token.as_bytes(), now) {
         Outcome::NoOpinion => None,
         Outcome::Authenticated(authenticated) => Some(Ok(authenticated.identity.username.to_string())),
         Outcome::Rejected(rejections) => Some(Err(rejections[0].reason)),
@@ -123,7 +139,7 @@ fn with(mut claims: serde_json::Value, at: &str, value: Option<serde_json::Value
     claims
 }
 
-/// Go: TestTokenGenerateAndValidate of jwt_test.go, of whose rows with a lookup there is one: nobody looks.
+/// Go: TestTokenGenerateAndValidate of jwt_test.go; the rows with a lookup are in [`live`].
 #[test]
 fn legacy_tokens_are_verified_by_the_key_that_they_name() {
     let user = Some(Ok("system:serviceaccount:test:my-service-account".to_owned()));
@@ -268,8 +284,7 @@ fn an_account_is_a_user_with_groups_and_extras() {
     assert_eq!(extra(ServiceAccountInfo { node_uid: "test", ..none() }), [""; 0]);
     assert_eq!(extra(ServiceAccountInfo { token_id: "id", ..none() }), [kubernetes("credential-id=JTI=id")]);
 
-    let Outcome::Authenticated(authenticated) =
-        bound().authenticate(Token(token(&bound_claims()).as_bytes()), at(NOW))
+    let Outcome::Authenticated(authenticated) = outcome(&bound(), token(&bound_claims()).as_bytes(), at(NOW))
     else {
         panic!("a good token")
     };
@@ -323,8 +338,8 @@ fn a_user_name_is_split_into_names_that_can_be() {
     assert_eq!(split_username("system:serviceaccounts:a:b"), None);
 }
 
-/// Go: TestValidatePrivateClaims of claims_test.go, with `ValidateWithLeeway` of go-jose. Its rows about objects that are gone, or
-/// are others than they were, are what nobody looks at (S33); an object that no cluster can have is found without a look.
+/// Go: `Validate` of claims.go and `ValidateWithLeeway` of go-jose, offline: objects that are gone, or are others than they were, are what
+/// nobody looks at (S33); an object that no cluster can have is found without a look.
 #[test]
 fn a_bound_token_counts_until_it_expires() {
     let said = |pointer: &str, value: Option<serde_json::Value>| {
@@ -558,7 +573,7 @@ fn debug_shows_neither_tokens_nor_keys() {
     let private = authenticator(Kind::Legacy { lookup: true }, &["rsa1"]);
     assert_eq!(
         format!("{private:?}"),
-        r#"ServiceAccount(Legacy { lookup: true }, PublicKeys(1), for ["api", "vault"])"#
+        r#"ServiceAccount(Legacy { lookup: true }, PublicKeys(1), for ["api", "vault"], offline)"#
     );
 }
 
@@ -566,7 +581,7 @@ proptest! {
     #[test]
     fn no_bytes_make_it_panic_or_authenticate(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
         for authenticator in [bound(), authenticator(Kind::Legacy { lookup: false }, &["rsa1.pub"])] {
-            prop_assert!(!matches!(authenticator.authenticate(Token(&bytes), at(NOW)), Outcome::Authenticated(_)));
+            prop_assert!(!matches!(outcome(&authenticator, &bytes, at(NOW)), Outcome::Authenticated(_)));
         }
     }
 }

@@ -1,0 +1,206 @@
+//! The cluster: a connection to its API server, and indexes in memory that watches fill.
+//!
+//! ```text
+//!   kubeconfig, or the pod's own credentials ──▶ Connection ──▶ Cluster ──▶ Watch<I> ──▶ I, an index
+//!                                                               (Clusters)              a Check: one look, no call
+//! ```
+//!
+//! Whoever wants to know objects writes an [`Index`] of them and asks [`Cluster::watch`] for it. A Check never waits for the API
+//! server: it looks at what the watch has brought. What kube-apiserver asks its own caches (informers, listers) is asked here of these
+//! indexes, which are behind by as much as a watch is. [`Objects`] alone asks it for what an index does not have, and for Secrets.
+//!
+//! [`Clusters`] outlives configurations: one that is loaded anew with the same content gets the cluster and the watches that are there.
+//! A watch ends when nobody uses it any more. Where the content has changed, the watch that was there goes on answering until the one
+//! that takes its place has been in sync.
+
+mod connection;
+mod error;
+mod objects;
+mod watch;
+
+#[cfg(test)]
+mod tests;
+
+use std::any::{Any, TypeId};
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use futures_util::future::join_all;
+
+use crate::secret::{Digest, Digester};
+
+pub use connection::{Connection, ConnectionError, Kubeconfig, Read};
+pub use objects::{LookupError, Object, Objects, TokenSecret};
+pub use watch::{Index, Status, Watch, settings};
+
+use watch::Watched;
+
+/// The clusters that are in use, by what their connection is made of.
+#[derive(Clone)]
+pub struct Clusters(Arc<Known>);
+
+struct Known {
+    digester: Digester,
+    /// `KUBERNETES_SERVICE_HOST` and `KUBERNETES_SERVICE_PORT`.
+    service: Option<(String, String)>,
+    proxy: Box<ProxyOf>,
+    clusters: Mutex<HashMap<Digest, Weak<Cluster>>>,
+}
+
+/// The proxy on the way to a host and port.
+type ProxyOf = dyn Fn(&str, u16) -> Option<http::Uri> + Send + Sync;
+
+/// One cluster, as one identity may see it.
+pub struct Cluster {
+    connection: Connection,
+    client: Mutex<Option<kube::Client>>,
+    watches: Mutex<HashMap<TypeId, Weak<dyn Watched>>>,
+    known: Arc<Known>,
+}
+
+impl Clusters {
+    /// No clusters yet. The variables that a pod has are taken from `environment`; `proxy` says by way of which proxy a host and port
+    /// are reached.
+    pub fn new(
+        environment: &[(OsString, OsString)],
+        proxy: impl Fn(&str, u16) -> Option<http::Uri> + Send + Sync + 'static,
+    ) -> Self {
+        let value = |name| {
+            let value = environment.iter().find(|(variable, _)| variable == name)?.1.to_str()?;
+            (!value.is_empty()).then(|| value.to_owned())
+        };
+        let service = value("KUBERNETES_SERVICE_HOST").zip(value("KUBERNETES_SERVICE_PORT"));
+        let clusters = Mutex::default();
+        Self(Arc::new(Known { digester: Digester::random(), service, proxy: Box::new(proxy), clusters }))
+    }
+
+    /// The cluster that a kubeconfig describes; without one, that in which this runs as a pod. All files are read with `read`. Nothing is
+    /// connected yet.
+    ///
+    /// # Errors
+    /// What is wrong with the kubeconfig or a file that it names, or that this is no pod.
+    pub fn cluster(
+        &self,
+        kubeconfig: Option<&Kubeconfig>,
+        read: &mut Read<'_>,
+    ) -> Result<Arc<Cluster>, ConnectionError> {
+        let connection = match (kubeconfig, &self.0.service) {
+            (Some(kubeconfig), _) => kubeconfig.connection(&*self.0.proxy, read)?,
+            (None, Some((host, port))) => Connection::in_cluster(host, port, &*self.0.proxy, read)?,
+            (None, None) => return Err(ConnectionError::NotInCluster),
+        };
+        let digest = connection.digest(&self.0.digester);
+        let mut clusters = lock(&self.0.clusters);
+        if let Some(cluster) = clusters.get(&digest).and_then(Weak::upgrade) {
+            return Ok(cluster);
+        }
+        let cluster = Arc::new(Cluster {
+            connection,
+            client: Mutex::default(),
+            watches: Mutex::default(),
+            known: Arc::clone(&self.0),
+        });
+        clusters.retain(|_, cluster| cluster.strong_count() > 0);
+        clusters.insert(digest, Arc::downgrade(&cluster));
+        Ok(cluster)
+    }
+}
+
+impl Cluster {
+    /// The watch that fills an index of this type: that which is in use, or a new one, for which nothing is asked before
+    /// [`Self::start`].
+    pub fn watch<I: Index>(self: &Arc<Self>) -> Arc<Watch<I>> {
+        let id = TypeId::of::<I>();
+        let predecessor = self.known.synced_watch();
+        let mut watches = lock(&self.watches);
+        if let Some(watch) = watches.get(&id).and_then(Weak::upgrade).and_then(downcast) {
+            return watch;
+        }
+        let watch = Arc::new(Watch::new(Arc::clone(self), predecessor));
+        let erased: Arc<dyn Watched> = Arc::<Watch<I>>::clone(&watch);
+        watches.insert(id, Arc::downgrade(&erased));
+        watch
+    }
+
+    /// Begins to watch, where that has not begun.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub fn start(&self) {
+        self.watches().iter().for_each(|watch| watch.start());
+    }
+
+    /// Begins to watch, and waits until every watch has been in sync once: for ever if need be, so the caller is to bound it.
+    pub async fn synced(&self) {
+        self.start();
+        let watches = self.watches();
+        join_all(watches.iter().map(async |watch| {
+            let _never_dropped = watch.progress().wait_for(|progress| progress.synced).await.map(drop);
+        }))
+        .await;
+    }
+
+    /// How the watches are doing, by resource.
+    pub fn status(&self) -> Vec<Status> {
+        let mut status: Vec<_> = self.watches().iter().map(|watch| watch.status()).collect();
+        status.sort_by_key(|status| status.resource);
+        status
+    }
+
+    /// Where the API server is.
+    pub fn url(&self) -> String {
+        self.connection.url()
+    }
+
+    /// What is allowed but deserves a second look.
+    pub fn warnings(&self) -> &[String] {
+        self.connection.warnings()
+    }
+
+    /// The client that all watches share.
+    fn client(&self) -> Result<kube::Client, kube::Error> {
+        let mut client = lock(&self.client);
+        match &*client {
+            Some(client) => Ok(client.clone()),
+            None => Ok(client.insert(self.connection.client()?).clone()),
+        }
+    }
+
+    fn watches(&self) -> Vec<Arc<dyn Watched>> {
+        lock(&self.watches).values().filter_map(Weak::upgrade).collect()
+    }
+}
+
+impl Known {
+    /// A watch of any cluster that has been in sync.
+    fn synced_watch<I: Index>(&self) -> Option<Arc<Watch<I>>> {
+        let clusters: Vec<_> = lock(&self.clusters).values().filter_map(Weak::upgrade).collect();
+        let watches = clusters.iter().filter_map(|cluster| {
+            lock(&cluster.watches).get(&TypeId::of::<I>()).and_then(Weak::upgrade).and_then(downcast)
+        });
+        watches.into_iter().find(|watch: &Arc<Watch<I>>| watch.status().synced)
+    }
+}
+
+fn downcast<I: Index>(watch: Arc<dyn Watched>) -> Option<Arc<Watch<I>>> {
+    let watch: Arc<dyn Any + Send + Sync> = watch;
+    watch.downcast().ok()
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl fmt::Debug for Clusters {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Clusters(..)")
+    }
+}
+
+impl fmt::Debug for Cluster {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Cluster({})", self.url())
+    }
+}
