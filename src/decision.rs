@@ -27,6 +27,8 @@ pub enum Authenticator {
     ServiceAccount,
     /// JSON Web Tokens of OpenID Connect issuers: `--oidc-*`, or `jwt` of the authentication configuration.
     Jwt,
+    /// Whoever answers token reviews: `--authentication-token-webhook-config-file` or `--authentication-token-review`.
+    Webhook,
     /// Nobody presented anything.
     Anonymous,
     /// The chain itself: the request could not be read, or nobody had an opinion and anonymous is not allowed.
@@ -46,6 +48,7 @@ impl Authenticator {
             Self::LegacyServiceAccount => "legacyserviceaccount",
             Self::ServiceAccount => "serviceaccount",
             Self::Jwt => "jwt",
+            Self::Webhook => "webhook",
             Self::Anonymous => "anonymous",
             Self::Chain => "chain",
         }
@@ -132,6 +135,14 @@ pub enum Reason {
     ServiceAccountClaims,
     /// A service account token that never expires, while nobody looks whether its account still exists.
     NeverExpires,
+    /// The token review webhook says what is wrong with a token.
+    TokenReviewRefused,
+    /// The token review webhook could not be asked.
+    TokenReviewUnavailable,
+    /// The token review webhook's answer is none.
+    MalformedTokenReview,
+    /// Too many tokens are being reviewed.
+    TokenReviewBusy,
     /// Basic credentials that do not parse.
     MalformedBasic,
     /// A user name and password that do not match. The two causes are not told apart.
@@ -191,6 +202,10 @@ impl Reason {
             Self::UserValidation => "user_validation",
             Self::ServiceAccountClaims => "service_account_claims",
             Self::NeverExpires => "never_expires",
+            Self::TokenReviewRefused => "token_review_refused",
+            Self::TokenReviewUnavailable => "token_review_unavailable",
+            Self::MalformedTokenReview => "malformed_token_review",
+            Self::TokenReviewBusy => "token_review_busy",
             Self::MalformedBasic => "malformed_basic",
             Self::InvalidUsernameOrPassword => "invalid_username_or_password",
             Self::PasswordVerificationBusy => "password_verification_busy",
@@ -225,8 +240,11 @@ impl Reason {
         match self {
             Self::DistributedClaimsUnavailable
             | Self::IssuerKeysUnavailable
+            | Self::MalformedTokenReview
             | Self::PasswordVerificationBusy
-            | Self::RevocationListExpired => Fault::Dependency,
+            | Self::RevocationListExpired
+            | Self::TokenReviewBusy
+            | Self::TokenReviewUnavailable => Fault::Dependency,
             Self::Panicked => Fault::Bug,
             _ => Fault::Client,
         }

@@ -12,11 +12,11 @@
 //!
 //! | module | may use |
 //! |---|---|
-//! | [`cel`], [`identity`], [`metrics`], [`request`], [`secret`], [`url`] | nothing of ours |
+//! | [`cel`], [`identity`], [`metrics`], [`request`], [`secret`], [`url`], [`yaml`] | nothing of ours |
 //! | [`pki`] | `url` |
 //! | [`decision`] | `identity` |
 //! | [`https`], [`jose`] | `pki` |
-//! | [`authn`] | `cel`, `decision`, `https`, `identity`, `jose`, `pki`, `request`, `secret` |
+//! | [`authn`] | `cel`, `decision`, `https`, `identity`, `jose`, `pki`, `request`, `secret`, `yaml` |
 //! | [`chain`] | `authn` and what it uses |
 //! | [`config`] | `chain` and what it uses |
 //! | [`envoy`] | all of the above; alone in naming protobuf types |
@@ -44,3 +44,4 @@ pub mod secret;
 pub mod server;
 pub mod telemetry;
 pub mod url;
+pub mod yaml;

@@ -19,7 +19,6 @@ mod service_accounts;
 mod sources;
 mod tls;
 mod values;
-mod yaml;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;

@@ -9,7 +9,8 @@ use config::builder::DefaultState;
 use config::{ConfigBuilder, Map, Source, Value, ValueKind};
 
 use super::options::{CONFIG, Kind, OPTIONS, OptionSpec};
-use super::{ConfigError, Files, Layer, yaml};
+use super::{ConfigError, Files, Layer};
+use crate::yaml;
 
 /// What was written, the strongest source of each option only.
 pub(super) struct Sources {

@@ -4,38 +4,39 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// A module and what it may name of ours.
-const MAY_USE: [(&str, &[&str]); 15] = [
+const MAY_USE: [(&str, &[&str]); 16] = [
     ("cel", &[]),
     ("identity", &[]),
     ("metrics", &[]),
     ("request", &[]),
     ("secret", &[]),
     ("url", &[]),
+    ("yaml", &[]),
     ("pki", &["url"]),
     ("decision", &["identity"]),
     ("https", &["pki"]),
     ("jose", &["pki"]),
-    ("authn", &["cel", "decision", "https", "identity", "jose", "pki", "request", "secret"]),
-    ("chain", &["authn", "cel", "decision", "https", "identity", "jose", "pki", "request", "secret"]),
+    ("authn", &["cel", "decision", "https", "identity", "jose", "pki", "request", "secret", "yaml"]),
+    ("chain", &["authn", "cel", "decision", "https", "identity", "jose", "pki", "request", "secret", "yaml"]),
     (
         "config",
         &[
             "authn", "cel", "chain", "decision", "https", "identity", "jose", "pki", "request", "secret",
-            "url",
+            "url", "yaml",
         ],
     ),
     (
         "envoy",
         &[
             "authn", "cel", "chain", "config", "decision", "https", "identity", "jose", "pki", "request",
-            "secret",
+            "secret", "yaml",
         ],
     ),
     (
         "telemetry",
         &[
             "authn", "cel", "chain", "config", "decision", "envoy", "https", "identity", "jose", "pki",
-            "request", "secret",
+            "request", "secret", "yaml",
         ],
     ),
 ];

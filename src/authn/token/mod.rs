@@ -4,6 +4,7 @@
 pub mod jwt;
 pub mod service_account;
 mod token_file;
+pub mod webhook;
 
 use std::sync::Arc;
 
@@ -12,6 +13,7 @@ use super::{AuthenticateToken, Now, Outcome, Token};
 pub use jwt::JwtAuthenticators;
 pub use service_account::ServiceAccount;
 pub use token_file::TokenFile;
+pub use webhook::Webhook;
 
 /// One of the token authenticators.
 #[derive(Debug)]
@@ -22,6 +24,8 @@ pub enum TokenAuthenticator {
     ServiceAccount(ServiceAccount),
     /// `--oidc-*`, or `jwt` of the authentication configuration.
     Jwt(Arc<JwtAuthenticators>),
+    /// `--authentication-token-webhook-config-file` or `--authentication-token-review`.
+    Webhook(Box<Webhook>),
 }
 
 impl AuthenticateToken for TokenAuthenticator {
@@ -30,6 +34,7 @@ impl AuthenticateToken for TokenAuthenticator {
             Self::TokenFile(authenticator) => authenticator.authenticate(token),
             Self::ServiceAccount(authenticator) => authenticator.authenticate(token, now),
             Self::Jwt(authenticators) => authenticators.authenticate(token, now).await,
+            Self::Webhook(authenticator) => authenticator.authenticate(token, now).await,
         }
     }
 }
