@@ -6,3 +6,4 @@ pub(crate) mod issuers;
 pub(crate) mod program;
 pub(crate) mod subject;
 pub(crate) mod verdict;
+pub(crate) mod webhook;

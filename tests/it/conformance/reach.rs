@@ -21,7 +21,6 @@ pub(super) struct Reach {
     left_out: Vec<Family>,
     token_file: String,
     service_accounts: ServiceAccounts,
-    webhook: BTreeSet<String>,
 }
 
 /// What can be said of a vector.
@@ -38,7 +37,6 @@ pub(super) enum Reached {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Family {
     Bootstrap,
-    Webhook,
     Unknown,
 }
 
@@ -55,13 +53,7 @@ impl Reach {
         let token_file = token_file.map(|path| fs::read_to_string(data("world").join(path)).unwrap());
         let service_accounts = ServiceAccounts::of(&flags);
         flags.push(OFFLINE.into());
-        Self {
-            flags,
-            left_out,
-            token_file: token_file.unwrap_or_default(),
-            service_accounts,
-            webhook: webhook_tokens(),
-        }
+        Self { flags, left_out, token_file: token_file.unwrap_or_default(), service_accounts }
     }
 
     pub(super) fn of_vector(&self, vector: &Vector) -> Reached {
@@ -86,8 +78,6 @@ impl Reach {
         let others: Vec<_> = tokens.iter().filter(|token| !known(token)).collect();
         self.left_out.iter().any(|family| match family {
             Family::Bootstrap => others.iter().any(|token| is_bootstrap_token(token)),
-            // The recorded webhook knows the tokens of its table and says no to every other.
-            Family::Webhook => others.iter().any(|token| self.webhook.contains(token.as_str())),
             Family::Unknown => true,
         })
     }
@@ -105,7 +95,8 @@ const UNDERSTOOD: [&str; 5] = [
     "--authentication-config",
     "--client-ca-file",
 ];
-const UNDERSTOOD_PREFIXES: [&str; 3] = ["--oidc-", "--requestheader-", "--service-account-"];
+const UNDERSTOOD_PREFIXES: [&str; 4] =
+    ["--oidc-", "--requestheader-", "--service-account-", "--authentication-token-webhook-"];
 
 /// Whether a flag is understood, with the file that it names.
 pub(super) fn is_understood(flag: &str) -> bool {
@@ -118,7 +109,6 @@ fn family(flag: &str) -> Option<Family> {
     match name {
         _ if UNDERSTOOD.contains(&name) || UNDERSTOOD_PREFIXES.iter().any(|p| name.starts_with(p)) => None,
         "--enable-bootstrap-token-auth" => Some(Family::Bootstrap),
-        _ if name.starts_with("--authentication-token-webhook-") => Some(Family::Webhook),
         _ => Some(Family::Unknown),
     }
 }
@@ -142,12 +132,6 @@ fn tokens(request: &Request) -> BTreeSet<String> {
         .split(',')
         .filter_map(|protocol| protocol.trim().strip_prefix(WEBSOCKET_TOKEN).and_then(decode));
     words.chain(websocket).filter(|token| !token.is_empty()).collect()
-}
-
-fn webhook_tokens() -> BTreeSet<String> {
-    let table = fs::read_to_string(data("world/webhook/table.json")).unwrap();
-    let table: serde_json::Value = serde_json::from_str(&table).unwrap();
-    table["tokens"].as_object().unwrap().keys().cloned().collect()
 }
 
 #[cfg(test)]
@@ -195,7 +179,6 @@ mod tests {
     fn a_token_that_somebody_left_out_may_know_is_awaited() {
         let bootstrap = "valid1.0123456789abcdef";
         assert!(!reached(&[("Authorization", &format!("Bearer {bootstrap}"))], None));
-        assert!(!reached(&[("Authorization", "Bearer wh-500")], None), "webhook");
         let second = [("Authorization", "Bearer csv-dev"), ("Authorization", &format!("Bearer {bootstrap}"))];
         assert!(!reached(&second, None), "the second");
         let protocols = format!(
