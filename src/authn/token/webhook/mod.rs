@@ -59,7 +59,7 @@ pub const MAX_ANSWER: usize = 1024 * 1024;
 pub const MAX_IN_FLIGHT: usize = 400;
 
 /// So often the webhook is asked. Go: `DefaultRetryBackoffWithInitialDelay`, `Steps`.
-const ATTEMPTS: u32 = 5;
+const ATTEMPTS: i32 = 5;
 
 /// What passes between the first attempts. Go: `DefaultRetryBackoff`.
 const FIRST_WAIT: Duration = Duration::from_millis(500);
@@ -93,6 +93,7 @@ pub struct Settings {
 /// The authenticator.
 pub struct Webhook {
     settings: Settings,
+    first_wait: Duration,
     in_flight: Semaphore,
     /// Whether the last review has failed, so that an outage is told of once.
     failing: AtomicBool,
@@ -107,7 +108,8 @@ impl fmt::Debug for Webhook {
 impl Webhook {
     /// Asks as `settings` say.
     pub fn new(settings: Settings) -> Self {
-        Self { settings, in_flight: Semaphore::new(MAX_IN_FLIGHT), failing: AtomicBool::default() }
+        let in_flight = Semaphore::new(MAX_IN_FLIGHT);
+        Self { settings, first_wait: FIRST_WAIT, in_flight, failing: AtomicBool::default() }
     }
 
     /// How long an answer is to be remembered; zero: not at all.
@@ -141,14 +143,11 @@ impl Webhook {
     /// Go: `WithExponentialBackoff` of k8s.io/apiserver/pkg/util/webhook.
     async fn review(&self, token: Token<'_>) -> Result<Status, Failure> {
         let review = review::request(self.settings.version, token, &self.settings.audiences);
-        let mut wait = FIRST_WAIT;
-        for _ in 1..ATTEMPTS {
+        for wait in waits(self.first_wait) {
             match self.create(&review).await {
-                Err(failure) if failure.is_transient() => {}
+                Err(failure) if failure.is_transient() => sleep(wait).await,
                 settled => return settled,
             }
-            sleep(wait.mul_f64(1.0 + JITTER * random())).await;
-            wait = wait.mul_f64(FACTOR);
         }
         self.create(&review).await
     }
@@ -206,6 +205,12 @@ impl AuthenticateToken for Webhook {
         // In a box, so that a decision about another credential is not larger for it.
         Box::pin(self.ask(token)).await
     }
+}
+
+/// What passes between the attempts. Go: `Backoff.Step` of k8s.io/apimachinery/pkg/util/wait.
+fn waits(first: Duration) -> impl Iterator<Item = Duration> {
+    let wait = move |exponent| first.mul_f64(FACTOR.powi(exponent) * (1.0 + JITTER * random()));
+    (0..ATTEMPTS - 1).map(wait)
 }
 
 /// A random number from 0 to 1.
