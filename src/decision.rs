@@ -107,8 +107,12 @@ pub enum Reason {
     UnknownKey,
     /// A token that none of its issuer's keys verifies.
     InvalidSignature,
+    /// A token that none of its issuer's keys verifies here, in one of the ways in which only Kubernetes might.
+    UnsupportedSignature,
     /// The issuer's keys could not be fetched, or not yet.
     IssuerKeysUnavailable,
+    /// The issuer's answer is no key set by our rules, which are stricter than Kubernetes'.
+    MalformedIssuerKeys,
     /// A claim that every token has is not of its type.
     MalformedClaims,
     /// A token of another issuer than its keys are of.
@@ -188,7 +192,9 @@ impl Reason {
             Self::UnsupportedAlgorithm => "unsupported_algorithm",
             Self::UnknownKey => "unknown_key",
             Self::InvalidSignature => "invalid_signature",
+            Self::UnsupportedSignature => "unsupported_signature",
             Self::IssuerKeysUnavailable => "issuer_keys_unavailable",
+            Self::MalformedIssuerKeys => "malformed_issuer_keys",
             Self::MalformedClaims => "malformed_claims",
             Self::WrongIssuer => "wrong_issuer",
             Self::WrongAudience => "wrong_audience",
@@ -219,19 +225,29 @@ impl Reason {
         }
     }
 
-    /// Whether no other credential of the same request may be taken in place of the one that was rejected. Kubernetes does not
-    /// reject for these reasons but would have read the credential, as somebody perhaps, from the client's own header lines; or
-    /// it would have ended the connection, and with it the whole request.
+    /// Whether no other credential of the same request may be taken in place of the one that was rejected, and nobody else be asked
+    /// about a token. Kubernetes does not reject for these reasons but would have read the credential, as somebody perhaps, from the
+    /// client's own header lines; or it would have ended the connection, and with it the whole request; or it would have believed the
+    /// token, while here the webhook might name somebody else.
+    ///
+    /// What is not among them although Kubernetes may know better: sizes and numbers beyond our limits and CEL's rare forms, in tokens
+    /// that only their own issuer can sign like this, and that no issuer signs; and issuers that are away, which they would be for
+    /// Kubernetes too.
     pub fn is_final(self) -> bool {
         matches!(
             self,
             Self::AmbiguousAuthorization
                 | Self::AmbiguousIdentityHeader
                 | Self::AmbiguousUpgrade
+                | Self::DistributedClaims
+                | Self::DistributedClaimsUnavailable
                 | Self::MalformedCertificate
                 | Self::MalformedForwardedCertificate
                 | Self::MalformedHeader
+                | Self::MalformedIssuerKeys
+                | Self::NeverExpires
                 | Self::UndecodableToken
+                | Self::UnsupportedSignature
         )
     }
 
@@ -240,6 +256,7 @@ impl Reason {
         match self {
             Self::DistributedClaimsUnavailable
             | Self::IssuerKeysUnavailable
+            | Self::MalformedIssuerKeys
             | Self::MalformedTokenReview
             | Self::PasswordVerificationBusy
             | Self::RevocationListExpired

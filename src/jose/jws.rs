@@ -113,6 +113,22 @@ impl SignedToken {
         algorithm.verify(key, &self.signed, &self.signature)?;
         Ok(&self.payload)
     }
+
+    /// Whether go-jose may verify with `key` what [`SignedToken::verify`] has refused: then nobody here can tell whose the token is. That
+    /// is so where this module is stricter: curves, PSS, sizes of RSA keys.
+    pub fn is_beyond_us(&self, key: &PublicKey) -> bool {
+        let Some(algorithm) = self.header.algorithm.filter(|_| self.header.is_understood) else {
+            return false;
+        };
+        // Nothing is no signature, which is found out last and costs nothing.
+        match (algorithm.verify(key, &[], &[]), key) {
+            (Err(SignatureError::Key | SignatureError::UnsupportedAlgorithm), _) => true,
+            (Err(SignatureError::KeyMismatch), PublicKey::Ecdsa(..)) => algorithm.is_ecdsa(),
+            // Whether it is wrong, or its salt of another length, is not told.
+            (_, PublicKey::Rsa { .. }) => algorithm.is_pss(),
+            _ => false,
+        }
+    }
 }
 
 /// The payload of a token in the compact serialization, without a look at anything else: what the authenticators read the issuer

@@ -85,7 +85,11 @@ impl ServiceAccount {
             return Err(Reason::UnknownKey);
         }
         token.algorithm().ok_or(Reason::UnsupportedAlgorithm)?;
-        let payload = keys.iter().find_map(|key| token.verify(key).ok()).ok_or(Reason::InvalidSignature)?;
+        let payload = keys.iter().find_map(|key| token.verify(key).ok());
+        let payload = payload.ok_or_else(|| match keys.iter().any(|key| token.is_beyond_us(key)) {
+            true => Reason::UnsupportedSignature,
+            false => Reason::InvalidSignature,
+        })?;
 
         let claims = Value::parse(payload).map_err(|_| Reason::MalformedClaims)?;
         let claims = claims::unique(&claims)?.ok_or(Reason::MalformedClaims)?;

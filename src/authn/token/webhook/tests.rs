@@ -7,6 +7,9 @@ use std::time::SystemTime;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::authn::Union;
+use crate::authn::token::service_account::{Kind, PublicKeys};
+use crate::authn::token::{ServiceAccount, TokenAuthenticator};
 use crate::https::testing::{Answer, Authority, LONG, Server, answer};
 use crate::https::{self, ClientCertificate, Proxies, Trust};
 use crate::identity::Identity;
@@ -369,4 +372,43 @@ async fn neither_token_nor_credentials_are_shown() {
             "the answer is no TokenReview of the version that was sent",
         ]
     );
+}
+
+/// The bearer token of a recorded request.
+#[expect(clippy::disallowed_methods, reason = "a test reads its vectors")]
+fn recorded(scenario: &str, id: &str) -> String {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/conformance/scenarios");
+    let cases = std::fs::read_to_string(format!("{folder}/{scenario}/cases.jsonl")).unwrap();
+    let cases = cases.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let case = cases.into_iter().find(|case| case["id"] == id).unwrap();
+    case["request"]["headers"][0][1].as_str().unwrap().strip_prefix("Bearer ").unwrap().to_owned()
+}
+
+/// Kubernetes' union asks the webhook after whatever an authenticator refuses. What only we refuse it would have believed, so nobody
+/// else is asked whose that is; what it refuses too goes on.
+#[tokio::test]
+async fn a_token_that_only_we_refuse_is_not_shown_to_the_webhook() {
+    let authority = Authority::new();
+    let server = Server::start(authority.server(), |_| yes()).await;
+    let webhook = Asker::new(&authority).webhook(&server.url("/"));
+    let mut keys = PublicKeys::default();
+    keys.add(include_bytes!("../../../../tests/conformance/world/sa/rsa1.pub")).unwrap();
+    let (keys, issuers) = (Arc::new(keys), ["https://sa.oracle.test".into()].into());
+    let audiences = ["https://sa.oracle.test".into()].into();
+    let accounts = ServiceAccount::new(Kind::Bound { issuers }, keys, audiences);
+    let union = Union::new([
+        TokenAuthenticator::ServiceAccount(accounts),
+        TokenAuthenticator::Webhook(Box::new(webhook)),
+    ]);
+    // After the recording, before the tokens end.
+    let now = Now(SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000));
+    let (never, forged) = (
+        recorded("serviceaccount", "serviceaccount/sa-time/no-exp"),
+        recorded("webhook-v1", "webhook-v1/webhook/bad-sa-token"),
+    );
+    let outcome = AuthenticateToken::authenticate(&union, Token(never.as_bytes()), now).await;
+    assert_eq!(outcome, Outcome::rejected(Authenticator::ServiceAccount, Reason::NeverExpires));
+    assert_eq!(server.requests(), [""; 0]);
+    let outcome = AuthenticateToken::authenticate(&union, Token(forged.as_bytes()), now).await;
+    assert_eq!((outcome, server.requests().len()), (user("somebody"), 1));
 }
