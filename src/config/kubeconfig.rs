@@ -58,11 +58,11 @@ struct Kubeconfig {
     #[serde(rename = "apiVersion", deserialize_with = "zero_if_null")]
     api_version: String,
     #[serde(deserialize_with = "zero_if_null")]
-    clusters: Vec<Named>,
+    clusters: Vec<Value>,
     #[serde(deserialize_with = "zero_if_null")]
-    users: Vec<Named>,
+    users: Vec<Value>,
     #[serde(deserialize_with = "zero_if_null")]
-    contexts: Vec<Named>,
+    contexts: Vec<Value>,
     #[serde(deserialize_with = "zero_if_null")]
     current_context: String,
 }
@@ -156,6 +156,10 @@ fn decode<T: Default + DeserializeOwned>(value: Value) -> Result<T, String> {
     if value.is_null() {
         return Ok(T::default());
     }
+    // serde would read a list, field by field.
+    if !value.is_object() {
+        return Err("not a kubeconfig: a value has another type than a map".to_owned());
+    }
     serde_json::from_value(value).map_err(|error| match error.to_string().rsplit_once(", expected ") {
         Some((_, expected)) => format!("not a kubeconfig: a value has another type than {expected}"),
         None => "not a kubeconfig".to_owned(),
@@ -187,10 +191,11 @@ fn current(kubeconfig: Kubeconfig) -> Result<(Cluster, User), String> {
 /// Go: the conversions of k8s.io/client-go/tools/clientcmd/api/v1/conversion.go.
 fn by_name<T: Default + DeserializeOwned>(
     list: &str,
-    named: Vec<Named>,
+    named: Vec<Value>,
 ) -> Result<BTreeMap<String, T>, String> {
     let mut map = BTreeMap::new();
-    for Named { name, value } in named {
+    for named in named {
+        let Named { name, value } = decode(named)?;
         if map.insert(name.clone(), decode(value)?).is_some() {
             return Err(format!("{list}: duplicate name {name:?} in list"));
         }
@@ -328,7 +333,7 @@ impl Reader<'_, '_> {
             Authorization::bearer(token)
         } else if !user.token.is_empty() {
             Authorization::bearer(&user.token)
-        } else if !user.username.is_empty() || !user.password.is_empty() {
+        } else if !user.username.is_empty() {
             Authorization::basic(&user.username, &user.password)
         } else {
             return Some(None);
@@ -414,3 +419,6 @@ fn clean(path: &[u8]) -> Vec<u8> {
     }
     [&b"/"[..], &segments.join(&b'/')].concat()
 }
+
+#[cfg(test)]
+mod tests;

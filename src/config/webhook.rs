@@ -110,3 +110,122 @@ fn in_cluster(values: &mut Values<'_>, folder: &Path) -> Option<Connection> {
     let client = client.map_err(|error| refuse(error.to_string())).ok()?;
     Some(Connection { client, url: url?, authorization: Some(authorization) })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{errors, file, load, read_flags_in};
+    use super::*;
+    use crate::authn::token::TokenAuthenticator;
+
+    const KUBECONFIG: &str = "clusters: [{name: k, cluster: {server: 'https://a.test/x'}}]\n\
+        contexts: [{name: c, context: {cluster: k}}]\ncurrent-context: c\n";
+
+    /// What the settings are of a configuration with these flags.
+    fn webhook(flags: &[&str]) -> String {
+        let config = load(&[&["--anonymous-auth=false"], flags].concat(), &[]).expect("good");
+        let [TokenAuthenticator::Webhook(webhook)] = &config.chain.tokens[..] else {
+            panic!("{:?}", config.chain)
+        };
+        format!("{webhook:?}").split_once("url: ").expect("a URL").1.to_owned()
+    }
+
+    /// Go: `AddFlags`, `ToAuthenticationConfig`, and TestToAuthenticationConfig of authentication_test.go as far as the webhook goes.
+    #[test]
+    fn the_flags_are_those_of_kube_apiserver() {
+        let (_folder, path) = file(KUBECONFIG);
+        let flag = ["--authentication-token-webhook-config-file", &*path];
+        let with = |more: &[&str]| webhook(&[&flag, more].concat());
+        let expected = |version: &str, audiences: &str, ttl: &str| {
+            format!(
+                "Url(\"https://a.test/x\"), authorization: None, version: {version}, audiences: {audiences}, cache_ttl: {ttl} }}"
+            )
+        };
+        assert_eq!(with(&[]), expected("V1beta1", "[]", "120s"));
+        assert_eq!(
+            with(&[
+                "--authentication-token-webhook-version=v1",
+                "--authentication-token-webhook-cache-ttl=1m30s",
+                "--api-audiences=a,b"
+            ]),
+            expected("V1", r#"["a", "b"]"#, "90s")
+        );
+        assert_eq!(with(&["--authentication-token-webhook-cache-ttl=0s"]), expected("V1beta1", "[]", "0ns"));
+        assert_eq!(with(&["--authentication-token-webhook-cache-ttl=-5s"]), expected("V1beta1", "[]", "0ns"));
+
+        let told = |more: &[&str]| errors(&[&["--anonymous-auth=true"], more].concat(), &[]);
+        for ttl in ["5", "", "2d"] {
+            let flag = format!("--authentication-token-webhook-cache-ttl={ttl}");
+            assert_eq!(
+                told(&[&flag]),
+                [format!(
+                    "--authentication-token-webhook-cache-ttl: {ttl:?}: must be a duration, such as 2m or 30s"
+                )]
+            );
+        }
+        assert_eq!(
+            told(&[&flag[..], &["--authentication-token-webhook-version=v2"]].concat()),
+            [
+                "--authentication-token-webhook-version: \"v2\": unsupported authentication webhook version, supported versions are \
+                 \"v1\", \"v1beta1\""
+            ]
+        );
+        assert_eq!(
+            told(&["--authentication-token-webhook-version=v2"]),
+            [""; 0],
+            "without a file it does not matter"
+        );
+        assert_eq!(
+            told(&["--authentication-token-webhook-config-file=/none"]),
+            [
+                "--authentication-token-webhook-config-file: /none: cannot be read: No such file or directory (os error 2)"
+            ]
+        );
+        assert_eq!(
+            told(&["--authentication-token-review=elsewhere"]),
+            ["--authentication-token-review: \"elsewhere\": must be one of , in-cluster"]
+        );
+        assert_eq!(
+            told(&[&flag[..], &["--authentication-token-review=in-cluster"]].concat()),
+            [
+                "--authentication-token-review: in-cluster: --authentication-token-webhook-config-file names somebody else to ask; \
+                 remove one of the two"
+            ]
+        );
+    }
+
+    /// Go: TestInClusterConfig of k8s.io/client-go/rest/config_test.go.
+    #[test]
+    fn the_api_server_of_the_cluster_is_where_kubernetes_says() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).expect("a file");
+        let environment = |host: &str, port: &str| {
+            [("KUBERNETES_SERVICE_HOST", host), ("KUBERNETES_SERVICE_PORT", port)]
+                .map(|(n, v)| (n.into(), v.into()))
+                .to_vec()
+        };
+        let read = |environment| {
+            let (connection, errors) =
+                read_flags_in([""; 0], environment, |values| in_cluster(values, folder.path()));
+            connection.map(|connection| connection.url.as_str().to_owned()).ok_or(errors)
+        };
+        write("token", "my-token\n");
+        write("ca.crt", include_str!("../../tests/conformance/world/ca/issuer-ca.pem"));
+        let url =
+            |host: &str| Ok(format!("https://{host}/apis/authentication.k8s.io/v1/tokenreviews?timeout=30s"));
+        assert_eq!(read(environment("10.0.0.1", "443")), url("10.0.0.1:443"));
+        assert_eq!(read(environment("fd00::1", "6443")), url("[fd00::1]:6443"));
+        let problem = "--authentication-token-review: unable to load in-cluster configuration, KUBERNETES_SERVICE_HOST and \
+                       KUBERNETES_SERVICE_PORT must be defined";
+        for (host, port) in [("", "443"), ("10.0.0.1", "")] {
+            assert_eq!(read(environment(host, port)), Err(vec![problem.to_owned()]));
+        }
+        write("token", " \n");
+        let empty = "--authentication-token-review: read empty token from file".to_owned();
+        assert_eq!(read(environment("10.0.0.1", "443")), Err(vec![empty]));
+        std::fs::remove_file(folder.path().join("ca.crt")).expect("it was there");
+        write("token", "t");
+        let told = read(environment("10.0.0.1", "443")).expect_err("no CA");
+        assert_eq!(told.len(), 1);
+        assert!(told[0].contains("ca.crt: cannot be read: "), "{told:?}");
+    }
+}
