@@ -75,7 +75,8 @@ impl Proxies {
     /// One proxy for every host, this one included; none if this is no URL of a proxy. Go: `parseProxyURL` of
     /// k8s.io/client-go/tools/clientcmd/helpers.go, and `http.ProxyURL`.
     pub fn fixed(url: &str) -> Option<Self> {
-        let scheme = url.split_once("://")?.0.to_ascii_lowercase();
+        let uri = Uri::parse(url).ok().map(|uri| uri.to_owned()).filter(has_host)?;
+        let scheme = uri.scheme().as_str().to_ascii_lowercase();
         let known = matches!(scheme.as_str(), "http" | "https" | "socks5");
         let proxy = Proxy::parse(url).filter(|_| known)?;
         Some(Self { https: Some(proxy), fixed: true, exempt: Vec::new() })

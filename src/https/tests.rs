@@ -1,5 +1,7 @@
 //! A client against servers, good and bad.
 
+mod settings;
+
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
