@@ -29,6 +29,8 @@ pub enum Authenticator {
     Bootstrap,
     /// JSON Web Tokens of OpenID Connect issuers: `--oidc-*`, or `jwt` of the authentication configuration.
     Jwt,
+    /// Whoever answers token reviews: `--authentication-token-webhook-config-file` or `--authentication-token-review`.
+    Webhook,
     /// Nobody presented anything.
     Anonymous,
     /// The chain itself: the request could not be read, or nobody had an opinion and anonymous is not allowed.
@@ -49,6 +51,7 @@ impl Authenticator {
             Self::ServiceAccount => "serviceaccount",
             Self::Bootstrap => "bootstrap",
             Self::Jwt => "jwt",
+            Self::Webhook => "webhook",
             Self::Anonymous => "anonymous",
             Self::Chain => "chain",
         }
@@ -107,8 +110,12 @@ pub enum Reason {
     UnknownKey,
     /// A token that none of its issuer's keys verifies.
     InvalidSignature,
+    /// A token that none of its issuer's keys verifies here, in one of the ways in which only Kubernetes might.
+    UnsupportedSignature,
     /// The issuer's keys could not be fetched, or not yet.
     IssuerKeysUnavailable,
+    /// The issuer's answer is no key set by our rules, which are stricter than Kubernetes'.
+    MalformedIssuerKeys,
     /// A claim that every token has is not of its type.
     MalformedClaims,
     /// A token of another issuer than its keys are of.
@@ -147,6 +154,14 @@ pub enum Reason {
     UnusableBootstrapToken,
     /// The objects of the cluster that the credential is about are not known, and the API server could not be asked.
     ClusterUnavailable,
+    /// The token review webhook says what is wrong with a token.
+    TokenReviewRefused,
+    /// The token review webhook could not be asked.
+    TokenReviewUnavailable,
+    /// The token review webhook's answer is none.
+    MalformedTokenReview,
+    /// Too many tokens are being reviewed.
+    TokenReviewBusy,
     /// Basic credentials that do not parse.
     MalformedBasic,
     /// A user name and password that do not match. The two causes are not told apart.
@@ -192,7 +207,9 @@ impl Reason {
             Self::UnsupportedAlgorithm => "unsupported_algorithm",
             Self::UnknownKey => "unknown_key",
             Self::InvalidSignature => "invalid_signature",
+            Self::UnsupportedSignature => "unsupported_signature",
             Self::IssuerKeysUnavailable => "issuer_keys_unavailable",
+            Self::MalformedIssuerKeys => "malformed_issuer_keys",
             Self::MalformedClaims => "malformed_claims",
             Self::WrongIssuer => "wrong_issuer",
             Self::WrongAudience => "wrong_audience",
@@ -212,6 +229,10 @@ impl Reason {
             Self::WrongBootstrapSecret => "wrong_bootstrap_secret",
             Self::UnusableBootstrapToken => "unusable_bootstrap_token",
             Self::ClusterUnavailable => "cluster_unavailable",
+            Self::TokenReviewRefused => "token_review_refused",
+            Self::TokenReviewUnavailable => "token_review_unavailable",
+            Self::MalformedTokenReview => "malformed_token_review",
+            Self::TokenReviewBusy => "token_review_busy",
             Self::MalformedBasic => "malformed_basic",
             Self::InvalidUsernameOrPassword => "invalid_username_or_password",
             Self::PasswordVerificationBusy => "password_verification_busy",
@@ -225,19 +246,29 @@ impl Reason {
         }
     }
 
-    /// Whether no other credential of the same request may be taken in place of the one that was rejected. Kubernetes does not
-    /// reject for these reasons but would have read the credential, as somebody perhaps, from the client's own header lines; or
-    /// it would have ended the connection, and with it the whole request.
+    /// Whether no other credential of the same request may be taken in place of the one that was rejected, and nobody else be asked
+    /// about a token. Kubernetes does not reject for these reasons but would have read the credential, as somebody perhaps, from the
+    /// client's own header lines; or it would have ended the connection, and with it the whole request; or it would have believed the
+    /// token, while here the webhook might name somebody else.
+    ///
+    /// What is not among them although Kubernetes may know better: sizes and numbers beyond our limits and CEL's rare forms, in tokens
+    /// that only their own issuer can sign like this, and that no issuer signs; and issuers that are away, which they would be for
+    /// Kubernetes too.
     pub fn is_final(self) -> bool {
         matches!(
             self,
             Self::AmbiguousAuthorization
                 | Self::AmbiguousIdentityHeader
                 | Self::AmbiguousUpgrade
+                | Self::DistributedClaims
+                | Self::DistributedClaimsUnavailable
                 | Self::MalformedCertificate
                 | Self::MalformedForwardedCertificate
                 | Self::MalformedHeader
+                | Self::MalformedIssuerKeys
+                | Self::NeverExpires
                 | Self::UndecodableToken
+                | Self::UnsupportedSignature
         )
     }
 
@@ -247,8 +278,12 @@ impl Reason {
             Self::ClusterUnavailable
             | Self::DistributedClaimsUnavailable
             | Self::IssuerKeysUnavailable
+            | Self::MalformedIssuerKeys
+            | Self::MalformedTokenReview
             | Self::PasswordVerificationBusy
-            | Self::RevocationListExpired => Fault::Dependency,
+            | Self::RevocationListExpired
+            | Self::TokenReviewBusy
+            | Self::TokenReviewUnavailable => Fault::Dependency,
             Self::Panicked => Fault::Bug,
             _ => Fault::Client,
         }

@@ -12,13 +12,13 @@
 //!
 //! | module | may use |
 //! |---|---|
-//! | [`identity`], [`metrics`], [`request`], [`secret`], [`time`], [`url`] | nothing of ours |
+//! | [`identity`], [`metrics`], [`request`], [`secret`], [`time`], [`url`], [`yaml`] | nothing of ours |
 //! | [`cluster`] | `secret` |
 //! | [`cel`] | `time` |
 //! | [`pki`] | `time`, `url` |
 //! | [`decision`] | `identity` |
 //! | [`https`], [`jose`] | `pki` |
-//! | [`authn`] | `cel`, `cluster`, `decision`, `https`, `identity`, `jose`, `pki`, `request`, `secret`, `time` |
+//! | [`authn`] | `cel`, `cluster`, `decision`, `https`, `identity`, `jose`, `pki`, `request`, `secret`, `time`, `yaml` |
 //! | [`chain`] | `authn` and what it uses |
 //! | [`config`] | `chain` and what it uses |
 //! | [`envoy`] | all of the above; alone in naming protobuf types |
@@ -48,3 +48,4 @@ pub mod server;
 pub mod telemetry;
 pub mod time;
 pub mod url;
+pub mod yaml;

@@ -152,10 +152,15 @@ mod tests {
             Reason::AmbiguousAuthorization,
             Reason::AmbiguousIdentityHeader,
             Reason::AmbiguousUpgrade,
+            Reason::DistributedClaims,
+            Reason::DistributedClaimsUnavailable,
             Reason::MalformedCertificate,
             Reason::MalformedForwardedCertificate,
             Reason::MalformedHeader,
+            Reason::MalformedIssuerKeys,
+            Reason::NeverExpires,
             Reason::UndecodableToken,
+            Reason::UnsupportedSignature,
         ];
         for reason in last_words {
             let unreadable = || rejected(&[Rejection { by: Authenticator::Bearer, reason }]);

@@ -4,9 +4,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::options::option;
+use super::service_accounts;
 use super::values::Values;
-use super::{service_accounts, yaml};
 use crate::cluster::{Cluster, Clusters, ConnectionError, Kubeconfig};
+use crate::yaml;
 
 /// The cluster, if an authenticator needs one.
 pub(super) fn read(

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
-use super::yaml::MAX_BYTES;
+use crate::yaml::MAX_BYTES;
 
 /// Reads one value, with nothing but white space behind it.
 pub(super) fn value(text: &[u8]) -> Result<Value, String> {

@@ -13,6 +13,7 @@ mod deadlines;
 mod file;
 mod identity_headers;
 mod json;
+mod kubeconfig;
 mod listen;
 mod oidc_flags;
 pub mod options;
@@ -20,7 +21,7 @@ mod service_accounts;
 mod sources;
 mod tls;
 mod values;
-mod yaml;
+mod webhook;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -256,6 +257,8 @@ fn members(
             Err(error) => values.error("jwt", &error.to_string()),
         }
     }
+    let webhook = webhook::authenticator(values, remote.proxies(), warnings);
+    tokens.extend(webhook.map(|webhook| TokenAuthenticator::Webhook(Box::new(webhook))));
     Members { request_header, basic, x509, tokens, anonymous }
 }
 
@@ -329,7 +332,9 @@ fn server(values: &mut Values<'_>) -> ServerConfig {
 }
 
 /// The options that bring an authenticator of credentials.
-const CREDENTIALS: [&str; 5] = [
+const CREDENTIALS: [&str; 7] = [
+    "authentication-token-webhook-config-file",
+    "authentication-token-review",
     "token-auth-file",
     "basic-auth-file",
     "client-ca-file",

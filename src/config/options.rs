@@ -139,6 +139,30 @@ pub const OPTIONS: &[OptionSpec] = &[
         "The cluster whose objects are looked at, and the credentials for that; empty: the cluster in which this runs as a pod",
     ),
     one(
+        "authentication-token-webhook-config-file",
+        "FILE",
+        "",
+        "Kubeconfig file of a webhook that is asked about bearer tokens which nobody else knows (TokenReview)",
+    ),
+    one(
+        "authentication-token-webhook-version",
+        "VERSION",
+        "v1beta1",
+        "The version of authentication.k8s.io to send to the webhook and to expect from it: v1beta1 or v1",
+    ),
+    one(
+        "authentication-token-webhook-cache-ttl",
+        "DURATION",
+        "2m",
+        "How long the webhook's answers are remembered; 0s: not at all",
+    ),
+    one(
+        "authentication-token-review",
+        "WHOM",
+        "",
+        "in-cluster: ask the API server of the cluster that we run in, with our own service account, in place of a webhook",
+    ),
+    one(
         "basic-auth-file",
         "FILE",
         "",

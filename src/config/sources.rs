@@ -9,11 +9,14 @@ use config::builder::DefaultState;
 use config::{ConfigBuilder, Map, Source, Value, ValueKind};
 
 use super::options::{CONFIG, Kind, OPTIONS, OptionSpec};
-use super::{ConfigError, Files, Layer, yaml};
+use super::{ConfigError, Files, Layer};
+use crate::yaml;
 
 /// What was written, the strongest source of each option only.
 pub(super) struct Sources {
     values: Layer,
+    /// Host and port of the cluster's API server, from Kubernetes' own variables.
+    pub(super) kubernetes_service: Option<(String, String)>,
 }
 
 /// The variables of a process.
@@ -27,6 +30,8 @@ impl Sources {
         files: &mut Files,
         errors: &mut Vec<ConfigError>,
     ) -> Self {
+        let environment: Environment = environment.into_iter().collect();
+        let kubernetes_service = kubernetes_service(&environment);
         let environment = variables(environment, errors);
         let mut builder = ConfigBuilder::<DefaultState>::default();
         let file = matches
@@ -45,13 +50,22 @@ impl Sources {
             Map::new()
         });
         let values = OPTIONS.iter().filter_map(|o| merged.remove(o.name).map(|value| (o.name, value)));
-        Self { values: values.collect() }
+        Self { values: values.collect(), kubernetes_service }
     }
 
     /// The value of an option, if anybody wrote one.
     pub(super) fn get(&self, option: &OptionSpec) -> Option<&Value> {
         self.values.get(option.name)
     }
+}
+
+/// Go: `InClusterConfig` of k8s.io/client-go/rest/config.go.
+fn kubernetes_service(environment: &Environment) -> Option<(String, String)> {
+    let [host, port] = ["KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT"].map(|name| {
+        let found = environment.iter().find(|(variable, _)| variable == name);
+        found.and_then(|(_, value)| value.to_str()).filter(|value| !value.is_empty()).map(str::to_owned)
+    });
+    host.zip(port)
 }
 
 /// The options in the environment, by name. Variables of other names are left alone: Kubernetes sets

@@ -26,13 +26,22 @@ pub(super) fn read_flags<T, F: Into<OsString>>(
     flags: impl IntoIterator<Item = F>,
     read: impl FnOnce(&mut Values<'_>) -> T,
 ) -> (T, Vec<String>) {
+    read_flags_in(flags, Vec::new(), read)
+}
+
+/// The same in an environment.
+pub(super) fn read_flags_in<T, F: Into<OsString>>(
+    flags: impl IntoIterator<Item = F>,
+    environment: Environment,
+    read: impl FnOnce(&mut Values<'_>) -> T,
+) -> (T, Vec<String>) {
     let arguments =
         ["countersign", "serve"].into_iter().map(OsString::from).chain(flags.into_iter().map(Into::into));
     let matches =
         options::command().try_get_matches_from(options::normalize(arguments)).expect("clap takes the flags");
     let (_, matches) = matches.subcommand().expect("serve");
     let (mut files, mut errors) = (Files::default(), Vec::new());
-    let sources = Sources::merge(matches, [], &mut files, &mut errors);
+    let sources = Sources::merge(matches, environment, &mut files, &mut errors);
     let read = read(&mut Values::new(sources, &mut files, &mut errors));
     (read, errors.iter().map(ToString::to_string).collect())
 }

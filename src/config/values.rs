@@ -32,9 +32,17 @@ impl<'e> Values<'e> {
         self.sources.get(option).is_some()
     }
 
-    /// Notes an error.
+    /// Host and port of the API server of the cluster that we run in, where Kubernetes says so.
+    pub(super) fn kubernetes_service(&self) -> Option<(String, String)> {
+        self.sources.kubernetes_service.clone()
+    }
+
+    /// Notes an error, once: some options are looked at by several.
     pub(super) fn error(&mut self, place: &str, problem: &str) {
-        self.errors.push(ConfigError { place: place.to_owned(), problem: problem.to_owned() });
+        let error = ConfigError { place: place.to_owned(), problem: problem.to_owned() };
+        if !self.errors.contains(&error) {
+            self.errors.push(error);
+        }
     }
 
     /// Notes the errors of a file.
@@ -176,8 +184,14 @@ impl<'e> Values<'e> {
     }
 
     fn read(&mut self, option: &OptionSpec, path: &str) -> Option<NamedFile> {
-        let place = format!("{}: {path}", self.place(option));
-        match self.files.read(Path::new(path)) {
+        let place = self.place(option);
+        self.read_at(&place, Path::new(path))
+    }
+
+    /// A file that is named at some place.
+    pub(super) fn read_at(&mut self, place: &str, path: &Path) -> Option<NamedFile> {
+        let place = format!("{place}: {}", path.display());
+        match self.files.read(path) {
             Ok(bytes) => Some(NamedFile { place, bytes }),
             Err(problem) => {
                 self.error(&place, &problem);

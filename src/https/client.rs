@@ -1,24 +1,29 @@
 //! Requests and answers.
 
-use std::error::Error as _;
 use std::fmt;
+use std::io;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use http::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, LOCATION, USER_AGENT};
+use http::header::{
+    ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, LOCATION, USER_AGENT,
+};
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
-use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::Body as _;
 use hyper_util::client::legacy::Client as Pool;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use rustls::pki_types::ServerName;
 use tokio::time::timeout;
 use zeroize::Zeroizing;
 
 use super::dial::Dial;
-use super::error::{Error, Phase, RedirectError, RootsError};
+use super::error::{ClientError, Error, Phase, RedirectError};
 use super::proxy::Proxies;
-use super::tls;
+use super::tls::{self, ClientCertificate, Trust};
 use super::url::Url;
 
 /// One request takes no longer, redirects and body included. Go: the `Timeout` that `New` of the OIDC authenticator sets.
@@ -49,7 +54,20 @@ const MAX_HEAD: usize = 64 * 1024;
 /// A client with a pool of connections of its own. Cheap to clone; clones share the pool.
 #[derive(Debug, Clone)]
 pub struct Client {
-    pool: Pool<Dial, Empty<Bytes>>,
+    pool: Pool<Dial, Full<Bytes>>,
+}
+
+/// How a [`Client`] reaches servers, and what it has to see and to show there.
+#[derive(Debug)]
+pub struct Settings<'a> {
+    /// Whose certificate a server may have.
+    pub trust: Trust<'a>,
+    /// The name that it must have, a DNS name or an IP address, if not the host's.
+    pub server_name: Option<&'a str>,
+    /// What to show to a server that asks for a certificate.
+    pub certificate: Option<ClientCertificate>,
+    /// The way there.
+    pub proxies: Proxies,
 }
 
 /// What to get.
@@ -79,7 +97,48 @@ impl fmt::Debug for Get<'_> {
     }
 }
 
-/// An answer with a status that was asked for.
+/// What to post.
+pub struct Post<'a> {
+    /// Where to.
+    pub url: &'a Url,
+    /// What to show there.
+    pub authorization: Option<&'a Authorization>,
+    /// A body in JSON.
+    pub json: Bytes,
+    /// The largest body of an answer in bytes.
+    pub max_body: usize,
+}
+
+/// Credentials for a server, the value of `Authorization`. Never shown. What the HTTP library copies of it is not wiped.
+#[derive(Clone)]
+pub struct Authorization(HeaderValue);
+
+impl Authorization {
+    /// A bearer token (RFC 6750).
+    pub fn bearer(token: &str) -> Result<Self, Error> {
+        Self::of(&Zeroizing::new(format!("Bearer {token}")))
+    }
+
+    /// A user's name and password (RFC 7617).
+    pub fn basic(user: &str, password: &str) -> Result<Self, Error> {
+        let pair = Zeroizing::new(format!("{user}:{password}"));
+        Self::of(&Zeroizing::new(format!("Basic {}", STANDARD.encode(pair.as_bytes()))))
+    }
+
+    fn of(text: &str) -> Result<Self, Error> {
+        let mut value = HeaderValue::from_str(text).map_err(|_malformed| Error::Bearer)?;
+        value.set_sensitive(true);
+        Ok(Self(value))
+    }
+}
+
+impl fmt::Debug for Authorization {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Authorization(..)")
+    }
+}
+
+/// An answer: to a [`Get`], with a status that was asked for.
 #[derive(Debug, Clone)]
 pub struct Response {
     /// The status.
@@ -91,10 +150,18 @@ pub struct Response {
 }
 
 impl Client {
-    /// A client that trusts the authorities of a PEM bundle and no other, or the system's if there is none. Go: `RootCAs` of
-    /// `tls.Config`; `NewPoolFromBytes` of k8s.io/client-go/util/cert.
-    pub fn new(certificate_authority: Option<&[u8]>, proxies: Proxies) -> Result<Self, RootsError> {
-        let dial = Dial::new(tls::config(certificate_authority)?, proxies);
+    /// A client that trusts the authorities of a PEM bundle and no other, or the system's if there is none.
+    pub fn new(certificate_authority: Option<&[u8]>, proxies: Proxies) -> Result<Self, ClientError> {
+        let trust = certificate_authority.map_or(Trust::System, Trust::Authorities);
+        Self::with(Settings { trust, server_name: None, certificate: None, proxies })
+    }
+
+    /// A client with these settings.
+    pub fn with(settings: Settings<'_>) -> Result<Self, ClientError> {
+        let Settings { trust, server_name, certificate, proxies } = settings;
+        let server_name = server_name.map(|name| ServerName::try_from(name.to_owned())).transpose();
+        let server_name = server_name.map_err(|_no_name| ClientError::ServerName)?;
+        let dial = Dial::new(tls::config(&trust, certificate.as_ref())?, server_name, proxies);
         let pool = Pool::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE_TIMEOUT)
@@ -112,13 +179,31 @@ impl Client {
         timeout(TIMEOUT, self.follow(get)).await.unwrap_or(Err(Error::Timeout(Phase::Whole)))
     }
 
+    /// Posts once, and follows no redirect. Any status will do. Ends after [`TIMEOUT`] at the latest.
+    pub async fn post(&self, post: Post<'_>) -> Result<Response, Error> {
+        let Post { url, authorization, json, max_body } = post;
+        let mut request = request(Method::POST, url, authorization.map(|Authorization(value)| value), json)?;
+        let headers = request.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        // Go: `setAcceptHeader` of k8s.io/client-go/rest/request.go.
+        headers.insert(ACCEPT, HeaderValue::from_static("application/json, */*"));
+        let exchange = async { read(self.send(request).await?, max_body).await };
+        timeout(TIMEOUT, exchange).await.unwrap_or(Err(Error::Timeout(Phase::Whole)))
+    }
+
     async fn follow(&self, get: &Get<'_>) -> Result<Response, Error> {
-        let mut bearer = get.bearer.map(authorization).transpose()?;
+        let bearer = get.bearer.map(|token| Authorization::bearer(token)).transpose()?;
+        let mut bearer = bearer.map(|Authorization(value)| value);
         let mut url = get.url.clone();
         for _ in 0..=MAX_REDIRECTS {
-            let response = self.send(&url, bearer.as_ref()).await?;
-            if !is_redirect(response.status()) {
-                return read(response, get).await;
+            let request = request(Method::GET, &url, bearer.as_ref(), Bytes::new())?;
+            let response = self.send(request).await?;
+            let status = response.status();
+            if !is_redirect(status) {
+                return match get.statuses.contains(&status.as_u16()) {
+                    true => read(response, get.max_body).await,
+                    false => Err(Error::Status(status.as_u16())),
+                };
             }
             let location = response.headers().get(LOCATION).and_then(|location| location.to_str().ok());
             let location = location.ok_or(Error::Redirect(RedirectError::NoLocation))?;
@@ -131,45 +216,47 @@ impl Client {
 
     async fn send(
         &self,
-        url: &Url,
-        bearer: Option<&HeaderValue>,
+        request: Request<Full<Bytes>>,
     ) -> Result<http::Response<hyper::body::Incoming>, Error> {
-        let mut request = Request::new(Empty::new());
-        *request.method_mut() = Method::GET;
-        *request.uri_mut() =
-            url.to_http().map_err(|error| Error::Redirect(RedirectError::Location(error)))?;
-        let headers = request.headers_mut();
-        headers
-            .insert(USER_AGENT, HeaderValue::from_static(concat!("countersign/", env!("CARGO_PKG_VERSION"))));
-        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-        if let Some(bearer) = bearer {
-            headers.insert(AUTHORIZATION, bearer.clone());
-        }
         self.pool.request(request).await.map_err(|error| cause(&error))
     }
 }
 
-/// The body, if it is one that was asked for.
-async fn read(response: http::Response<hyper::body::Incoming>, get: &Get<'_>) -> Result<Response, Error> {
-    let (head, body) = response.into_parts();
-    let status = head.status.as_u16();
-    if !get.statuses.contains(&status) {
-        return Err(Error::Status(status));
+fn request(
+    method: Method,
+    url: &Url,
+    authorization: Option<&HeaderValue>,
+    body: Bytes,
+) -> Result<Request<Full<Bytes>>, Error> {
+    let mut request = Request::new(Full::new(body));
+    *request.method_mut() = method;
+    *request.uri_mut() = url.to_http().map_err(|error| Error::Redirect(RedirectError::Location(error)))?;
+    let headers = request.headers_mut();
+    headers.insert(USER_AGENT, HeaderValue::from_static(concat!("countersign/", env!("CARGO_PKG_VERSION"))));
+    headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    if let Some(authorization) = authorization {
+        headers.insert(AUTHORIZATION, authorization.clone());
     }
+    Ok(request)
+}
+
+/// The whole answer.
+async fn read(response: http::Response<hyper::body::Incoming>, max_body: usize) -> Result<Response, Error> {
+    let (head, body) = response.into_parts();
     if head.headers.get_all(CONTENT_ENCODING).iter().any(|encoding| encoding != "identity") {
         return Err(Error::Compressed);
     }
     // What is announced need not be waited for.
-    if body.size_hint().lower() > u64::try_from(get.max_body).unwrap_or(u64::MAX) {
-        return Err(Error::TooLarge { limit: get.max_body });
+    if body.size_hint().lower() > u64::try_from(max_body).unwrap_or(u64::MAX) {
+        return Err(Error::TooLarge { limit: max_body });
     }
-    let body = Limited::new(body, get.max_body).collect().await.map_err(|error| {
+    let body = Limited::new(body, max_body).collect().await.map_err(|error| {
         match error.is::<LengthLimitError>() {
-            true => Error::TooLarge { limit: get.max_body },
-            false => Error::Http,
+            true => Error::TooLarge { limit: max_body },
+            false => cause(&*error),
         }
     })?;
-    Ok(Response { status, headers: head.headers, body: body.to_bytes() })
+    Ok(Response { status: head.status.as_u16(), headers: head.headers, body: body.to_bytes() })
 }
 
 /// Go: `redirectBehavior` of net/http.
@@ -184,21 +271,20 @@ fn is_domain_or_subdomain(sub: &str, parent: &str) -> bool {
         || !sub.contains([':', '%']) && sub.strip_suffix(parent).is_some_and(|rest| rest.ends_with('.'))
 }
 
-fn authorization(token: &Zeroizing<String>) -> Result<HeaderValue, Error> {
-    let text = Zeroizing::new(format!("Bearer {}", token.as_str()));
-    let mut value = HeaderValue::from_str(&text).map_err(|_malformed| Error::Bearer)?;
-    value.set_sensitive(true);
-    Ok(value)
-}
-
 /// What our own connector said, if it was that which failed.
-fn cause(error: &hyper_util::client::legacy::Error) -> Error {
-    let mut source = error.source();
-    while let Some(error) = source {
+fn cause(error: &(dyn std::error::Error + 'static)) -> Error {
+    let mut next = Some(error);
+    while let Some(error) = next {
         if let Some(ours) = error.downcast_ref::<Error>() {
             return ours.clone();
         }
-        source = error.source();
+        if error
+            .downcast_ref::<io::Error>()
+            .is_some_and(|error| error.kind() == io::ErrorKind::ConnectionReset)
+        {
+            return Error::Reset;
+        }
+        next = error.source();
     }
     Error::Http
 }

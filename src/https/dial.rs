@@ -10,6 +10,7 @@ use std::time::Duration;
 use std::{error, fmt, vec};
 
 use http::Uri;
+use http::uri::Scheme;
 use hyper::rt::{Read, Write};
 use hyper_rustls::MaybeHttpsStream;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -43,13 +44,19 @@ type Dialing<T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send>>;
 pub(super) struct Dial {
     tcp: HttpConnector<Resolver>,
     tls: Arc<ClientConfig>,
+    /// The name that the server's certificate is to have, if not the host's.
+    server_name: Option<ServerName<'static>>,
     /// The same without ALPN: CONNECT goes over HTTP/1.1.
     proxy_tls: Arc<ClientConfig>,
     proxies: Arc<Proxies>,
 }
 
 impl Dial {
-    pub(super) fn new(tls: Arc<ClientConfig>, proxies: Proxies) -> Self {
+    pub(super) fn new(
+        tls: Arc<ClientConfig>,
+        server_name: Option<ServerName<'static>>,
+        proxies: Proxies,
+    ) -> Self {
         let mut tcp = HttpConnector::new_with_resolver(Resolver);
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
@@ -57,11 +64,18 @@ impl Dial {
         tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
         let mut proxy_tls = (*tls).clone();
         proxy_tls.alpn_protocols.clear();
-        Self { tcp, tls, proxy_tls: Arc::new(proxy_tls), proxies: Arc::new(proxies) }
+        Self { tcp, tls, server_name, proxy_tls: Arc::new(proxy_tls), proxies: Arc::new(proxies) }
     }
 
     async fn connect(mut self, server: Uri) -> Result<MaybeHttpsStream<Route>, Error> {
+        if server.scheme() == Some(&Scheme::HTTP) {
+            // On this very host: `Url::parse_or_loopback`.
+            let stream = timeout(CONNECT_TIMEOUT, self.reach(&server)).await;
+            let stream = stream.unwrap_or(Err(Error::Timeout(Phase::Connect)))?;
+            return Ok(MaybeHttpsStream::Http(Route::from(stream)));
+        }
         let host = host(&server)?;
+        let name = self.server_name.take().map_or_else(|| server_name(host), Ok)?;
         let port = server.port_u16().unwrap_or(443);
         let proxies = Arc::clone(&self.proxies);
         let route = async {
@@ -71,7 +85,7 @@ impl Dial {
             }
         };
         let route = timeout(CONNECT_TIMEOUT, route).await.unwrap_or(Err(Error::Timeout(Phase::Connect)))?;
-        handshake(&self.tls, host, route).await
+        handshake(&self.tls, name, route).await
     }
 
     async fn reach(&mut self, server: &Uri) -> Result<TokioIo<TcpStream>, Error> {
@@ -82,7 +96,9 @@ impl Dial {
     async fn through(&mut self, proxy: &Proxy, server: &Uri) -> Result<Route, Error> {
         let stream = self.reach(&proxy.address).await?;
         let route = match proxy.protocol {
-            Protocol::Https => handshake(&self.proxy_tls, host(&proxy.address)?, stream).await?,
+            Protocol::Https => {
+                handshake(&self.proxy_tls, server_name(host(&proxy.address)?)?, stream).await?
+            }
             Protocol::Http | Protocol::Socks5 => Route::from(stream),
         };
         let dialed = Dialed(Some(route));
@@ -121,12 +137,20 @@ impl fmt::Debug for Dial {
     }
 }
 
-/// TLS on top of `stream`, with the certificate of `host` on the other side.
-async fn handshake<T>(tls: &Arc<ClientConfig>, host: &str, stream: T) -> Result<MaybeHttpsStream<T>, Error>
+/// The name that the certificate of `host` has.
+fn server_name(host: &str) -> Result<ServerName<'static>, Error> {
+    ServerName::try_from(host.to_owned()).map_err(|_no_name| Error::Dns)
+}
+
+/// TLS on top of `stream`, with the certificate of `name` on the other side.
+async fn handshake<T>(
+    tls: &Arc<ClientConfig>,
+    name: ServerName<'static>,
+    stream: T,
+) -> Result<MaybeHttpsStream<T>, Error>
 where
     T: Read + Write + Unpin,
 {
-    let name = ServerName::try_from(host.to_owned()).map_err(|_no_name| Error::Dns)?;
     let handshake = TlsConnector::from(Arc::clone(tls)).connect(name, TokioIo::new(stream));
     let stream = timeout(TLS_HANDSHAKE_TIMEOUT, handshake)
         .await

@@ -28,6 +28,9 @@ pub enum Error {
     /// It took too long.
     #[error("timed out: {0}")]
     Timeout(Phase),
+    /// The other side reset the connection (`ECONNRESET`) after the handshake.
+    #[error("the connection was reset")]
+    Reset,
     /// The connection broke, or what came was not HTTP within hyper's bounds.
     #[error("the connection broke, or the answer is not HTTP")]
     Http,
@@ -49,6 +52,14 @@ pub enum Error {
     /// The bearer token cannot stand in a header.
     #[error("the bearer token cannot stand in a header")]
     Bearer,
+}
+
+impl Error {
+    /// Whether the other side reset the connection, at whatever point. Go: `IsConnectionReset` of k8s.io/apimachinery/pkg/util/net.
+    pub fn is_reset(&self) -> bool {
+        let reset = io::ErrorKind::ConnectionReset;
+        matches!(self, Self::Reset) || *self == Self::Connect(reset) || *self == Self::TlsBroken(reset)
+    }
 }
 
 /// What took too long.
@@ -81,13 +92,25 @@ pub enum RedirectError {
 
 /// Why a [`Client`](super::Client) cannot be made.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum RootsError {
+pub enum ClientError {
     /// The bundle of authorities cannot be read.
     #[error("{0}")]
     Bundle(#[from] PoolError),
     /// The system has no roots, and no bundle was given.
     #[error("the system has no root certificates")]
     NoSystemRoots,
+    /// There is no certificate in the PEM text that a client is to show.
+    #[error("the client certificate: no PEM block of type CERTIFICATE")]
+    NoCertificate,
+    /// There is no private key in the PEM text that is to go with it.
+    #[error("the client key: no private key in PEM (PKCS #8, PKCS #1 or SEC 1)")]
+    NoKey,
+    /// The private key is not that of the certificate, or of a kind that is not supported.
+    #[error("the client key does not go with the client certificate")]
+    KeyMismatch,
+    /// The name that the server's certificate is to have is no DNS name and no IP address.
+    #[error("the TLS server name is neither a DNS name nor an IP address")]
+    ServerName,
     /// There is no TLS to be had from the crypto library.
     #[error("no TLS")]
     NoTls,

@@ -13,10 +13,12 @@ use ipnet::IpNet;
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use zeroize::Zeroizing;
 
-/// The proxy for `https://` and the hosts that are reached without it. `HTTP_PROXY` plays no part: nothing here is `http://`.
+/// The proxy for `https://` and the hosts that are reached without it. `HTTP_PROXY` plays no part: what is `http://` is on this host.
 #[derive(Debug, Clone, Default)]
 pub struct Proxies {
     https: Option<Proxy>,
+    /// Whether no host is reached without it.
+    fixed: bool,
     exempt: Vec<Exempt>,
 }
 
@@ -65,13 +67,27 @@ impl Proxies {
         };
         Self {
             https: Proxy::parse(value(["HTTPS_PROXY", "https_proxy"])),
+            fixed: false,
             exempt: exempt(value(["NO_PROXY", "no_proxy"])),
         }
+    }
+
+    /// One proxy for every host, this one included; none if this is no URL of a proxy. Go: `parseProxyURL` of
+    /// k8s.io/client-go/tools/clientcmd/helpers.go, and `http.ProxyURL`.
+    pub fn fixed(url: &str) -> Option<Self> {
+        let uri = Uri::parse(url).ok().map(|uri| uri.to_owned()).filter(has_host)?;
+        let scheme = uri.scheme().as_str().to_ascii_lowercase();
+        let known = matches!(scheme.as_str(), "http" | "https" | "socks5");
+        let proxy = Proxy::parse(url).filter(|_| known)?;
+        Some(Self { https: Some(proxy), fixed: true, exempt: Vec::new() })
     }
 
     /// The proxy on the way to a host. Go: `proxyForURL`, `useProxy`.
     pub(super) fn of(&self, host: &str, port: u16) -> Option<&Proxy> {
         let proxy = self.https.as_ref()?;
+        if self.fixed {
+            return Some(proxy);
+        }
         let address: Option<IpAddr> = host.parse().ok();
         if host == "localhost" || address.is_some_and(|address| address.to_canonical().is_loopback()) {
             return None;
@@ -324,6 +340,28 @@ mod tests {
         }
         assert!(some.of("ported.com", 443).is_some());
         assert!(odd.of("example.com", 443).is_some());
+    }
+
+    /// Go: TestParseProxyURL of k8s.io/client-go/tools/clientcmd/helpers_test.go, and the `proxy-url` of a kubeconfig.
+    #[test]
+    fn a_fixed_proxy_is_for_every_host() {
+        for url in ["http://cache.test", "HTTPS://cache.test:1", "socks5://me:pw@cache.test"] {
+            let proxies = Proxies::fixed(url).unwrap();
+            assert!(
+                ["secure.test", "localhost", "127.0.0.1"].iter().all(|host| proxies.of(host, 443).is_some())
+            );
+        }
+        for url in [
+            "",
+            "cache.test",
+            "cache.test:80",
+            "socks6://cache.test",
+            "ftp://cache.test",
+            "http://",
+            "://cache.test",
+        ] {
+            assert!(Proxies::fixed(url).is_none(), "{url}");
+        }
     }
 
     #[test]

@@ -6,14 +6,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
-use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::PrivateKeyDer;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::TcpListener;
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 
 /// Longer than anything in these tests takes.
 pub(crate) const LONG: Duration = Duration::from_secs(60);
@@ -59,6 +61,33 @@ impl Authority {
         let certificate = params.signed_by(&key, &self.0).unwrap();
         server(certificate.der().clone(), &key)
     }
+
+    /// A server like [`Authority::server`] that wants a certificate by `clients`.
+    pub(crate) fn server_for(&self, clients: &Self) -> ServerConfig {
+        let key = KeyPair::generate().unwrap();
+        let params = CertificateParams::new(["localhost".to_owned()]).unwrap();
+        let certificate = params.signed_by(&key, &self.0).unwrap();
+        let mut roots = RootCertStore::empty();
+        roots.add(clients.0.der().clone()).unwrap();
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let verifier = WebPkiClientVerifier::builder_with_provider(roots.into(), Arc::clone(&provider));
+        ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_client_cert_verifier(verifier.build().unwrap())
+            .with_single_cert(
+                vec![certificate.der().clone()],
+                PrivateKeyDer::Pkcs8(key.serialize_der().into()),
+            )
+            .unwrap()
+    }
+
+    /// A client's certificate and key, PEM.
+    pub(crate) fn client(&self) -> [String; 2] {
+        let key = KeyPair::generate().unwrap();
+        let params = CertificateParams::new(["client".to_owned()]).unwrap();
+        [params.signed_by(&key, &self.0).unwrap().pem(), key.serialize_pem()]
+    }
 }
 
 /// A server with this certificate.
@@ -77,6 +106,10 @@ pub(crate) enum Answer {
     Send(Vec<u8>),
     /// Sends these bytes, and then nothing more.
     Hang(Vec<u8>),
+    /// Ends the connection.
+    Close,
+    /// Resets the connection.
+    Reset,
 }
 
 /// A whole answer.
@@ -91,7 +124,7 @@ pub(crate) fn answer(status: u16, headers: &[(&str, &str)], body: &str) -> Answe
 /// A server on a port of its own, until it is dropped.
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
-    /// The head of each request, in the order in which they came.
+    /// The head of each request and its body, in the order in which they came.
     requests: watch::Receiver<Vec<String>>,
     task: AbortHandle,
 }
@@ -126,7 +159,7 @@ impl Server {
         format!("https://localhost:{}{path}", self.address.port())
     }
 
-    /// The heads of the requests so far.
+    /// The heads and bodies of the requests so far.
     pub(crate) fn requests(&self) -> Vec<String> {
         self.requests.borrow().clone()
     }
@@ -148,14 +181,25 @@ impl Drop for Server {
 }
 
 /// Reads requests and answers them, until the other side has enough.
-async fn serve<S>(mut stream: S, answer: &impl Fn(&str) -> Answer, seen: &watch::Sender<Vec<String>>)
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
-    while let Some(head) = read_head(&mut stream).await {
-        let answer = answer(&head);
-        seen.send_modify(|seen| seen.push(head));
-        let (Answer::Send(bytes) | Answer::Hang(bytes)) = &answer;
+async fn serve(
+    mut stream: TlsStream<TcpStream>,
+    answer: &impl Fn(&str) -> Answer,
+    seen: &watch::Sender<Vec<String>>,
+) {
+    while let Some(mut request) = read_head(&mut stream).await {
+        let length = request.lines().find_map(|line| line.strip_prefix("content-length: "));
+        let mut body = vec![0; length.map_or(0, |length| length.parse().unwrap())];
+        if stream.read_exact(&mut body).await.is_err() {
+            return;
+        }
+        request.push_str(std::str::from_utf8(&body).unwrap());
+        let answer = answer(&request);
+        seen.send_modify(|seen| seen.push(request));
+        let bytes = match &answer {
+            Answer::Send(bytes) | Answer::Hang(bytes) => bytes,
+            Answer::Close => return,
+            Answer::Reset => return stream.get_ref().0.set_zero_linger().unwrap(),
+        };
         if stream.write_all(bytes).await.is_err() || stream.flush().await.is_err() {
             return;
         }

@@ -1,5 +1,7 @@
 //! A client against servers, good and bad.
 
+mod settings;
+
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -390,10 +392,10 @@ fn a_bundle_must_have_authorities_alone() {
     assert_eq!(make(&good), Ok(()));
     assert_eq!(make(&[&*good, "text", &*other, &*good].concat()), Ok(()));
     for nothing in ["", "text", &other] {
-        assert_eq!(make(nothing), Err(RootsError::Bundle(PoolError::NoCertificates)));
+        assert_eq!(make(nothing), Err(ClientError::Bundle(PoolError::NoCertificates)));
     }
     let bad = make(&[&*good, &*pem("CERTIFICATE", "MAA=")].concat());
-    assert!(matches!(bad, Err(RootsError::Bundle(PoolError::Certificate { number: 2, .. }))), "{bad:?}");
+    assert!(matches!(bad, Err(ClientError::Bundle(PoolError::Certificate { number: 2, .. }))), "{bad:?}");
 }
 
 fn pem(label: &str, content: &str) -> String {

@@ -1,6 +1,7 @@
 //! Where to ask.
 
 use std::fmt;
+use std::net::IpAddr;
 
 use fluent_uri::{Uri, UriRef};
 use http::uri::PathAndQuery;
@@ -26,7 +27,8 @@ pub enum UrlError {
     UserInfo,
 }
 
-/// An absolute `https://` URL with a host (RFC 3986) and without a user name. The fragment, if there is one, is not sent.
+/// An absolute URL with a host (RFC 3986) and without a user name, `https://` but for [`Url::parse_or_loopback`]. The fragment, if
+/// there is one, is not sent.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Url(Uri<String>);
 
@@ -34,6 +36,23 @@ impl Url {
     /// Reads a URL.
     pub fn parse(text: &str) -> Result<Self, UrlError> {
         Self::of(Uri::parse(text).map_err(|_malformed| UrlError::Malformed)?.to_owned())
+    }
+
+    /// Reads a URL, which may also be `http://` on this very host: `localhost` or a loopback address.
+    pub fn parse_or_loopback(text: &str) -> Result<Self, UrlError> {
+        let uri = Uri::parse(text).map_err(|_malformed| UrlError::Malformed)?.to_owned();
+        if !uri.scheme().as_str().eq_ignore_ascii_case("http") {
+            return Self::of(uri);
+        }
+        let url = Self::with_host(uri)?;
+        let host = url.host();
+        let loopback = host.parse().is_ok_and(|address: IpAddr| address.to_canonical().is_loopback());
+        if host == "localhost" || loopback { Ok(url) } else { Err(UrlError::NotHttps) }
+    }
+
+    /// Whether it is `https://`.
+    pub fn is_https(&self) -> bool {
+        self.0.scheme().as_str().eq_ignore_ascii_case("https")
     }
 
     /// The URL as it was written.
@@ -67,7 +86,7 @@ impl Url {
         };
         let path = PathAndQuery::try_from(path).map_err(|_malformed| UrlError::Malformed)?;
         http::Uri::builder()
-            .scheme(http::uri::Scheme::HTTPS)
+            .scheme(if self.is_https() { http::uri::Scheme::HTTPS } else { http::uri::Scheme::HTTP })
             .authority(authority.as_str())
             .path_and_query(path)
             .build()
@@ -78,6 +97,10 @@ impl Url {
         if !uri.scheme().as_str().eq_ignore_ascii_case("https") {
             return Err(UrlError::NotHttps);
         }
+        Self::with_host(uri)
+    }
+
+    fn with_host(uri: Uri<String>) -> Result<Self, UrlError> {
         let authority = uri.authority().ok_or(UrlError::NoHost)?;
         if authority.has_userinfo() {
             return Err(UrlError::UserInfo);
@@ -132,6 +155,29 @@ mod tests {
             let sent = Url::parse(text).map(|url| url.to_http().unwrap().to_string());
             assert_eq!(sent, expected.map(str::to_owned), "{text}");
         }
+    }
+
+    #[test]
+    fn plaintext_is_for_this_very_host() {
+        let table = [
+            ("http://localhost:8080/a?b", Ok("http://localhost:8080/a?b")),
+            ("HTTP://LocalHost", Ok("http://LocalHost/")),
+            ("http://127.0.0.2/", Ok("http://127.0.0.2/")),
+            ("http://[::1]:1/", Ok("http://[::1]:1/")),
+            ("https://a.test/", Ok("https://a.test/")),
+            ("http://a.test/", Err(UrlError::NotHttps)),
+            ("http://localhost.a.test/", Err(UrlError::NotHttps)),
+            ("http://127.0.0.1.a.test/", Err(UrlError::NotHttps)),
+            ("http://10.0.0.1/", Err(UrlError::NotHttps)),
+            ("http://user@localhost/", Err(UrlError::UserInfo)),
+            ("ftp://localhost/", Err(UrlError::NotHttps)),
+        ];
+        for (text, expected) in table {
+            let sent = Url::parse_or_loopback(text).map(|url| url.to_http().unwrap().to_string());
+            assert_eq!(sent, expected.map(str::to_owned), "{text}");
+        }
+        let base = Url::parse_or_loopback("http://localhost/").unwrap();
+        assert_eq!(base.join("/a"), Err(UrlError::NotHttps), "no redirect leads to plaintext");
     }
 
     /// RFC 3986, section 5.4, in part.

@@ -12,7 +12,7 @@ use super::algorithm::{Algorithm, VerificationKey};
 use super::base64url::{decode, decode_canonical, decode_std};
 use super::json::{JsonError, Object, TypeError, Value};
 use super::jwk::{JsonWebKey, KeyError};
-use crate::pki::{Certificate, ParseError, SignatureError};
+use crate::pki::{Certificate, ParseError, PublicKey, SignatureError};
 
 /// How large a token may be, in bytes. Go's HTTP server takes no more for all headers of a request (`http.DefaultMaxHeaderBytes`).
 pub const MAX_TOKEN: usize = 1 << 20;
@@ -132,6 +132,22 @@ impl<'a> SignedToken<'a> {
         let algorithm = algorithm.ok_or(SignatureError::UnsupportedAlgorithm)?;
         key.verify(algorithm, &self.signed, &self.signature)?;
         Ok(&self.payload)
+    }
+
+    /// Whether go-jose may verify with `key` what [`SignedToken::verify`] has refused: then nobody here can tell whose the token is. That
+    /// is so where this module is stricter: curves, PSS, sizes of RSA keys.
+    pub fn is_beyond_us(&self, key: &VerificationKey) -> bool {
+        let Some(algorithm) = self.header.algorithm.filter(|_| self.header.is_understood) else {
+            return false;
+        };
+        // Nothing is no signature, which is found out last and costs nothing.
+        match (key.verify(algorithm, &[], &[]), &**key) {
+            (Err(SignatureError::Key | SignatureError::UnsupportedAlgorithm), _) => true,
+            (Err(SignatureError::KeyMismatch), PublicKey::Ecdsa(..)) => algorithm.is_ecdsa(),
+            // Whether it is wrong, or its salt of another length, is not told.
+            (_, PublicKey::Rsa { .. }) => algorithm.is_pss(),
+            _ => false,
+        }
     }
 }
 

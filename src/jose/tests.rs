@@ -125,6 +125,43 @@ fn tokens_of_issuers_are_verified_as_kube_apiserver_does() {
     assert_eq!(spoiled.collect::<Vec<_>>(), expected);
 }
 
+/// Where Kubernetes may know better, and only there, a refusal is to be the last word.
+#[test]
+fn what_only_go_may_verify_is_known() {
+    let rsa = |bits: usize| PublicKey::rsa(&vec![0xff; bits / 8], &[1, 0, 1]);
+    let sa = |file: &str| public_keys_from_pem(&conformance(&format!("world/sa/{file}"))).pop().unwrap();
+    let [p256, p384] = ["rsa2-and-ec256.pub", "ec384.pub"].map(sa);
+    let table = [
+        ("RS256", rsa(2048), false),
+        ("RS256", rsa(1024), false),
+        ("RS384", rsa(1024), true),
+        ("RS512", rsa(8200), true),
+        ("RS256", p256.clone(), false),
+        ("PS256", rsa(2048), true),
+        ("PS256", rsa(1024), true),
+        ("PS256", p256.clone(), false),
+        ("ES256", p256.clone(), false),
+        ("ES384", p384.clone(), false),
+        ("ES384", p256.clone(), true),
+        ("ES512", p384.clone(), true),
+        ("ES256", rsa(2048), false),
+        ("HS256", rsa(2048), false),
+        ("none", p256, false),
+    ];
+    for (algorithm, key, expected) in table {
+        let header = BASE64_URL_SAFE_NO_PAD.encode(json!({"alg": algorithm}).to_string());
+        let token = format!("{header}.e30.AAAA");
+        let token = SignedToken::parse(token.as_bytes()).unwrap();
+        let key = VerificationKey::from(key);
+        assert!(token.verify(&key).is_err());
+        assert_eq!(token.is_beyond_us(&key), expected, "{algorithm} {key:?}");
+    }
+    let header = BASE64_URL_SAFE_NO_PAD.encode(r#"{"alg":"PS256","crit":["exp"]}"#);
+    let critical = format!("{header}.e30.AAAA");
+    let critical = SignedToken::parse(critical.as_bytes()).unwrap();
+    assert!(!critical.is_beyond_us(&rsa(2048).into()), "go-jose does not understand it either");
+}
+
 /// The same of service account tokens. Go: `jwtTokenAuthenticator.AuthenticateToken` of pkg/serviceaccount/jwt.go.
 #[test]
 fn service_account_tokens_are_verified_as_kube_apiserver_does() {

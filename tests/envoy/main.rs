@@ -19,4 +19,5 @@ mod rotation;
 mod spoofing;
 mod support;
 mod tls;
+mod webhook;
 mod websocket;

@@ -29,6 +29,7 @@ use crate::support::issuers::Issuers;
 use crate::support::program::countersign;
 use crate::support::subject::Subject;
 use crate::support::verdict::Verdict;
+use crate::support::webhook::Webhooks;
 
 /// What became of the vectors of one scenario, or of all configurations.
 #[derive(Default)]
@@ -81,7 +82,7 @@ async fn every_recorded_request_in_reach_gets_the_verdict_of_kube_apiserver() {
     let declared = Declared::load();
     let (mut problems, mut seen, mut waiting, mut live) =
         (Vec::new(), Vec::new(), BTreeMap::new(), BTreeMap::new());
-    let _issuers = Issuers::start(&data("world")).await;
+    let (_issuers, _webhooks) = (Issuers::start(&data("world")).await, Webhooks::start(&data("world")).await);
     for scenario in scenarios() {
         let reach = Reach::of(&scenario);
         let world = world();
@@ -180,7 +181,7 @@ const KUBECONFIG: &str = r#"{"current-context": "c", "contexts": [{"name": "c", 
 /// What flags name of the world, in a directory of its own.
 fn world() -> TempDir {
     let dir = TempDir::new().unwrap();
-    for folder in ["tokens", "authn", "ca", "certs/keys", "sa"] {
+    for folder in ["tokens", "authn", "ca", "certs/keys", "sa", "serving", "webhook"] {
         let files = fs::read_dir(data("world").join(folder)).unwrap().map(Result::unwrap);
         for file in files.filter(|file| file.file_type().unwrap().is_file()) {
             let path = format!("{folder}/{}", file.file_name().to_string_lossy());

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// A module and what it may name of ours.
-const MAY_USE: [(&str, &[&str]); 17] = [
+const MAY_USE: [(&str, &[&str]); 18] = [
     ("cel", &["time"]),
     ("identity", &[]),
     ("metrics", &[]),
@@ -12,6 +12,7 @@ const MAY_USE: [(&str, &[&str]); 17] = [
     ("secret", &[]),
     ("time", &[]),
     ("url", &[]),
+    ("yaml", &[]),
     ("cluster", &["secret"]),
     ("pki", &["time", "url"]),
     ("decision", &["identity"]),
@@ -19,34 +20,37 @@ const MAY_USE: [(&str, &[&str]); 17] = [
     ("jose", &["pki"]),
     (
         "authn",
-        &["cel", "cluster", "decision", "https", "identity", "jose", "pki", "request", "secret", "time"],
+        &[
+            "cel", "cluster", "decision", "https", "identity", "jose", "pki", "request", "secret", "time",
+            "yaml",
+        ],
     ),
     (
         "chain",
         &[
             "authn", "cel", "cluster", "decision", "https", "identity", "jose", "pki", "request", "secret",
-            "time",
+            "time", "yaml",
         ],
     ),
     (
         "config",
         &[
             "authn", "cel", "chain", "cluster", "decision", "https", "identity", "jose", "pki", "request",
-            "secret", "url",
+            "secret", "url", "yaml",
         ],
     ),
     (
         "envoy",
         &[
             "authn", "cel", "chain", "cluster", "config", "decision", "https", "identity", "jose", "pki",
-            "request", "secret",
+            "request", "secret", "yaml",
         ],
     ),
     (
         "telemetry",
         &[
             "authn", "cel", "chain", "cluster", "config", "decision", "envoy", "https", "identity", "jose",
-            "pki", "request", "secret",
+            "pki", "request", "secret", "yaml",
         ],
     ),
 ];

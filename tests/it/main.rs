@@ -23,3 +23,4 @@ mod service_accounts;
 #[path = "../support/mod.rs"]
 mod support;
 mod tls;
+mod webhook;

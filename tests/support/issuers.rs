@@ -69,8 +69,8 @@ impl Issuers {
     }
 }
 
-/// The tokens name these very ports, so whoever has them now is waited for: another run of these tests, half a minute at most.
-async fn bind(address: &str) -> TcpListener {
+/// The world names these very ports, so whoever has them now is waited for: another run of these tests, half a minute at most.
+pub(super) async fn bind(address: &str) -> TcpListener {
     for _ in 0..300 {
         match TcpListener::bind(address).await {
             Err(error) if error.kind() == ErrorKind::AddrInUse => {

@@ -7,3 +7,4 @@ pub(crate) mod program;
 pub(crate) mod subject;
 pub(crate) mod tokens;
 pub(crate) mod verdict;
+pub(crate) mod webhook;

@@ -5,6 +5,7 @@ mod bootstrap;
 pub mod jwt;
 pub mod service_account;
 mod token_file;
+pub mod webhook;
 
 use std::sync::Arc;
 
@@ -14,6 +15,7 @@ pub use bootstrap::{BootstrapSecrets, BootstrapTokens};
 pub use jwt::JwtAuthenticators;
 pub use service_account::ServiceAccount;
 pub use token_file::TokenFile;
+pub use webhook::Webhook;
 
 /// One of the token authenticators.
 #[derive(Debug)]
@@ -26,6 +28,8 @@ pub enum TokenAuthenticator {
     Bootstrap(BootstrapTokens),
     /// `--oidc-*`, or `jwt` of the authentication configuration.
     Jwt(Arc<JwtAuthenticators>),
+    /// `--authentication-token-webhook-config-file` or `--authentication-token-review`.
+    Webhook(Box<Webhook>),
 }
 
 impl AuthenticateToken for TokenAuthenticator {
@@ -35,6 +39,7 @@ impl AuthenticateToken for TokenAuthenticator {
             Self::ServiceAccount(authenticator) => authenticator.authenticate(token, now).await,
             Self::Bootstrap(authenticator) => authenticator.authenticate(token, now),
             Self::Jwt(authenticators) => authenticators.authenticate(token, now).await,
+            Self::Webhook(authenticator) => authenticator.authenticate(token, now).await,
         }
     }
 }

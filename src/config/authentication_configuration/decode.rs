@@ -4,7 +4,8 @@
 use serde_json::{Map, Value};
 
 use super::types::AuthenticationConfiguration;
-use crate::config::{json, yaml};
+use crate::config::json;
+use crate::yaml;
 
 /// Reads the file, or says everything that is wrong with its form.
 pub(super) fn decode(text: &[u8]) -> Result<AuthenticationConfiguration, Vec<String>> {

@@ -18,6 +18,7 @@ pub(crate) use client::{Edge, Http1, Http2, Response};
 pub(crate) use envoy::{Config, Envoy, validate};
 pub(crate) use internal::Internal;
 pub(crate) use issuer::{Issuer, SigningKey};
+pub(crate) use message::{Incoming, value as header_value};
 pub(crate) use process::eventually;
 pub(crate) use stack::{Setup, Stack};
 pub(crate) use upstream::{GREETING, Upstream};

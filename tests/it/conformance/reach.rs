@@ -4,7 +4,6 @@
 //! seen a credential in it; every other vector is awaited. One whose verdict depends on live objects is replayed by tests/kube, in a
 //! cluster.
 
-use std::collections::BTreeSet;
 use std::fs;
 
 use super::service_accounts::{OFFLINE, needs_live_objects};
@@ -18,7 +17,6 @@ pub(super) struct Reach {
     left_out: Vec<Family>,
     token_file: String,
     service_accounts: ServiceAccounts,
-    webhook: BTreeSet<String>,
 }
 
 /// What can be said of a vector.
@@ -37,7 +35,6 @@ pub(super) enum Reached {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Family {
     Bootstrap,
-    Webhook,
     Unknown,
 }
 
@@ -54,13 +51,7 @@ impl Reach {
         let token_file = token_file.map(|path| fs::read_to_string(data("world").join(path)).unwrap());
         let service_accounts = ServiceAccounts::of(&flags);
         flags.push(OFFLINE.into());
-        Self {
-            flags,
-            left_out,
-            token_file: token_file.unwrap_or_default(),
-            service_accounts,
-            webhook: webhook_tokens(),
-        }
+        Self { flags, left_out, token_file: token_file.unwrap_or_default(), service_accounts }
     }
 
     pub(super) fn of_vector(&self, vector: &Vector) -> Reached {
@@ -91,8 +82,6 @@ impl Reach {
         let others: Vec<_> = tokens.iter().filter(|token| !known(token)).collect();
         let sees = |family: &Family| match family {
             Family::Bootstrap => others.iter().any(|token| is_bootstrap_token(token)),
-            // The recorded webhook knows the tokens of its table and says no to every other.
-            Family::Webhook => others.iter().any(|token| self.webhook.contains(token.as_str())),
             Family::Unknown => true,
         };
         self.left_out.iter().copied().filter(sees).collect()
@@ -113,7 +102,8 @@ const UNDERSTOOD: [&str; 5] = [
 ];
 /// Understood, but nothing without a cluster.
 const BOOTSTRAP: &str = "--enable-bootstrap-token-auth";
-const UNDERSTOOD_PREFIXES: [&str; 3] = ["--oidc-", "--requestheader-", "--service-account-"];
+const UNDERSTOOD_PREFIXES: [&str; 4] =
+    ["--oidc-", "--requestheader-", "--service-account-", "--authentication-token-webhook-"];
 
 /// Whether a flag is understood, with the file that it names.
 pub(super) fn is_understood(flag: &str) -> bool {
@@ -126,7 +116,6 @@ fn family(flag: &str) -> Option<Family> {
     match name {
         BOOTSTRAP => Some(Family::Bootstrap),
         _ if UNDERSTOOD.contains(&name) || UNDERSTOOD_PREFIXES.iter().any(|p| name.starts_with(p)) => None,
-        _ if name.starts_with("--authentication-token-webhook-") => Some(Family::Webhook),
         _ => Some(Family::Unknown),
     }
 }
@@ -137,12 +126,6 @@ fn is_bootstrap_token(token: &str) -> bool {
         text.len() == length && text.bytes().all(|b| b.is_ascii_digit() || b.is_ascii_lowercase())
     };
     token.split_once('.').is_some_and(|(id, secret)| of(id, 6) && of(secret, 16))
-}
-
-fn webhook_tokens() -> BTreeSet<String> {
-    let table = fs::read_to_string(data("world/webhook/table.json")).unwrap();
-    let table: serde_json::Value = serde_json::from_str(&table).unwrap();
-    table["tokens"].as_object().unwrap().keys().cloned().collect()
 }
 
 #[cfg(test)]
@@ -192,7 +175,6 @@ mod tests {
     fn a_token_that_somebody_left_out_may_know_is_awaited() {
         let bootstrap = "valid1.0123456789abcdef";
         assert!(!reached(&[("Authorization", &format!("Bearer {bootstrap}"))], None));
-        assert!(!reached(&[("Authorization", "Bearer wh-500")], None), "webhook");
         let second = [("Authorization", "Bearer csv-dev"), ("Authorization", &format!("Bearer {bootstrap}"))];
         assert!(!reached(&second, None), "the second");
         let protocols = format!(

@@ -69,6 +69,11 @@ impl Remote {
     pub fn new(proxies: Proxies) -> Self {
         Self { registry: Arc::new(Registry::new(proxies.clone())), proxies }
     }
+
+    /// The way to everything.
+    pub fn proxies(&self) -> &Proxies {
+        &self.proxies
+    }
 }
 
 /// All authenticators of JSON Web Tokens. A token is a matter of the one whose issuer it names, so that its cost does not grow with

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use super::IssuerKeys;
-use super::remote_keys::NoNewerKeys;
+use super::remote_keys::{FetchError, NoNewerKeys};
 use crate::authn::Now;
 use crate::decision::Reason;
 use crate::jose::json::{Number, Object, TypeError, Value};
@@ -36,7 +36,7 @@ impl Expectations {
         if !token.algorithm().is_some_and(|algorithm| self.algorithms.contains(&algorithm)) {
             return Err(Reason::UnsupportedAlgorithm);
         }
-        let known = keys.current().ok_or(Reason::IssuerKeysUnavailable)?;
+        let known = keys.current().ok_or_else(|| unavailable(keys))?;
         if let Some(payload) = verify(&token, &known) {
             return Ok(payload);
         }
@@ -44,7 +44,7 @@ impl Expectations {
             Ok(newer) => verify(&token, &newer).ok_or_else(|| refusal(&token, &newer)),
             Err(NoNewerKeys::Unknown) => Err(refusal(&token, &known)),
             Err(NoNewerKeys::Unavailable) => match refusal(&token, &known) {
-                Reason::UnknownKey => Err(Reason::IssuerKeysUnavailable),
+                Reason::UnknownKey => Err(unavailable(keys)),
                 refusal => Err(refusal),
             },
         }
@@ -84,7 +84,18 @@ fn verify(token: &SignedToken<'_>, keys: &Arc<JsonWebKeySet>) -> Option<Vec<u8>>
     keys.candidates(token.key_id()).find_map(|key| token.verify(key).ok()).map(<[u8]>::to_vec)
 }
 
+/// Why there are no keys. Kubernetes may read a set that we do not, and asks nobody else then.
+fn unavailable(keys: &IssuerKeys) -> Reason {
+    match keys.status().error {
+        Some(FetchError::MalformedKeys(_)) => Reason::MalformedIssuerKeys,
+        _ => Reason::IssuerKeysUnavailable,
+    }
+}
+
 fn refusal(token: &SignedToken<'_>, keys: &JsonWebKeySet) -> Reason {
+    if keys.candidates(token.key_id()).any(|key| token.is_beyond_us(key)) {
+        return Reason::UnsupportedSignature;
+    }
     if token.key_id().is_empty() || keys.has_key_id(token.key_id()) {
         Reason::InvalidSignature
     } else {

@@ -89,13 +89,22 @@ impl<G: ServiceAccountTokenGetter> ServiceAccount<G> {
         }
     }
 
-    async fn identity(&self, token: Token<'_>, signed: &SignedToken<'_>, now: Now) -> Result<Identity, Reason> {
+    async fn identity(
+        &self,
+        token: Token<'_>,
+        signed: &SignedToken<'_>,
+        now: Now,
+    ) -> Result<Identity, Reason> {
         let keys = self.keys.candidates(signed.key_id());
         if keys.is_empty() {
             return Err(Reason::UnknownKey);
         }
         signed.algorithm().ok_or(Reason::UnsupportedAlgorithm)?;
-        let payload = keys.iter().find_map(|key| signed.verify(key).ok()).ok_or(Reason::InvalidSignature)?;
+        let payload = keys.iter().find_map(|key| signed.verify(key).ok());
+        let payload = payload.ok_or_else(|| match keys.iter().any(|key| signed.is_beyond_us(key)) {
+            true => Reason::UnsupportedSignature,
+            false => Reason::InvalidSignature,
+        })?;
 
         let claims = Value::parse(payload).map_err(|_| Reason::MalformedClaims)?;
         let claims = claims::unique(&claims)?.ok_or(Reason::MalformedClaims)?;

@@ -520,9 +520,11 @@ fn only_signatures_by_our_keys_count() {
     for alg in ["none", "None", "HS256", "EdDSA", "RSA1_5", "rs256", ""] {
         assert_eq!(signed(json!({"alg": alg})), Some(Err(Reason::UnsupportedAlgorithm)), "{alg}");
     }
-    for alg in ["RS512", "PS256", "ES256"] {
+    for alg in ["RS512", "ES256"] {
         assert_eq!(signed(json!({"alg": alg})), Some(Err(Reason::InvalidSignature)), "{alg}");
     }
+    // It may have another salt than ours.
+    assert_eq!(signed(json!({"alg": "PS256"})), Some(Err(Reason::UnsupportedSignature)));
     assert_eq!(signed(json!({"alg": "RS256", "crit": ["exp"]})), Some(Err(Reason::InvalidSignature)));
     let jku = json!({"alg": "RS256", "jku": "https://evil", "x5u": "https://evil"});
     assert!(matches!(signed(jku), Some(Ok(_))), "nobody follows it");

@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use crate::https::{self, RootsError, UrlError};
+use crate::https::{self, ClientError, UrlError};
 
 /// A source that can never be used.
 #[derive(Debug, Clone, PartialEq, Error)]
@@ -12,7 +12,7 @@ pub enum SourceError {
     Url(#[from] UrlError),
     /// The certificate authorities.
     #[error("{0}")]
-    Roots(#[from] RootsError),
+    Roots(#[from] ClientError),
 }
 
 /// Why an attempt to fetch keys failed.

@@ -9,7 +9,7 @@ use http::HeaderMap;
 use super::discovery::Origin;
 use super::freshness::{DEFAULT_LIFETIME, MAX_LIFETIME, MAX_RETRY, MIN_LIFETIME};
 use super::*;
-use crate::https::{Phase, Proxies, RootsError, UrlError};
+use crate::https::{ClientError, Phase, Proxies, UrlError};
 use crate::pki::PoolError;
 
 mod over_https;
@@ -485,7 +485,7 @@ async fn equal_sources_have_the_same_keys() {
         SourceError::Url(UrlError::NotHttps)
     );
     let bad_roots = Source { certificate_authority: Some(String::new()), ..source };
-    assert_eq!(bad(bad_roots), SourceError::Roots(RootsError::Bundle(PoolError::NoCertificates)));
+    assert_eq!(bad(bad_roots), SourceError::Roots(ClientError::Bundle(PoolError::NoCertificates)));
 }
 
 /// Go: TestUpdateDelta... of go-oidc; cacheobject's tests of github.com/pquerna/cachecontrol; RFC 9111, section 4.2.

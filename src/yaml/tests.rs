@@ -142,6 +142,12 @@ fn a_file_is_one_document_in_utf_8() {
 }
 
 #[test]
+fn comments_mean_nothing_wherever_they_stand() {
+    let text = "# a\n---\n# b\na: # c\n  # d\n  - 1 # e\n  # f\n  - {b: 2, # g\n     c: 3}\n# h\n";
+    assert_eq!(read(text), Ok(json!({"a": [1, {"b": 2, "c": 3}]})));
+}
+
+#[test]
 fn what_a_document_can_cost_is_bounded() {
     assert_eq!(value(&vec![b' '; MAX_BYTES + 1]), Err("more than 4194304 bytes".to_owned()));
     let nested = |depth| ["[".repeat(depth), "]".repeat(depth)].concat();

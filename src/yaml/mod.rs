@@ -17,10 +17,10 @@ use granit_parser::{Event, Parser, ScalarStyle, StrInput, Tag, options};
 use serde_json::{Map, Value};
 
 /// What is wrong with a document: without a copy of the text around it, which may hold secrets.
-pub(super) type YamlError = String;
+pub type YamlError = String;
 
 /// Reads one document; nothing at all is `null`.
-pub(super) fn value(text: &[u8]) -> Result<Value, YamlError> {
+pub fn value(text: &[u8]) -> Result<Value, YamlError> {
     if text.len() > MAX_BYTES {
         return Err(format!("more than {MAX_BYTES} bytes"));
     }
@@ -36,7 +36,7 @@ pub(super) fn value(text: &[u8]) -> Result<Value, YamlError> {
 }
 
 /// The largest document, and the most that anchors and aliases may add to it: four times what a ConfigMap or a Secret can hold.
-pub(super) const MAX_BYTES: usize = 4 * 1024 * 1024;
+pub const MAX_BYTES: usize = 4 * 1024 * 1024;
 
 /// The deepest nesting, aliases included. No configuration of ours comes near it.
 const MAX_DEPTH: usize = 64;
