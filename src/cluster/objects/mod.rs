@@ -1,7 +1,7 @@
 //! The objects that service account tokens name: accounts, Pods, Nodes and Secrets (Go: `clientGetter` of
 //! k8s.io/kubernetes/pkg/controller/serviceaccount/tokengetter.go).
 //!
-//! Accounts, Pods and Nodes are watched, their metadata only, and kept in [`index`]. What the index does not have is asked of the API
+//! Accounts, Pods and Nodes are watched, their metadata only, and kept in an index. What the index does not have is asked of the API
 //! server, as in Go, since a token may come before the news of its Pod, and before the first list is there at all.
 //! Secrets are never listed nor watched: what is asked for is one at a time, by name, and remembered for a second, of a Secret with a
 //! token the token's keyed digest. So `get` on secrets is all that is needed, and only where such tokens are to count.

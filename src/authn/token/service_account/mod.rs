@@ -83,7 +83,8 @@ impl<G: ServiceAccountTokenGetter> ServiceAccount<G> {
             Kind::Legacy { .. } => Authenticator::LegacyServiceAccount,
             Kind::Bound { .. } => Authenticator::ServiceAccount,
         };
-        match self.identity(token, &signed, now).await {
+        // Boxed, or every Check would be as large as what one that looks at objects keeps in mind.
+        match Box::pin(self.identity(token, &signed, now)).await {
             Ok(identity) => Outcome::Authenticated(Authenticated { identity: Arc::new(identity), by }),
             Err(reason) => Outcome::rejected(by, reason),
         }
