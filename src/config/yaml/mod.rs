@@ -30,7 +30,8 @@ pub(super) fn value(text: &[u8]) -> Result<Value, YamlError> {
         let line = text.split_at(at).0.matches('\n').count() + 1;
         return Err(format!("line {line}: control characters are not allowed"));
     }
-    let events = Parser::new_from_str(text);
+    // Comments are events where another crate has asked for that.
+    let events = Parser::new_from_str_with_options(text, granit_parser::options! { emit_comments: false });
     Reader { events, line: 1, anchors: HashMap::new(), copied: 0 }.document()
 }
 
