@@ -11,7 +11,7 @@ use serde_json::{Value as Json, json};
 use tempfile::TempDir;
 use tokio::time::sleep;
 
-use super::live::{Live, live_vectors, recorded_objects, verdict};
+use super::live::{Live, live_vectors, recorded_objects, verdict, verdict_in};
 use super::random::Random;
 use super::support::envoy::{Encoding, Request, check_request};
 use super::support::program::Server;
@@ -65,7 +65,8 @@ fn user(id: &str) -> Verdict {
 async fn until(expected: &Verdict, server: &Server, token: &str, within: Duration) -> Duration {
     let (start, mut client) = (Instant::now(), server.client().await);
     loop {
-        let ours = verdict(&mut client, &request(token)).await;
+        // In one encoding: the answer may change from one call to the next.
+        let ours = verdict_in(Encoding::Raw, &mut client, &request(token)).await;
         if ours == *expected {
             return start.elapsed();
         }
@@ -159,7 +160,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(70);
 /// More Secrets than any cluster has tokens: they are known before countersign says that it is ready, and the look-up does not notice.
 #[tokio::test]
 async fn ten_thousand_tokens_are_known_and_cost_no_more_than_ten() {
-    let mut medians = Vec::new();
+    let mut subjects = Vec::new();
     for count in [10_u32, 10_000] {
         let objects: Vec<_> = (0..count).map(stored).collect();
         let live = Live::start(&objects, &[]).await;
@@ -167,22 +168,27 @@ async fn ten_thousand_tokens_are_known_and_cost_no_more_than_ten() {
         let start = Instant::now();
         let server = live.subject(folder.path(), &[FLAG]).await;
         println!("{count} tokens: ready after {:?}", start.elapsed());
-
-        let mut client = server.client().await;
-        let mut times = Vec::new();
-        for number in 0..2_000 {
-            let id = format!("{:06}", number * 7919 % count);
+        let client = server.client().await;
+        subjects.push((count, client, Vec::new(), (live, server)));
+    }
+    // In turns, so that whatever else the machine does befalls both.
+    for number in 0..2_000 {
+        for (count, client, times, _) in &mut subjects {
+            let id = format!("{:06}", number * 7919 % *count);
             let check = check_request(&request(&token(&id)), Encoding::Raw);
             let start = Instant::now();
             let answer = client.check(check).await.unwrap();
             times.push(start.elapsed());
             assert_eq!(answer.get_ref().status.as_ref().unwrap().code, 0, "{id}");
         }
+    }
+    let median = |(count, _, mut times, _): (u32, _, Vec<Duration>, _)| {
         times.sort();
         println!("{count} tokens: a Check takes {:?} (median)", times[times.len() / 2]);
-        medians.push(times[times.len() / 2]);
-    }
-    assert!(medians[1] < 3 * medians[0], "{medians:?}");
+        times[times.len() / 2]
+    };
+    let medians: Vec<_> = subjects.into_iter().map(median).collect();
+    assert!(medians[1] < 2 * medians[0], "{medians:?}");
 }
 
 /// A Secret as etcd has it.

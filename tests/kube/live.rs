@@ -21,7 +21,7 @@ use tonic::transport::Channel;
 
 use super::cluster::{Process, START, binaries, etcd, free_ports, wait_for};
 use super::reviewed;
-use super::support::envoy::{ENCODINGS, Request, check_request};
+use super::support::envoy::{ENCODINGS, Encoding, Request, check_request};
 use super::support::program::{PATIENCE, Server};
 use super::support::verdict::{Verdict, read};
 use super::wire::SELF_SUBJECT_REVIEW;
@@ -253,11 +253,20 @@ fn key_of(object: &Json) -> String {
 pub(crate) async fn verdict(client: &mut AuthorizationClient<Channel>, request: &Request) -> Verdict {
     let mut verdicts = Vec::new();
     for encoding in ENCODINGS {
-        let response = client.check(check_request(request, encoding)).await.unwrap();
-        verdicts.push(read(response.get_ref(), request).unwrap());
+        verdicts.push(verdict_in(encoding, client, request).await);
     }
     assert!(verdicts.iter().all(|verdict| *verdict == verdicts[0]), "{request:?}: {verdicts:?}");
     verdicts.swap_remove(0)
+}
+
+/// The verdict on a request in one encoding.
+pub(crate) async fn verdict_in(
+    encoding: Encoding,
+    client: &mut AuthorizationClient<Channel>,
+    request: &Request,
+) -> Verdict {
+    let response = client.check(check_request(request, encoding)).await.unwrap();
+    read(response.get_ref(), request).unwrap()
 }
 
 /// The objects that the recorded vectors are about.
