@@ -1,5 +1,6 @@
 //! Bootstrap tokens whose Secrets are in a real cluster.
 
+use std::fs;
 use std::time::{Duration, Instant};
 
 use base64::Engine;
@@ -11,7 +12,7 @@ use serde_json::{Value as Json, json};
 use tempfile::TempDir;
 use tokio::time::sleep;
 
-use super::live::{Live, live_vectors, recorded_objects, verdict, verdict_in};
+use super::live::{KUBECONFIG, Live, live_vectors, recorded_objects, verdict, verdict_in};
 use super::random::Random;
 use super::support::envoy::{Encoding, Request, check_request};
 use super::support::program::Server;
@@ -152,6 +153,27 @@ async fn tokens_come_and_go_with_their_secrets_and_an_api_server_that_is_away_ch
     until(&Verdict::Refused, &server, &token("goners"), LONGEST_PAUSE).await;
     until(&user("stayed"), &server, &token("stayed"), Duration::ZERO).await;
     assert!(!server.logged().contains(SECRET), "a secret in the log");
+}
+
+/// Its certificate has to be of the CA that the kubeconfig names, or the system's, and for the name that it names.
+#[tokio::test]
+async fn an_api_server_that_does_not_prove_who_it_is_is_not_believed() {
+    let live = Live::start(&[], &[]).await;
+    live.create(&secret("abcdef")).await;
+    let kubeconfig = fs::read_to_string(live.dir.path().join(KUBECONFIG)).unwrap();
+    let kubeconfig: Json = serde_json::from_str(&kubeconfig).unwrap();
+    for (field, value) in [("certificate-authority", json!(null)), ("tls-server-name", json!("another.test"))]
+    {
+        let mut changed = kubeconfig.clone();
+        changed["clusters"][0]["cluster"][field] = value;
+        fs::write(live.dir.path().join("changed"), changed.to_string()).unwrap();
+        let mut server = Server::start(live.dir.path(), &[FLAG, "--kubeconfig=changed"]);
+        let event = server.wait_for("cannot watch the cluster");
+        let error = event["fields"]["error"].as_str().unwrap();
+        assert!(error.contains("invalid peer certificate"), "{field}: {error}");
+        assert_eq!(server.admin_page("/readyz").await.0, 503);
+        until(&Verdict::Refused, &server, &token("abcdef"), Duration::ZERO).await;
+    }
 }
 
 /// client-go's longest pause between attempts, with its jitter, and the attempt.
