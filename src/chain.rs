@@ -2,15 +2,16 @@
 
 use std::sync::Arc;
 
-use crate::authn::token::{JwtAuthenticators, TokenAuthenticator};
+use crate::authn::token::{JwtAuthenticators, TokenAuthenticator, TokenCache, Ttl};
 use crate::authn::{
-    Anonymous, AuthenticateRequest, Basic, Bearer, Now, Outcome, RequestHeader, Union, WebSocket, X509,
+    Anonymous, AuthenticateRequest, AuthenticateToken, Basic, Bearer, Now, Outcome, RequestHeader, Token,
+    Union, WebSocket, X509,
 };
 use crate::decision::{Authenticator, Decision, Denial, Reason};
 use crate::request::Request;
 
 /// The token authenticators, asked in order.
-type Tokens = Union<TokenAuthenticator>;
+type Tokens = Union<TokenMember>;
 
 /// What a chain is made of: the members that the configuration asks for.
 #[derive(Debug, Default)]
@@ -23,6 +24,8 @@ pub struct Members {
     pub x509: Option<X509>,
     /// The token authenticators, in [`Members::into_chain`]'s order.
     pub tokens: Vec<TokenAuthenticator>,
+    /// For how long their answers are remembered.
+    pub token_cache: Ttl,
     /// Anonymous, if allowed at all.
     pub anonymous: Option<Anonymous>,
 }
@@ -57,7 +60,7 @@ impl Members {
         // The token authenticators, "local first, then remote": token file, service accounts (legacy, then bound), bootstrap,
         // JWT ("keep the OpenID Connect after Service Accounts": whichever comes first costs the other), webhook.
         if !self.tokens.is_empty() {
-            let tokens = Arc::new(Union::new(self.tokens));
+            let tokens = Arc::new(tokens(self.tokens, self.token_cache));
             credentials.push(RequestAuthenticator::Bearer(Bearer::new(Arc::clone(&tokens))));
             credentials.push(RequestAuthenticator::WebSocket(WebSocket::new(tokens)));
         }
@@ -67,6 +70,36 @@ impl Members {
         // Anonymous stands outside the union: "don't consider a bad bearer token or invalid username/password combination
         // anonymous".
         Chain { credentials: Union::new(credentials), anonymous: self.anonymous, schemes }
+    }
+}
+
+/// The token authenticators, and a memory for the answers of those that take time: they verify signatures, or ask somebody. The others come first,
+/// though in Go bootstrap tokens come after service accounts and are remembered, too: no two of them have an opinion on one token, but
+/// for the token file, which is the first in Go as well.
+fn tokens(members: Vec<TokenAuthenticator>, ttl: Ttl) -> Tokens {
+    if ttl.good.is_zero() && ttl.bad.is_zero() {
+        return Union::new(members.into_iter().map(TokenMember::Asked));
+    }
+    let (asked, remembered): (Vec<_>, Vec<_>) =
+        members.into_iter().partition(TokenAuthenticator::is_in_memory);
+    let remembered = (!remembered.is_empty())
+        .then(|| TokenMember::Remembered(TokenCache::new(Union::new(remembered), ttl)));
+    Union::new(asked.into_iter().map(TokenMember::Asked).chain(remembered))
+}
+
+/// One that is asked for each token, or several that are asked once in a while.
+#[derive(Debug)]
+enum TokenMember {
+    Asked(TokenAuthenticator),
+    Remembered(TokenCache<Union<TokenAuthenticator>>),
+}
+
+impl AuthenticateToken for TokenMember {
+    async fn authenticate(&self, token: Token<'_>, now: Now) -> Outcome {
+        match self {
+            Self::Asked(authenticator) => authenticator.authenticate(token, now).await,
+            Self::Remembered(cache) => cache.authenticate(token, now).await,
+        }
     }
 }
 

@@ -1,6 +1,8 @@
 //! What the chain decided, and why.
 
+use std::fmt;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use smallvec::SmallVec;
 
@@ -162,6 +164,8 @@ pub enum Reason {
     MalformedTokenReview,
     /// Too many tokens are being reviewed.
     TokenReviewBusy,
+    /// Nobody could say in time whose a token is.
+    TokenLookupTimeout,
     /// Basic credentials that do not parse.
     MalformedBasic,
     /// A user name and password that do not match. The two causes are not told apart.
@@ -233,6 +237,7 @@ impl Reason {
             Self::TokenReviewUnavailable => "token_review_unavailable",
             Self::MalformedTokenReview => "malformed_token_review",
             Self::TokenReviewBusy => "token_review_busy",
+            Self::TokenLookupTimeout => "token_lookup_timeout",
             Self::MalformedBasic => "malformed_basic",
             Self::InvalidUsernameOrPassword => "invalid_username_or_password",
             Self::PasswordVerificationBusy => "password_verification_busy",
@@ -282,6 +287,7 @@ impl Reason {
             | Self::MalformedTokenReview
             | Self::PasswordVerificationBusy
             | Self::RevocationListExpired
+            | Self::TokenLookupTimeout
             | Self::TokenReviewBusy
             | Self::TokenReviewUnavailable => Fault::Dependency,
             Self::Panicked => Fault::Bug,
@@ -309,7 +315,61 @@ pub struct Authenticated {
     pub identity: Arc<Identity>,
     /// Who says so.
     pub by: Authenticator,
+    /// How long that may be remembered.
+    pub lasts: Lasts,
 }
+
+impl Authenticated {
+    /// A success that may be remembered as long as anybody likes.
+    pub fn new(identity: Arc<Identity>, by: Authenticator) -> Self {
+        Self { identity, by, lasts: Lasts::Indefinitely }
+    }
+}
+
+/// How long a success may be remembered.
+#[derive(Debug, Clone, Default)]
+pub enum Lasts {
+    /// As long as anybody likes.
+    #[default]
+    Indefinitely,
+    /// Until this time at the latest, which is included.
+    Until(SystemTime),
+    /// As long as this stands.
+    While(Arc<dyn Standing>),
+    /// Not beyond the request that asked.
+    NoLonger,
+}
+
+/// What a success depends on that may end before anybody forgets it.
+pub trait Standing: fmt::Debug + Send + Sync {
+    /// Whether it still holds at `now`, as far as that can be told without waiting.
+    fn stands(&self, now: SystemTime) -> bool;
+}
+
+impl Lasts {
+    /// Whether what was remembered still holds at `now`.
+    pub fn still(&self, now: SystemTime) -> bool {
+        match self {
+            Self::Indefinitely => true,
+            Self::Until(end) => now <= *end,
+            Self::While(standing) => standing.stands(now),
+            Self::NoLonger => false,
+        }
+    }
+}
+
+impl PartialEq for Lasts {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Until(one), Self::Until(other)) => one == other,
+            (Self::While(one), Self::While(other)) => Arc::ptr_eq(one, other),
+            (Self::Indefinitely, Self::Indefinitely) | (Self::NoLonger, Self::NoLonger) => true,
+            _ => false,
+        }
+    }
+}
+
+impl Eq for Lasts {}
 
 /// The chain's last word on a request.
 #[must_use]

@@ -28,6 +28,6 @@ impl Anonymous {
     pub fn authenticate(&self, request: &Request<'_>) -> Option<Authenticated> {
         let allowed =
             self.paths.is_empty() || request.path.unambiguous().is_some_and(|p| self.paths.contains(&*p));
-        allowed.then(|| Authenticated { identity: Arc::clone(&self.identity), by: Authenticator::Anonymous })
+        allowed.then(|| Authenticated::new(Arc::clone(&self.identity), Authenticator::Anonymous))
     }
 }

@@ -89,10 +89,9 @@ impl AuthenticateRequest for RequestHeader {
     async fn authenticate(&self, request: &Request<'_>, now: Now) -> Outcome {
         match self.verify(request, now) {
             Ok(None) => Outcome::NoOpinion,
-            Ok(Some(identity)) => Outcome::Authenticated(Authenticated {
-                identity: Arc::new(identity),
-                by: Authenticator::RequestHeader,
-            }),
+            Ok(Some(identity)) => {
+                Outcome::Authenticated(Authenticated::new(Arc::new(identity), Authenticator::RequestHeader))
+            }
             Err(reason) => Outcome::rejected(Authenticator::RequestHeader, reason),
         }
     }

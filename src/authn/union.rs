@@ -99,7 +99,7 @@ mod tests {
 
     fn somebody(name: &str) -> Outcome {
         let identity = Arc::new(Identity { username: name.into(), ..Identity::anonymous() });
-        Outcome::Authenticated(Authenticated { identity, by: Authenticator::TokenFile })
+        Outcome::Authenticated(Authenticated::new(identity, Authenticator::TokenFile))
     }
 
     fn rejected(rejections: &[Rejection]) -> Outcome {

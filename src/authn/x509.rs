@@ -29,10 +29,9 @@ impl AuthenticateRequest for X509 {
         match &certificate.identity {
             // A good certificate of nobody: no opinion, and no error.
             Ok(None) => Outcome::NoOpinion,
-            Ok(Some(identity)) => Outcome::Authenticated(Authenticated {
-                identity: Arc::clone(identity),
-                by: Authenticator::X509,
-            }),
+            Ok(Some(identity)) => {
+                Outcome::Authenticated(Authenticated::new(Arc::clone(identity), Authenticator::X509))
+            }
             Err(reason) => Outcome::rejected(Authenticator::X509, *reason),
         }
     }

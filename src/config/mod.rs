@@ -31,7 +31,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::authn::token::jwt::Remote;
-use crate::authn::token::{BootstrapTokens, JwtAuthenticators, TokenAuthenticator, TokenFile};
+use crate::authn::token::{BootstrapTokens, JwtAuthenticators, TokenAuthenticator, TokenFile, Ttl};
 use crate::authn::{Basic, RequestHeaderNames, user_file};
 use crate::chain::Members;
 use crate::cluster::{Cluster, Clusters};
@@ -258,8 +258,13 @@ fn members(
         }
     }
     let webhook = webhook::authenticator(values, remote.proxies(), warnings);
-    tokens.extend(webhook.map(|webhook| TokenAuthenticator::Webhook(Box::new(webhook))));
-    Members { request_header, basic, x509, tokens, anonymous }
+    tokens.extend(webhook.map(|webhook| TokenAuthenticator::webhook(webhook)));
+    let token_cache = Ttl {
+        good: values.duration(option("token-success-cache-ttl")),
+        bad: values.duration(option("token-failure-cache-ttl")),
+        refusals: true,
+    };
+    Members { request_header, basic, x509, tokens, token_cache, anonymous }
 }
 
 fn reply(values: &mut Values<'_>, front_proxy: RequestHeaderNames, xfcc: bool) -> ReplyConfig {

@@ -229,6 +229,18 @@ pub const OPTIONS: &[OptionSpec] = &[
     ),
     one("envoy-max-request-headers-kb", "KIB", "60", "Envoy's max_request_headers_kb, likewise"),
     one(
+        "token-success-cache-ttl",
+        "DURATION",
+        "10s",
+        "How long it is remembered whose a token is, as in kube-apiserver; never past its own end, nor that of the objects that it names; 0: not at all",
+    ),
+    one(
+        "token-failure-cache-ttl",
+        "DURATION",
+        "0s",
+        "How long it is remembered that a token is no good; 0, as in kube-apiserver: not at all",
+    ),
+    one(
         "worker-threads",
         "NUMBER",
         "0",

@@ -124,7 +124,7 @@ impl AuthenticateRequest for Basic {
             Err(reason) => Err(reason),
         };
         match result {
-            Ok(identity) => Outcome::Authenticated(Authenticated { identity, by: Authenticator::Basic }),
+            Ok(identity) => Outcome::Authenticated(Authenticated::new(identity, Authenticator::Basic)),
             Err(reason) => Outcome::rejected(Authenticator::Basic, reason),
         }
     }

@@ -104,7 +104,7 @@ impl BootstrapSecrets {
     fn authenticate(&self, id: &Id, secret: &[u8], now: Now) -> Outcome {
         let Some(known) = self.0.get(id) else { return Outcome::NoOpinion };
         match known.identity(secret, now) {
-            Ok(identity) => Outcome::Authenticated(Authenticated { identity, by: Authenticator::Bootstrap }),
+            Ok(identity) => Outcome::Authenticated(Authenticated::new(identity, Authenticator::Bootstrap)),
             Err(reason) => Outcome::rejected(Authenticator::Bootstrap, reason),
         }
     }

@@ -2,6 +2,7 @@
 //! for something and those that do not come together.
 
 mod bootstrap;
+pub mod cache;
 pub mod jwt;
 pub mod service_account;
 mod token_file;
@@ -12,6 +13,7 @@ use std::sync::Arc;
 use super::{AuthenticateToken, Now, Outcome, Token};
 
 pub use bootstrap::{BootstrapSecrets, BootstrapTokens};
+pub use cache::{TokenCache, Ttl};
 pub use jwt::JwtAuthenticators;
 pub use service_account::ServiceAccount;
 pub use token_file::TokenFile;
@@ -28,8 +30,25 @@ pub enum TokenAuthenticator {
     Bootstrap(BootstrapTokens),
     /// `--oidc-*`, or `jwt` of the authentication configuration.
     Jwt(Arc<JwtAuthenticators>),
-    /// `--authentication-token-webhook-config-file` or `--authentication-token-review`.
-    Webhook(Box<Webhook>),
+    /// `--authentication-token-webhook-config-file` or `--authentication-token-review`, with a memory of its own.
+    Webhook(TokenCache<Webhook>),
+}
+
+impl TokenAuthenticator {
+    /// A webhook, whose answers are remembered. Go: `newWebhookTokenAuthenticator` of
+    /// k8s.io/kubernetes/pkg/kubeapiserver/authenticator/config.go.
+    pub fn webhook(webhook: Webhook) -> Self {
+        let ttl = webhook.cache_ttl();
+        Self::Webhook(TokenCache::new(webhook, Ttl { good: ttl, bad: ttl, refusals: false }))
+    }
+
+    /// Whether all that it knows is in memory, so that to remember an answer would save nothing, and would hide changes.
+    pub fn is_in_memory(&self) -> bool {
+        match self {
+            Self::TokenFile(_) | Self::Bootstrap(_) => true,
+            Self::ServiceAccount(_) | Self::Jwt(_) | Self::Webhook(_) => false,
+        }
+    }
 }
 
 impl AuthenticateToken for TokenAuthenticator {

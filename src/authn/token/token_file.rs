@@ -46,10 +46,9 @@ impl TokenFile {
     pub fn authenticate(&self, token: Token<'_>) -> Outcome {
         let digest = self.digester.digest(token.0);
         match self.users.find(digest.bucket(), |(known, _)| *known == digest) {
-            Some((_, identity)) => Outcome::Authenticated(Authenticated {
-                identity: Arc::clone(identity),
-                by: Authenticator::TokenFile,
-            }),
+            Some((_, identity)) => {
+                Outcome::Authenticated(Authenticated::new(Arc::clone(identity), Authenticator::TokenFile))
+            }
             None => Outcome::NoOpinion,
         }
     }

@@ -35,7 +35,7 @@ fn identity(username: &str, uid: &str, groups: &[&str], extra: &[(&str, &[&str])
     let boxed = |values: &[&str]| values.iter().map(|v| Box::from(*v)).collect::<Vec<Box<str>>>();
     let extra: BTreeMap<_, _> = extra.iter().map(|(key, values)| (Box::from(*key), boxed(values))).collect();
     let identity = Identity::new(username, uid, boxed(groups), extra);
-    Authenticated { identity: Arc::new(identity), by: Authenticator::TokenFile }
+    Authenticated::new(Arc::new(identity), Authenticator::TokenFile)
 }
 
 fn alice() -> Authenticated {
@@ -174,7 +174,7 @@ fn every_identity_header_that_the_client_sent_is_removed() {
         group: "x-auth-group".into(),
         extra_prefix: "x-auth-extra-".into(),
     };
-    let anonymous = Authenticated { identity: Arc::new(Identity::anonymous()), by: Authenticator::Anonymous };
+    let anonymous = Authenticated::new(Arc::new(Identity::anonymous()), Authenticator::Anonymous);
     assert_eq!(
         changes(ReplyConfig { headers, ..config(GroupsEncoding::Joined) }, &anonymous, &sent),
         expected(

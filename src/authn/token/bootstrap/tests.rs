@@ -51,7 +51,7 @@ fn ask(
             assert_eq!((rejections.len(), rejections[0].by), (1, Authenticator::Bootstrap));
             Err(rejections[0].reason)
         }
-        Outcome::Authenticated(Authenticated { identity, by }) => {
+        Outcome::Authenticated(Authenticated { identity, by, .. }) => {
             assert_eq!((by, &*identity.uid, identity.extra.len()), (Authenticator::Bootstrap, "", 0));
             let groups = identity.own_groups.iter().map(ToString::to_string).collect();
             Ok(Some((identity.username.to_string(), groups)))

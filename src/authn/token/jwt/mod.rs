@@ -30,9 +30,10 @@ mod tests;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use crate::authn::{AuthenticateToken, Now, Outcome, Token};
-use crate::decision::{Authenticated, Authenticator, Reason};
+use crate::decision::{Authenticated, Authenticator, Lasts, Reason};
 use crate::https::Proxies;
 use crate::identity::Identity;
 use crate::jose::json::{Object, Value};
@@ -133,9 +134,11 @@ impl AuthenticateToken for JwtAuthenticators {
         let Some(issuer) = issuer else { return Outcome::NoOpinion };
         // In a box, so that a decision about another credential is not larger for it.
         match Box::pin(issuer.authenticate(token.0, (&payload, &document), now)).await {
-            Ok(identity) => {
-                Outcome::Authenticated(Authenticated { identity: Arc::new(identity), by: Authenticator::Jwt })
-            }
+            Ok((identity, lasts)) => Outcome::Authenticated(Authenticated {
+                identity: Arc::new(identity),
+                by: Authenticator::Jwt,
+                lasts,
+            }),
             Err(reason) => Outcome::rejected(Authenticator::Jwt, reason),
         }
     }
@@ -184,7 +187,7 @@ impl Issuer {
         token: &[u8],
         unverified: (&[u8], &Value<'_>),
         now: Now,
-    ) -> Result<Identity, Reason> {
+    ) -> Result<(Identity, Lasts), Reason> {
         let payload = self.expectations.verify_signature(token, &self.keys).await?;
         let read;
         let claims = match unverified {
@@ -194,20 +197,26 @@ impl Issuer {
                 members_of(&read)?
             }
         };
-        self.expectations.check(claims, &self.settings.issuer.url, now)?;
+        let until = self.expectations.check(claims, &self.settings.issuer.url, now)?;
         let claims = Claims::new(claims);
 
-        let Some(resolver) = &self.resolver else { return mapping::identity(&self.settings, &claims) };
+        let own = || Ok((mapping::identity(&self.settings, &claims)?, lasts(until)));
+        let Some(resolver) = &self.resolver else { return own() };
         let endpoint = resolver.endpoint(&claims).map_err(|_| Reason::DistributedClaims)?;
-        let Some(endpoint) = endpoint else { return mapping::identity(&self.settings, &claims) };
+        let Some(endpoint) = endpoint else { return own() };
         let (token, issuer, keys) = resolver.fetch(&endpoint).await?;
         let payload = self.expectations.verify_signature(&token, &keys).await?;
         let document = claims_of(&payload)?;
         let elsewhere = members_of(&document)?;
-        self.expectations.check(elsewhere, &issuer, now)?;
+        let until_there = self.expectations.check(elsewhere, &issuer, now)?;
         let value = elsewhere.get(resolver.claim()).ok_or(Reason::DistributedClaims)?;
-        mapping::identity(&self.settings, &claims.with(resolver.claim(), value))
+        let identity = mapping::identity(&self.settings, &claims.with(resolver.claim(), value))?;
+        Ok((identity, lasts(until.zip(until_there).map(|(here, there)| here.min(there)))))
     }
+}
+
+fn lasts(until: Option<SystemTime>) -> Lasts {
+    until.map_or(Lasts::NoLonger, Lasts::Until)
 }
 
 /// The issuer that a token says it is of, which nobody has verified yet; empty if it says nothing. Go: `untrustedIssuer`.

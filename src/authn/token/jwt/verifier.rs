@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::IssuerKeys;
 use super::remote_keys::{FetchError, NoNewerKeys};
@@ -50,8 +50,14 @@ impl Expectations {
         }
     }
 
-    /// Whether claims whose signature is good are those of `issuer`, for us, and valid at `now`.
-    pub(super) fn check(&self, claims: &Object<'_>, issuer: &str, now: Now) -> Result<(), Reason> {
+    /// Whether claims whose signature is good are those of `issuer`, for us, and valid at `now`; and until when, if the system's clock
+    /// can say that.
+    pub(super) fn check(
+        &self,
+        claims: &Object<'_>,
+        issuer: &str,
+        now: Now,
+    ) -> Result<Option<SystemTime>, Reason> {
         let token = IdToken::of(claims).map_err(|_| Reason::MalformedClaims)?;
         // The sources of distributed claims, whether they are used or not.
         if !token
@@ -75,7 +81,7 @@ impl Expectations {
         if token.not_before.is_some_and(|not_before| Time::at(now + NOT_BEFORE_LEEWAY) < not_before) {
             return Err(Reason::TokenNotYetValid);
         }
-        Ok(())
+        Ok(token.expiry.system_time())
     }
 }
 
@@ -117,6 +123,12 @@ impl Time {
     fn at(since_1970: Duration) -> Self {
         let seconds = i64::try_from(since_1970.as_secs()).unwrap_or(i64::MAX);
         Self { nanoseconds: since_1970.subsec_nanos(), ..Self::unix(seconds) }
+    }
+
+    /// None if that is before 1970, or beyond what the system's clock can say.
+    fn system_time(self) -> Option<SystemTime> {
+        let since_1970 = u64::try_from(self.seconds.checked_sub(Self::UNIX_EPOCH)?).ok()?;
+        UNIX_EPOCH.checked_add(Duration::new(since_1970, self.nanoseconds))
     }
 
     fn unix(seconds: i64) -> Self {
@@ -223,8 +235,6 @@ impl<'a> IdToken<'a> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::UNIX_EPOCH;
-
     use proptest::prelude::*;
 
     use super::*;
@@ -238,7 +248,7 @@ mod tests {
             audiences: vec!["us".to_owned(), "and us".to_owned()],
         };
         let Ok(Value::Object(claims)) = Value::parse(claims.as_bytes()) else { panic!("{claims}") };
-        expectations.check(&claims, issuer, Now(UNIX_EPOCH + now))
+        expectations.check(&claims, issuer, Now(UNIX_EPOCH + now)).map(drop)
     }
 
     /// The claims of a good token at second 1000, and more.

@@ -1,11 +1,17 @@
 //! Tokens of the TokenRequest API (Go: k8s.io/kubernetes/pkg/serviceaccount/claims.go).
 
+use std::fmt;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use futures_util::FutureExt;
+
 use super::account::{ServiceAccountInfo, is_dns_label, is_dns_subdomain};
 use super::claims::{MalformedClaims, NumericDate, PublicClaims, string, unique};
 use super::getter::{ServiceAccountTokenGetter, found};
 use crate::authn::Now;
 use crate::cluster;
-use crate::decision::Reason;
+use crate::decision::{Lasts, Reason, Standing};
 use crate::identity::Identity;
 use crate::jose::json::{Object, Value};
 
@@ -101,8 +107,8 @@ pub(super) async fn validate<G: ServiceAccountTokenGetter>(
     public: &PublicClaims<'_>,
     claims: &Object<'_>,
     now: Now,
-    getter: Option<&G>,
-) -> Result<Identity, Reason> {
+    getter: Option<&Arc<G>>,
+) -> Result<(Identity, Lasts), Reason> {
     let kubernetes =
         claims.get("kubernetes.io").map_or_else(|| Ok(Kubernetes::default()), Kubernetes::read)?;
     public.check_time(now)?;
@@ -112,9 +118,13 @@ pub(super) async fn validate<G: ServiceAccountTokenGetter>(
     if !kubernetes.can_be() {
         return Err(Reason::ServiceAccountClaims);
     }
-    if let Some(getter) = getter {
-        kubernetes.is_live(getter, now).await?;
-    }
+    let lasts = match getter {
+        None => public.expiry.and_then(NumericDate::end).map_or(Lasts::NoLonger, Lasts::Until),
+        Some(getter) => {
+            kubernetes.is_live(&**getter, now).await?;
+            Lasts::While(Arc::new(Live::new(&kubernetes, public.expiry, getter)))
+        }
+    };
     let Kubernetes { namespace, account, pod, node, .. } = kubernetes;
     let (pod, node) = (pod.unwrap_or_default(), node.unwrap_or_default());
     let info = ServiceAccountInfo {
@@ -127,5 +137,68 @@ pub(super) async fn validate<G: ServiceAccountTokenGetter>(
         node_uid: node.uid,
         token_id: public.id,
     };
-    Ok(info.identity())
+    Ok((info.identity(), lasts))
+}
+
+/// What a token that has been verified depends on.
+struct Live<G> {
+    expiry: Option<NumericDate>,
+    namespace: Box<str>,
+    account: OwnedRef,
+    pod: Option<OwnedRef>,
+    secret: Option<OwnedRef>,
+    node: Option<OwnedRef>,
+    getter: Arc<G>,
+}
+
+/// A [`Ref`] that outlives its token.
+struct OwnedRef {
+    name: Box<str>,
+    uid: Box<str>,
+}
+
+impl OwnedRef {
+    fn of(of: Ref<'_>) -> Self {
+        Self { name: of.name.into(), uid: of.uid.into() }
+    }
+
+    fn get(&self) -> Ref<'_> {
+        Ref { name: &self.name, uid: &self.uid }
+    }
+}
+
+impl<G> Live<G> {
+    fn new(kubernetes: &Kubernetes<'_>, expiry: Option<NumericDate>, getter: &Arc<G>) -> Self {
+        Self {
+            expiry,
+            namespace: kubernetes.namespace.into(),
+            account: OwnedRef::of(kubernetes.account),
+            pod: kubernetes.pod.map(OwnedRef::of),
+            secret: kubernetes.secret.map(OwnedRef::of),
+            node: kubernetes.node.map(OwnedRef::of),
+            getter: Arc::clone(getter),
+        }
+    }
+}
+
+impl<G: ServiceAccountTokenGetter> Standing for Live<G> {
+    /// Objects that are known are looked at again, each time.
+    fn stands(&self, now: SystemTime) -> bool {
+        let now = Now(now);
+        let kubernetes = Kubernetes {
+            namespace: &self.namespace,
+            account: self.account.get(),
+            pod: self.pod.as_ref().map(OwnedRef::get),
+            secret: self.secret.as_ref().map(OwnedRef::get),
+            node: self.node.as_ref().map(OwnedRef::get),
+        };
+        !self.expiry.is_some_and(|expiry| expiry.is_past(now))
+            && kubernetes.is_live(&*self.getter, now).now_or_never() == Some(Ok(()))
+    }
+}
+
+impl<G> fmt::Debug for Live<G> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Live(..)")
+    }
 }

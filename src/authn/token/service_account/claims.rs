@@ -1,6 +1,6 @@
 //! The registered claims of a token, as go-jose reads them into `jwt.Claims`: exact names, no duplicates, times as numbers only.
 
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::authn::Now;
 use crate::decision::Reason;
@@ -122,6 +122,11 @@ impl NumericDate {
     /// Whether it is more than a minute ago.
     pub(super) fn is_past(self, now: Now) -> bool {
         internal_nanos(now) - leeway() > self.internal_nanos()
+    }
+
+    /// The last moment at which it is no more than a minute ago; none if that is beyond what the system's clock can say.
+    pub(super) fn end(self) -> Option<SystemTime> {
+        UNIX_EPOCH.checked_add(Duration::from_secs(u64::try_from(self.0).ok()?).checked_add(LEEWAY)?)
     }
 
     /// Whether it is more than a minute ahead.

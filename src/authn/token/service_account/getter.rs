@@ -8,7 +8,7 @@ use crate::decision::Reason;
 /// Finds objects by name. Go: `ServiceAccountTokenGetter` of k8s.io/kubernetes/pkg/serviceaccount/util.go.
 ///
 /// It is asked for names only that a cluster can have.
-pub trait ServiceAccountTokenGetter: Send + Sync {
+pub trait ServiceAccountTokenGetter: Send + Sync + 'static {
     /// A service account.
     fn get_service_account(
         &self,

@@ -28,7 +28,7 @@ use std::sync::Arc;
 
 use crate::authn::{Now, Outcome, Token};
 use crate::cluster::Objects;
-use crate::decision::{Authenticated, Authenticator, Reason};
+use crate::decision::{Authenticated, Authenticator, Lasts, Reason};
 use crate::identity::Identity;
 use crate::jose::json::Value;
 use crate::jose::{SignedToken, unverified_payload};
@@ -85,7 +85,9 @@ impl<G: ServiceAccountTokenGetter> ServiceAccount<G> {
         };
         // Boxed, or every Check would be as large as what one that looks at objects keeps in mind.
         match Box::pin(self.identity(token, &signed, now)).await {
-            Ok(identity) => Outcome::Authenticated(Authenticated { identity: Arc::new(identity), by }),
+            Ok((identity, lasts)) => {
+                Outcome::Authenticated(Authenticated { identity: Arc::new(identity), by, lasts })
+            }
             Err(reason) => Outcome::rejected(by, reason),
         }
     }
@@ -95,7 +97,7 @@ impl<G: ServiceAccountTokenGetter> ServiceAccount<G> {
         token: Token<'_>,
         signed: &SignedToken<'_>,
         now: Now,
-    ) -> Result<Identity, Reason> {
+    ) -> Result<(Identity, Lasts), Reason> {
         let keys = self.keys.candidates(signed.key_id());
         if keys.is_empty() {
             return Err(Reason::UnknownKey);
@@ -119,9 +121,14 @@ impl<G: ServiceAccountTokenGetter> ServiceAccount<G> {
         if !public.audiences.is_empty() && !public.audiences.iter().any(is_ours) {
             return Err(Reason::WrongAudience);
         }
-        let getter = self.getter.as_deref();
+        let getter = self.getter.as_ref();
         match self.kind {
-            Kind::Legacy { lookup } => legacy::validate(token, &public, claims, lookup, getter).await,
+            Kind::Legacy { lookup } => {
+                let getter = getter.map(|getter| &**getter);
+                let identity = legacy::validate(token, &public, claims, lookup, getter).await?;
+                // Its Secret is looked at each time; what is found there is remembered for a moment as it is.
+                Ok((identity, if lookup { Lasts::NoLonger } else { Lasts::Indefinitely }))
+            }
             Kind::Bound { .. } => bound::validate(&public, claims, now, getter).await,
         }
     }

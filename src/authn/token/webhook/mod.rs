@@ -187,7 +187,7 @@ impl Webhook {
         }
         if status.authenticated {
             let identity = Arc::new(status.user.into());
-            return Outcome::Authenticated(Authenticated { identity, by: Authenticator::Webhook });
+            return Outcome::Authenticated(Authenticated::new(identity, Authenticator::Webhook));
         }
         match status.error.is_empty() {
             true => Outcome::NoOpinion,

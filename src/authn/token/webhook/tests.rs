@@ -76,7 +76,7 @@ fn yes() -> Answer {
 fn user(name: &str) -> Outcome {
     let identity =
         Arc::new(Identity { username: name.into(), own_groups: [].into(), ..Identity::anonymous() });
-    Outcome::Authenticated(Authenticated { identity, by: Authenticator::Webhook })
+    Outcome::Authenticated(Authenticated::new(identity, Authenticator::Webhook))
 }
 
 fn refused(reason: Reason) -> Outcome {
@@ -146,16 +146,16 @@ async fn an_answer_is_a_user_if_it_is_for_one_of_our_audiences() {
     let somebody = json!({"username": "somebody"});
     let full = json!({"username": "person@place.com", "uid": "abcd-1234", "groups": ["stuff-dev", "main-eng"],
                       "extra": {"foo": ["bar", "baz"]}});
-    let person = Outcome::Authenticated(Authenticated {
-        identity: Arc::new(Identity {
+    let person = Outcome::Authenticated(Authenticated::new(
+        Arc::new(Identity {
             username: "person@place.com".into(),
             uid: "abcd-1234".into(),
             own_groups: ["stuff-dev", "main-eng"].map(Box::from).into(),
             extra: [("foo".into(), vec!["bar".into(), "baz".into()])].into(),
             ..Identity::anonymous()
         }),
-        by: Authenticator::Webhook,
-    });
+        Authenticator::Webhook,
+    ));
     let table: [(&[&str], Value, Outcome); 12] = [
         (&[], json!({"authenticated": true, "user": somebody}), user("somebody")),
         (&[], json!({"authenticated": true, "user": full}), person),
@@ -396,10 +396,8 @@ async fn a_token_that_only_we_refuse_is_not_shown_to_the_webhook() {
     let (keys, issuers) = (Arc::new(keys), ["https://sa.oracle.test".into()].into());
     let audiences = ["https://sa.oracle.test".into()].into();
     let accounts = ServiceAccount::new(Kind::Bound { issuers }, keys, audiences, None);
-    let union = Union::new([
-        TokenAuthenticator::ServiceAccount(accounts),
-        TokenAuthenticator::Webhook(Box::new(webhook)),
-    ]);
+    let union =
+        Union::new([TokenAuthenticator::ServiceAccount(accounts), TokenAuthenticator::webhook(webhook)]);
     // After the recording, before the tokens end.
     let now = Now(SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000));
     let (never, forged) = (

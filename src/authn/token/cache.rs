@@ -1,0 +1,180 @@
+//! Remembers what token authenticators said (Go: k8s.io/apiserver/pkg/authentication/token/cache/cached_token_authenticator.go, 1.36.3).
+//!
+//! ```text
+//!   token ── keyed digest ──▶ remembered, and still so? ── yes ──▶ that
+//!                               │ no
+//!                               ├─ somebody is asking already ──▶ wait for that
+//!                               └─ ask ──▶ remember, if it was an answer ──▶ that
+//! ```
+//!
+//! Whoever asks first asks for all that come with the same token meanwhile, and goes on asking if that caller goes away. The cache belongs
+//! to a configuration and goes with it, so audiences, which Go has in its key, are always the same.
+//!
+//! Stricter than Kubernetes, which remembers whatever it was told for as long as the TTL says:
+//!
+//! - a token counts no longer than its own `exp`, and than the live objects that it names are there ([`Lasts`]);
+//! - an answer that could not be had is not remembered, nor is a defect of ours;
+//! - the number of answers is bounded, and those that are no good have a place of their own: a flood of bad tokens drives out no good one.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::fmt;
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, Shared};
+use moka::sync::Cache;
+use tokio::time::timeout;
+use zeroize::Zeroizing;
+
+use crate::authn::{AuthenticateToken, Now, Outcome, Token};
+use crate::decision::{Authenticated, Authenticator, Fault, Lasts, Reason};
+use crate::secret::{Digest, Digester};
+
+/// So many good tokens are remembered. Go: `newStripedCache`, which has no bound but counts on 32,000.
+pub const MAX_GOOD: u64 = 100_000;
+
+/// So many of those that are no good.
+pub const MAX_BAD: u64 = 10_000;
+
+/// So long is asked for a token, whoever waits for it. Go: `sharedLookupTimeout`.
+pub const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// For how long what is remembered. Zero: not at all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Ttl {
+    /// That a token is somebody's.
+    pub good: Duration,
+    /// That a token is nobody's.
+    pub bad: Duration,
+    /// Whether also that a token was refused, for as long as `bad`. Go: `cacheErrs`.
+    pub refusals: bool,
+}
+
+/// Asks `A` once for a token, and remembers for a while.
+pub struct TokenCache<A>(Arc<Shelves<A>>);
+
+struct Shelves<A> {
+    tokens: A,
+    ttl: Ttl,
+    digester: Digester,
+    good: Cache<Digest, Good>,
+    bad: Cache<Digest, (Outcome, SystemTime)>,
+    asking: Mutex<HashMap<Digest, Asking>>,
+}
+
+/// A question, and whoever waits for its answer.
+type Asking = Shared<BoxFuture<'static, Outcome>>;
+
+#[derive(Clone)]
+struct Good {
+    authenticated: Authenticated,
+    until: SystemTime,
+}
+
+impl<A: AuthenticateToken + 'static> TokenCache<A> {
+    /// Remembers what `tokens` say.
+    pub fn new(tokens: A, ttl: Ttl) -> Self {
+        let digester = Digester::random();
+        // Both clocks have a say: this one cannot be set back, `until` is compared with the time of the Check.
+        let good = Cache::builder().max_capacity(MAX_GOOD).time_to_live(ttl.good).build();
+        let bad = Cache::builder().max_capacity(MAX_BAD).time_to_live(ttl.bad).build();
+        Self(Arc::new(Shelves { tokens, ttl, digester, good, bad, asking: Mutex::default() }))
+    }
+}
+
+impl<A: AuthenticateToken + 'static> AuthenticateToken for TokenCache<A> {
+    /// Go: `doAuthenticateToken`.
+    async fn authenticate(&self, token: Token<'_>, now: Now) -> Outcome {
+        let shelves = &self.0;
+        let digest = shelves.digester.digest(token.0);
+        if let Some(outcome) = shelves.remembered(&digest, now) {
+            return outcome;
+        }
+        let (asking, is_first) = match shelves.asking().entry(digest) {
+            Entry::Occupied(asking) => (asking.get().clone(), false),
+            Entry::Vacant(place) => {
+                let asking =
+                    Arc::clone(shelves).ask(Zeroizing::new(token.0.to_vec()), digest, now).boxed().shared();
+                (place.insert(asking).clone(), true)
+            }
+        };
+        if is_first {
+            if let Some(outcome) = asking.clone().now_or_never() {
+                return outcome;
+            }
+            tokio::spawn(asking.clone());
+        }
+        asking.await
+    }
+}
+
+impl<A: AuthenticateToken> Shelves<A> {
+    fn asking(&self) -> MutexGuard<'_, HashMap<Digest, Asking>> {
+        self.asking.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn remembered(&self, digest: &Digest, Now(now): Now) -> Option<Outcome> {
+        if let Some(Good { authenticated, until }) = self.good.get(digest) {
+            if now < until && authenticated.lasts.still(now) {
+                return Some(Outcome::Authenticated(authenticated));
+            }
+            self.good.invalidate(digest);
+        }
+        if self.ttl.bad.is_zero() {
+            return None;
+        }
+        self.bad.get(digest).filter(|(_, until)| now < *until).map(|(outcome, _)| outcome)
+    }
+
+    /// Asks, and remembers the answer.
+    fn ask(
+        self: Arc<Self>,
+        token: Zeroizing<Vec<u8>>,
+        digest: Digest,
+        now: Now,
+    ) -> impl Future<Output = Outcome> + Send {
+        async move {
+            let answer = timeout(TIMEOUT, self.tokens.authenticate(Token(&token), now));
+            let outcome = match AssertUnwindSafe(answer).catch_unwind().await {
+                Ok(Ok(outcome)) => outcome,
+                Ok(Err(_elapsed)) => Outcome::rejected(Authenticator::Bearer, Reason::TokenLookupTimeout),
+                Err(_panic) => Outcome::rejected(Authenticator::Bearer, Reason::Panicked),
+            };
+            self.remember(digest, &outcome, now);
+            self.asking().remove(&digest);
+            outcome
+        }
+    }
+
+    fn remember(&self, digest: Digest, outcome: &Outcome, Now(now): Now) {
+        let Ttl { good, bad, refusals } = self.ttl;
+        match outcome {
+            Outcome::Authenticated(authenticated) => {
+                if !good.is_zero() && authenticated.lasts != Lasts::NoLonger {
+                    self.good
+                        .insert(digest, Good { authenticated: authenticated.clone(), until: now + good });
+                }
+            }
+            Outcome::Rejected(rejections) => {
+                let is_answer = rejections.iter().all(|rejection| rejection.reason.fault() == Fault::Client);
+                if refusals && is_answer && !bad.is_zero() {
+                    self.bad.insert(digest, (outcome.clone(), now + bad));
+                }
+            }
+            Outcome::NoOpinion if !bad.is_zero() => self.bad.insert(digest, (Outcome::NoOpinion, now + bad)),
+            Outcome::NoOpinion => {}
+        }
+    }
+}
+
+impl<A: fmt::Debug> fmt::Debug for TokenCache<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "TokenCache({:?}, {:?})", self.0.ttl, self.0.tokens)
+    }
+}
+
+#[cfg(test)]
+mod tests;
