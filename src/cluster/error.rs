@@ -5,7 +5,7 @@ use std::error::Error;
 use kube::core::Status;
 use kube::runtime::watcher;
 
-/// An error is not written down at greater length, in bytes. A message of an API server names a user and a resource.
+/// An error is not written down at greater length, in characters. A message of an API server names a user and a resource.
 const MAX_LENGTH: usize = 300;
 
 const UNREADABLE: &str = "an answer that cannot be read";
@@ -70,7 +70,6 @@ fn with_sources(error: &(dyn Error + 'static)) -> String {
     shortened(text)
 }
 
-fn shortened(mut text: String) -> String {
-    text.truncate(text.floor_char_boundary(MAX_LENGTH));
-    text
+fn shortened(text: String) -> String {
+    text.chars().take(MAX_LENGTH).collect()
 }

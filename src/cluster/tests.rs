@@ -70,7 +70,7 @@ enum Says {
     /// A watch that brings this and then ends.
     Ends(String),
     /// The same after a while.
-    Later(Duration, Box<Says>),
+    Later(Duration, Box<Self>),
 }
 
 fn list(objects: &[Json], more: Option<&str>) -> Says {

@@ -91,7 +91,8 @@ pub struct Status {
 
 /// What the task tells.
 pub(super) struct Shared<I> {
-    index: RwLock<I>,
+    /// None until it has been in sync.
+    index: RwLock<Option<I>>,
     /// Answers in our place until we have been in sync.
     predecessor: Mutex<Option<Arc<Watch<I>>>>,
     progress: watch::Sender<Progress>,
@@ -126,11 +127,11 @@ impl<I: Index> Watch<I> {
 
     /// Looks at the index, which must not take long. None: it has never been in sync, and nobody can say what there is.
     pub fn read<T>(&self, look: impl FnOnce(&I) -> T) -> Option<T> {
-        if !self.shared.progress.borrow().synced {
-            let predecessor = lock(&self.shared.predecessor).clone();
-            return predecessor.and_then(|predecessor| predecessor.read(look));
+        if let Some(index) = &*self.shared.index.read().unwrap_or_else(PoisonError::into_inner) {
+            return Some(look(index));
         }
-        Some(look(&self.shared.index.read().unwrap_or_else(PoisonError::into_inner)))
+        let predecessor = lock(&self.shared.predecessor).clone();
+        predecessor.and_then(|predecessor| predecessor.read(look))
     }
 }
 
@@ -230,19 +231,20 @@ impl<I: Index> Shared<I> {
             Event::Init => *listed = I::default(),
             Event::InitApply(object) => listed.apply(object),
             Event::InitDone => self.listed(std::mem::take(listed)),
-            Event::Apply(object) => self.index.write().unwrap_or_else(PoisonError::into_inner).apply(object),
-            Event::Delete(object) => {
-                self.index.write().unwrap_or_else(PoisonError::into_inner).delete(object);
-            }
+            Event::Apply(object) => self.change(|index| index.apply(object)),
+            Event::Delete(object) => self.change(|index| index.delete(object)),
         }
+    }
+
+    fn change(&self, change: impl FnOnce(&mut I)) {
+        // A list always comes first.
+        self.index.write().unwrap_or_else(PoisonError::into_inner).as_mut().map(change);
     }
 
     /// A list is complete.
     fn listed(&self, list: I) {
         tracing::info!(resource = I::RESOURCE, objects = list.count(), "in sync with the cluster");
-        let before =
-            std::mem::replace(&mut *self.index.write().unwrap_or_else(PoisonError::into_inner), list);
-        // Only then does anybody look.
+        let before = self.index.write().unwrap_or_else(PoisonError::into_inner).replace(list);
         self.progress.send_modify(|progress| progress.synced = true);
         lock(&self.predecessor).take();
         drop(before);

@@ -152,6 +152,25 @@ fn issuers_of_jwts_come_after_the_token_file_whichever_way_they_are_configured()
     );
 }
 
+/// Go: `BootstrapTokenAuthenticationOptions`. The flag alone brings an authenticator; that it is there says nothing.
+#[test]
+fn bootstrap_tokens_need_a_cluster_and_are_credentials() {
+    let (_folder, path) = file(
+        "{current-context: c, contexts: [{name: c, context: {cluster: c}}], clusters: [{name: c, cluster: {server: 'https://a.test'}}]}",
+    );
+    let kubeconfig = format!("--kubeconfig={path}");
+    let config =
+        load(&["--enable-bootstrap-token-auth", "--anonymous-auth=false", &kubeconfig], &[]).expect("good");
+    assert!(config.cluster.is_some() && config.chain.tokens.len() == 1);
+    let told = errors(&["--enable-bootstrap-token-auth=false", "--anonymous-auth=false"], &[]);
+    assert!(
+        told.len() == 1 && told[0].starts_with("configuration: no authenticator is configured"),
+        "{told:?}"
+    );
+    let told = errors(&["--enable-bootstrap-token-auth"], &[]);
+    assert!(told.len() == 1 && told[0].starts_with("--kubeconfig: no cluster: set --kubeconfig"), "{told:?}");
+}
+
 #[test]
 fn every_error_is_told_at_once_with_its_place() {
     let (_folder, path) = file("listen: [1]\nLogFormat: json\nsurprise: 1\nlog-format: xml\n");

@@ -277,6 +277,22 @@ mod tests {
         assert_eq!(shown(&[("HTTP_PROXY", "cache.test"), ("ALL_PROXY", "cache.test")]), None);
     }
 
+    /// As the URL that it was written as, but for what Go adds.
+    #[test]
+    fn the_proxy_is_told_as_a_url_to_who_connects_by_other_means() {
+        let url_of = |value, host| {
+            proxies(&[("HTTPS_PROXY", value), ("NO_PROXY", "direct.test")])
+                .url_of(host, 443)
+                .map(|url| url.to_string())
+        };
+        assert_eq!(url_of("cache.test", "a.test").as_deref(), Some("http://cache.test:80/"));
+        assert_eq!(url_of("cache.test", "direct.test"), None);
+        assert_eq!(url_of("https://cache.test", "a.test").as_deref(), Some("https://cache.test:443/"));
+        assert_eq!(url_of("socks5://cache.test", "a.test").as_deref(), Some("socks5://cache.test:1080/"));
+        let with_password = url_of("http://me:s3:cr%40t@cache.test:1", "a.test");
+        assert_eq!(with_password.as_deref(), Some("http://me:s3%3Acr%40t@cache.test:1/"));
+    }
+
     /// Go: TestUseProxy, TestInvalidNoProxy, TestAllNoProxy of golang.org/x/net/http/httpproxy.
     #[test]
     fn hosts_are_exempt_as_go_exempts_them() {

@@ -51,8 +51,9 @@ impl ApiServer {
 
     fn kubeconfig(&self, folder: &Path) {
         let content = json!({
-            "current-context": "c", "contexts": [{"name": "c", "context": {"cluster": "c"}}],
-            "clusters": [{"name": "c", "cluster": {"server": self.url}}]
+            "current-context": "c", "contexts": [{"name": "c", "context": {"cluster": "c", "user": "c"}}],
+            "clusters": [{"name": "c", "cluster": {"server": self.url}}],
+            "users": [{"name": "c", "user": {"token": "hunter2"}}]
         });
         fs::write(folder.join("new"), content.to_string()).unwrap();
         fs::rename(folder.join("new"), folder.join("kubeconfig")).unwrap();

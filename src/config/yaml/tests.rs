@@ -11,6 +11,14 @@ fn error(text: &str) -> String {
     read(text).expect_err(text)
 }
 
+/// YAML 1.1, section 4.1.3. They stand anywhere between, and mean nothing.
+#[test]
+fn comments_are_passed_over() {
+    let text = "# a\n---\n# b\na: # c\n  # d\n  - 1 # e\n  # f\n  - {x: 2, # g\n     z: 3}\n# h\nb: 'q' # i\n...\n# j\n";
+    assert_eq!(read(text), Ok(json!({"a": [1, {"x": 2, "z": 3}], "b": "q"})));
+    assert_eq!(read("# nothing else\n"), Ok(json!(null)));
+}
+
 /// What go.yaml.in/yaml/v2 v2.4.3 and sigs.k8s.io/yaml v1.6.0 make of these (Go: TestUnmarshal of decode_test.go, resolve.go).
 #[test]
 fn scalars_are_what_yaml_1_1_takes_them_for() {

@@ -5,6 +5,7 @@ use std::cell::RefCell;
 use std::fs;
 
 use countersign::authn::token::jwt::Remote;
+use countersign::cluster::Clusters;
 use countersign::config::{Config, options};
 use countersign::https::Proxies;
 use libfuzzer_sys::fuzz_target;

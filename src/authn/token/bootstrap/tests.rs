@@ -100,12 +100,7 @@ fn a_token_is_what_its_secret_says() {
             good.clone(),
             Err(Reason::TokenExpired),
         ),
-        (
-            "not expired token",
-            secret(&named(ID), &[(EXPIRATION, "2109-11-10T23:00:00Z")]),
-            good.clone(),
-            default(),
-        ),
+        ("not expired token", secret(&named(ID), &[(EXPIRATION, "2109-11-10T23:00:00Z")]), good, default()),
         (
             "token id wrong length",
             secret(&named("foo"), &[(TOKEN_ID, "foo")]),
