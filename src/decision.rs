@@ -227,13 +227,14 @@ impl Reason {
 
     /// Whether no other credential of the same request may be taken in place of the one that was rejected. Kubernetes does not
     /// reject for these reasons but would have read the credential, as somebody perhaps, from the client's own header lines; or
-    /// it would have ended the connection, and with it the whole request.
+    /// it would have ended the connection, and with it the whole request; or it knows the cluster where we do not, and so who this is.
     pub fn is_final(self) -> bool {
         matches!(
             self,
             Self::AmbiguousAuthorization
                 | Self::AmbiguousIdentityHeader
                 | Self::AmbiguousUpgrade
+                | Self::ClusterUnavailable
                 | Self::MalformedCertificate
                 | Self::MalformedForwardedCertificate
                 | Self::MalformedHeader
