@@ -254,7 +254,7 @@ impl Reason {
     /// Whether no other credential of the same request may be taken in place of the one that was rejected, and nobody else be asked
     /// about a token. Kubernetes does not reject for these reasons but would have read the credential, as somebody perhaps, from the
     /// client's own header lines; or it would have ended the connection, and with it the whole request; or it would have believed the
-    /// token, while here the webhook might name somebody else.
+    /// token, perhaps since it knows the cluster where we do not, while here the webhook might name somebody else.
     ///
     /// What is not among them although Kubernetes may know better: sizes and numbers beyond our limits and CEL's rare forms, in tokens
     /// that only their own issuer can sign like this, and that no issuer signs; and issuers that are away, which they would be for
@@ -265,6 +265,7 @@ impl Reason {
             Self::AmbiguousAuthorization
                 | Self::AmbiguousIdentityHeader
                 | Self::AmbiguousUpgrade
+                | Self::ClusterUnavailable
                 | Self::DistributedClaims
                 | Self::DistributedClaimsUnavailable
                 | Self::MalformedCertificate

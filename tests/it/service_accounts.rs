@@ -233,11 +233,24 @@ async fn a_cluster_that_is_away_lets_nobody_in() {
         "clusters": [{"name": "c", "cluster": {"server": "https://127.0.0.1:1"}}],
     });
     fs::write(cluster.folder.path().join("kubeconfig"), kubeconfig.to_string()).unwrap();
-    let mut server = Server::start(
-        cluster.folder.path(),
-        &[&FLAGS[..3], &["--kubeconfig=kubeconfig", "--undecided-status=503"]].concat(),
-    );
+    fs::write(cluster.folder.path().join("tokens.csv"), "t,alice,1\n").unwrap();
+    let flags = ["--kubeconfig=kubeconfig", "--undecided-status=503", "--token-auth-file=tokens.csv"];
+    let mut server = Server::start(cluster.folder.path(), &[&FLAGS[..3], &flags].concat());
     assert_eq!(user(&server, &cluster.token(600)).await, Err(503));
+    assert_eq!(server.wait_for("denied")["fields"]["rejected"], "serviceaccount: cluster_unavailable");
+    // To kube-apiserver it may be the account's, so it is nobody else's here.
+    let authorization = format!("Bearer {}", cluster.token(600));
+    let two_tokens = get(
+        "/",
+        &[
+            ("authorization", authorization.as_bytes()),
+            ("upgrade", b"websocket"),
+            ("connection", b"Upgrade"),
+            ("sec-websocket-protocol", b"base64url.bearer.authorization.k8s.io.dA, v4.channel.k8s.io"),
+        ],
+    );
+    let response = server.client().await.check(two_tokens).await.unwrap().into_inner();
+    assert_eq!(verdict(&response), Err(503));
     assert_eq!(server.wait_for("denied")["fields"]["rejected"], "serviceaccount: cluster_unavailable");
     assert_eq!(user(&server, &cluster.legacy_token()).await, Err(503));
     assert_eq!(server.wait_for("denied")["fields"]["rejected"], "legacyserviceaccount: cluster_unavailable");
