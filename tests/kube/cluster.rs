@@ -19,7 +19,7 @@ const START: Duration = Duration::from_secs(90);
 
 /// A row that every token file for a cluster has: its token is used to see whether the server is ready.
 pub(crate) const READY_ROW: &str = "readiness-probe,readiness-probe,readiness-probe\n";
-const READY_TOKEN: &str = "readiness-probe";
+pub(crate) const READY_TOKEN: &str = "readiness-probe";
 
 /// Lets every user do everything, anonymous ones too. `--authorization-mode=AlwaysAllow` would switch anonymous off.
 const POLICY: &str = r#"{"apiVersion":"abac.authorization.kubernetes.io/v1beta1","kind":"Policy","spec":{"user":"*","apiGroup":"*","resource":"*","namespace":"*","nonResourcePath":"*"}}
@@ -98,6 +98,11 @@ impl Cluster {
         config.load_pem(chain.as_bytes(), key.as_bytes()).unwrap();
         config.set_client_auth_type(ClientAuthType::Optional).unwrap();
         config.build().unwrap()
+    }
+
+    /// The file with its certificate, and the CA behind it.
+    pub(crate) fn certificate(&self) -> PathBuf {
+        self.dir.path().join("certificates/apiserver.crt")
     }
 
     /// The audit log of all requests so far.

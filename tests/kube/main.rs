@@ -18,6 +18,7 @@ mod random;
 mod service_accounts;
 #[path = "../support/mod.rs"]
 mod support;
+mod webhook;
 mod wire;
 mod x509;
 
