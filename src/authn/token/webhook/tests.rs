@@ -57,7 +57,7 @@ impl<'a> Asker<'a> {
 
 async fn ask(webhook: &Webhook, token: &[u8]) -> Outcome {
     let outcome = webhook.authenticate(Token(token), Now(SystemTime::UNIX_EPOCH));
-    tokio::time::timeout(LONG, outcome).await.unwrap()
+    timeout(LONG, outcome).await.unwrap()
 }
 
 fn review(version: Version, status: &Value) -> Answer {
