@@ -19,6 +19,7 @@ use tokio::net::TcpListener;
 
 use crate::authn::token::JwtAuthenticators;
 use crate::authn::token::jwt::IssuerKeys;
+use crate::authn::token::webhook::Requests;
 use crate::config::Deadlines;
 use crate::metrics::{IssuerStatus, Metrics};
 
@@ -32,15 +33,18 @@ pub(crate) struct Status {
     draining: AtomicBool,
     /// Those whose JSON Web Tokens are believed.
     issuers: ArcSwap<Vec<Arc<IssuerKeys>>>,
+    /// What webhooks were asked.
+    requests: Arc<Requests>,
 }
 
 impl Status {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(requests: Arc<Requests>) -> Self {
         Self {
             metrics: Metrics::new(),
             serving: AtomicBool::default(),
             draining: AtomicBool::default(),
             issuers: ArcSwap::default(),
+            requests,
         }
     }
 
@@ -92,6 +96,9 @@ impl Status {
             }
         });
         self.metrics.issuers(statuses);
+        for (outcome, total) in self.requests.totals() {
+            self.metrics.posted(outcome.host, outcome.status, total);
+        }
     }
 }
 

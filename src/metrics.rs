@@ -1,7 +1,7 @@
 //! What Prometheus is told. Names and labels are Kubernetes' where it has them, else begin with `countersign_`. Labels take few
 //! values: nothing of a request stands in one.
 
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, text};
@@ -23,6 +23,7 @@ pub struct Metrics {
     keys: Family<IssuerLabels, Gauge>,
     keys_age: Family<IssuerLabels, Gauge<f64, AtomicU64>>,
     fetch_failures: Family<IssuerLabels, Gauge>,
+    rest_client_requests: Family<RestClientLabels, Counter>,
     /// When the first of the revocation lists is past its nextUpdate, in seconds since 1970; 0 without lists.
     pub crl_next_update: Gauge,
 }
@@ -44,6 +45,14 @@ pub struct IssuerStatus {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct IssuerLabels {
     jwt_issuer: String,
+}
+
+/// Of Kubernetes' metric of requests that are sent.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RestClientLabels {
+    code: String,
+    method: &'static str,
+    host: String,
 }
 
 /// Of the metric of reloads.
@@ -83,6 +92,7 @@ impl Metrics {
         let (last, crl) = (metrics.last_reload_successful.clone(), metrics.crl_next_update.clone());
         let (keys, keys_age) = (metrics.keys.clone(), metrics.keys_age.clone());
         let fetch_failures = metrics.fetch_failures.clone();
+        let rest_client_requests = metrics.rest_client_requests.clone();
         let registry = &mut metrics.registry;
         registry.register(
             "countersign_config_reloads",
@@ -110,6 +120,11 @@ impl Metrics {
             "countersign_jwt_issuer_fetch_failures",
             "Attempts in a row to fetch the keys of an issuer that have failed",
             fetch_failures,
+        );
+        registry.register(
+            "rest_client_requests",
+            "Number of HTTP requests to token review webhooks, partitioned by status code, method, and host",
+            rest_client_requests,
         );
         for result in [ReloadResult::Success, ReloadResult::Error] {
             // There from the start, so that an increase shows.
@@ -142,6 +157,13 @@ impl Metrics {
                 self.keys_age.get_or_create(&labels).set(age.as_secs_f64());
             }
         }
+    }
+
+    /// A webhook was asked so often in all with this outcome, or without an answer.
+    pub fn posted(&self, host: String, status: Option<u16>, total: u64) {
+        let code = status.map_or_else(|| "<error>".to_owned(), |status| status.to_string());
+        let labels = RestClientLabels { code, method: "POST", host };
+        self.rest_client_requests.get_or_create(&labels).inner().store(total, Ordering::Relaxed);
     }
 
     /// In OpenMetrics' text format.

@@ -243,7 +243,7 @@ fn members(
             Err(error) => values.error("jwt", &error.to_string()),
         }
     }
-    let webhook = webhook::authenticator(values, remote.proxies(), warnings);
+    let webhook = webhook::authenticator(values, remote, warnings);
     tokens.extend(webhook.map(|webhook| TokenAuthenticator::Webhook(Box::new(webhook))));
     Members { request_header, basic, x509, tokens, anonymous }
 }
