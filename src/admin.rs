@@ -21,6 +21,7 @@ use tokio::time::timeout;
 
 use crate::authn::token::JwtAuthenticators;
 use crate::authn::token::jwt::IssuerKeys;
+use crate::authn::token::webhook::Requests;
 use crate::cluster::{self, Cluster};
 use crate::config::Deadlines;
 use crate::metrics::{IssuerStatus, Metrics, WatchStatus};
@@ -37,16 +38,19 @@ pub(crate) struct Status {
     issuers: ArcSwap<Vec<Arc<IssuerKeys>>>,
     /// What is watched, if anything is.
     cluster: ArcSwapOption<Cluster>,
+    /// What webhooks were asked.
+    requests: Arc<Requests>,
 }
 
 impl Status {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(requests: Arc<Requests>) -> Self {
         Self {
             metrics: Metrics::new(),
             serving: AtomicBool::default(),
             draining: AtomicBool::default(),
             issuers: ArcSwap::default(),
             cluster: ArcSwapOption::empty(),
+            requests,
         }
     }
 
@@ -126,6 +130,9 @@ impl Status {
             age: watch.age,
             failures: watch.failures,
         }));
+        for (outcome, total) in self.requests.totals() {
+            self.metrics.posted(outcome.host, outcome.status, total);
+        }
     }
 }
 

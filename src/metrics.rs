@@ -1,7 +1,7 @@
 //! What Prometheus is told. Names and labels are Kubernetes' where it has them, else begin with `countersign_`. Labels take few
 //! values: nothing of a request stands in one.
 
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, text};
@@ -26,6 +26,7 @@ pub struct Metrics {
     watch_objects: Family<WatchLabels, Gauge>,
     watch_age: Family<WatchLabels, Gauge<f64, AtomicU64>>,
     watch_failures: Family<WatchLabels, Gauge>,
+    rest_client_requests: Family<RestClientLabels, Counter>,
     /// When the first of the revocation lists is past its nextUpdate, in seconds since 1970; 0 without lists.
     pub crl_next_update: Gauge,
 }
@@ -68,6 +69,14 @@ struct WatchLabels {
     resource: &'static str,
 }
 
+/// Of Kubernetes' metric of requests that are sent.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RestClientLabels {
+    code: String,
+    method: &'static str,
+    host: String,
+}
+
 /// Of the metric of reloads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ReloadLabels {
@@ -107,6 +116,7 @@ impl Metrics {
         let fetch_failures = metrics.fetch_failures.clone();
         let (watch_objects, watch_age) = (metrics.watch_objects.clone(), metrics.watch_age.clone());
         let watch_failures = metrics.watch_failures.clone();
+        let rest_client_requests = metrics.rest_client_requests.clone();
         let registry = &mut metrics.registry;
         registry.register(
             "countersign_config_reloads",
@@ -149,6 +159,11 @@ impl Metrics {
             "countersign_watch_failures",
             "Calls in a row of a watch to the API server that have failed",
             watch_failures,
+        );
+        registry.register(
+            "rest_client_requests",
+            "Number of HTTP requests to token review webhooks, partitioned by status code, method, and host",
+            rest_client_requests,
         );
         for result in [ReloadResult::Success, ReloadResult::Error] {
             // There from the start, so that an increase shows.
@@ -196,6 +211,13 @@ impl Metrics {
                 self.watch_age.get_or_create(&labels).set(age.as_secs_f64());
             }
         }
+    }
+
+    /// A webhook was asked so often in all with this outcome, or without an answer.
+    pub fn posted(&self, host: String, status: Option<u16>, total: u64) {
+        let code = status.map_or_else(|| "<error>".to_owned(), |status| status.to_string());
+        let labels = RestClientLabels { code, method: "POST", host };
+        self.rest_client_requests.get_or_create(&labels).inner().store(total, Ordering::Relaxed);
     }
 
     /// In OpenMetrics' text format.

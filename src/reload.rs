@@ -57,6 +57,11 @@ impl Reloader {
         Self { matches, environment, remote, clusters, files, interval, deadlines, jwt, next_jwt: None }
     }
 
+    /// What outlives configurations.
+    pub(crate) fn remote(&self) -> &Remote {
+        &self.remote
+    }
+
     /// Watches until it is dropped. `SIGHUP` makes it load at once, whether anything looks changed or not.
     pub(crate) async fn run(
         mut self,

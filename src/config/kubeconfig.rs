@@ -45,7 +45,7 @@ pub(super) fn connection(
         problems => Err(problems),
     });
     let (cluster, user) = current.map_err(|problems| values.file_errors(file, problems)).ok()?;
-    let folder = path.parent().unwrap_or(Path::new(""));
+    let folder = path.parent().unwrap_or_else(|| Path::new(""));
     Reader { values, file, folder, warnings }.connection(&cluster, &user, proxies)
 }
 

@@ -257,7 +257,7 @@ fn members(
             Err(error) => values.error("jwt", &error.to_string()),
         }
     }
-    let webhook = webhook::authenticator(values, remote.proxies(), warnings);
+    let webhook = webhook::authenticator(values, remote, warnings);
     tokens.extend(webhook.map(|webhook| TokenAuthenticator::webhook(webhook)));
     let token_cache = Ttl {
         good: values.duration(option("token-success-cache-ttl")),

@@ -9,21 +9,25 @@ use std::time::Duration;
 use super::kubeconfig::{self, Connection};
 use super::options::option;
 use super::values::{Values, go_duration};
+use crate::authn::token::jwt::Remote;
 use crate::authn::token::webhook::{Settings, Version, Webhook};
 use crate::https::{self, Authorization, Client, Proxies, Trust};
 
-/// The authenticator, if there is to be one. `proxies` are those of the environment.
+/// The authenticator, if there is to be one.
 pub(super) fn authenticator(
     values: &mut Values<'_>,
-    proxies: &Proxies,
+    remote: &Remote,
     warnings: &mut Vec<String>,
 ) -> Option<Webhook> {
     let cache_ttl = values.parsed(option("authentication-token-webhook-cache-ttl"), |text| {
         let seconds = go_duration(text).ok_or("must be a duration, such as 2m or 30s")?;
         Duration::try_from_secs_f64(seconds.max(0.0)).map_err(|_too_long| "is too long".to_owned())
     });
-    let in_cluster =
-        values.choice(option("authentication-token-review"), &["", "in-cluster"]) == "in-cluster";
+    let in_cluster = values.parsed(option("authentication-token-review"), |text| match text {
+        "" => Ok(false),
+        "in-cluster" => Ok(true),
+        _ => Err("must be in-cluster".to_owned()),
+    });
     let config_file = option("authentication-token-webhook-config-file");
     let version = option("authentication-token-webhook-version");
     let path = values.text(config_file);
@@ -53,11 +57,12 @@ pub(super) fn authenticator(
                     .to_owned())
             }
         });
-        (kubeconfig::connection(values, &file, Path::new(&path), proxies, warnings)?, version)
+        (kubeconfig::connection(values, &file, Path::new(&path), remote.proxies(), warnings)?, version)
     };
     let Connection { client, url, authorization } = connection;
     let audiences = audiences(values);
-    Some(Webhook::new(Settings { client, url, authorization, version, audiences, cache_ttl }))
+    let requests = Arc::clone(remote.requests());
+    Some(Webhook::new(Settings { client, url, authorization, version, audiences, cache_ttl, requests }))
 }
 
 /// Go: `ToAuthenticationConfig`.
@@ -137,7 +142,7 @@ mod tests {
         let with = |more: &[&str]| webhook(&[&flag, more].concat());
         let expected = |version: &str, audiences: &str, ttl: &str| {
             format!(
-                "Url(\"https://a.test/x\"), authorization: None, version: {version}, audiences: {audiences}, cache_ttl: {ttl} }}"
+                "Url(\"https://a.test/x\"), authorization: None, version: {version}, audiences: {audiences}, cache_ttl: {ttl}, requests: Requests(Mutex {{ data: {{}}, poisoned: false, .. }}) }}"
             )
         };
         assert_eq!(with(&[]), expected("V1beta1", "[]", "120s"));
@@ -182,7 +187,7 @@ mod tests {
         );
         assert_eq!(
             told(&["--authentication-token-review=elsewhere"]),
-            ["--authentication-token-review: \"elsewhere\": must be one of , in-cluster"]
+            ["--authentication-token-review: \"elsewhere\": must be in-cluster"]
         );
         assert_eq!(
             told(&[&flag[..], &["--authentication-token-review=in-cluster"]].concat()),

@@ -38,8 +38,9 @@ pub const DEFAULT_MAX_BODY: usize = 1024 * 1024;
 /// Idle connections are kept so long. Go: `IdleConnTimeout` of `http.DefaultTransport`.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(90);
 
-/// Idle connections to one server. Go: `DefaultMaxIdleConnsPerHost`.
-const MAX_IDLE_PER_HOST: usize = 2;
+/// Idle connections to one server, which matters to webhooks that speak HTTP/1.1 only. Go: `idleConnsPerHost` of
+/// k8s.io/client-go/transport/cache.go.
+const MAX_IDLE_PER_HOST: usize = 25;
 
 /// A server that speaks HTTP/2 and says nothing is asked whether it is there, and given up if it does not say: else one dead connection
 /// would be tried for ever, since a request that times out does not close it. Kubernetes (`readIdleTimeoutSeconds`,

@@ -60,6 +60,11 @@ impl Url {
         self.0.as_str()
     }
 
+    /// The host and port as they were written.
+    pub fn authority(&self) -> &str {
+        self.0.authority().map(|authority| authority.as_str()).unwrap_or_default()
+    }
+
     /// The host in lower case; an IPv6 address without its brackets.
     pub(super) fn host(&self) -> String {
         let host = self.0.authority().map(|authority| authority.host()).unwrap_or_default();

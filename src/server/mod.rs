@@ -66,7 +66,7 @@ async fn serve(config: Config, reloader: Reloader) -> Result<(), ServerError> {
     // Before anybody knows that we are there: a signal that is not listened to ends the process.
     let mut signals = Signals::new().map_err(ServerError::Start)?;
     let hangup = signal(SignalKind::hangup()).map_err(ServerError::Start)?;
-    let status = Arc::new(Status::new());
+    let status = Arc::new(Status::new(Arc::clone(reloader.remote().requests())));
     status.told_of(&config.deadlines);
     let Config { mut chain, cluster, reply, server: limits, tls, .. } = config;
     let jwt = chain.jwt().map(|jwt| Arc::clone(jwt));

@@ -214,6 +214,14 @@ async fn a_webhook_that_fails_lets_nobody_in_and_holds_nobody_up() {
     assert_eq!(ask(&server, "of-the-file").await, carol);
     webhook.come_up();
     until("it is believed again", async || ask(&server, "good-s3cr3t").await == alice()).await;
+    let (_, metrics) = server.admin_page("/metrics").await;
+    for code in ["200", "503", "<error>"] {
+        let line = format!(
+            "rest_client_requests_total{{code=\"{code}\",method=\"POST\",host=\"localhost:{}\"}} ",
+            webhook.port
+        );
+        assert!(metrics.contains(&line), "{line} in\n{metrics}");
+    }
     server.wait_for("the token review webhook answers again");
     assert!(
         !server.logged().contains("s3cr3t") && !server.logged().contains("caller-1"),

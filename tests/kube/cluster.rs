@@ -19,7 +19,7 @@ pub(crate) const START: Duration = Duration::from_secs(90);
 
 /// A row that every token file for a cluster has: its token is used to see whether the server is ready.
 pub(crate) const READY_ROW: &str = "readiness-probe,readiness-probe,readiness-probe\n";
-const READY_TOKEN: &str = "readiness-probe";
+pub(crate) const READY_TOKEN: &str = "readiness-probe";
 
 /// Lets every user do everything, anonymous ones too. `--authorization-mode=AlwaysAllow` would switch anonymous off.
 const POLICY: &str = r#"{"apiVersion":"abac.authorization.kubernetes.io/v1beta1","kind":"Policy","spec":{"user":"*","apiGroup":"*","resource":"*","namespace":"*","nonResourcePath":"*"}}
@@ -92,6 +92,11 @@ impl Cluster {
     /// The last of what kube-apiserver has logged.
     pub(crate) fn log(&self) -> String {
         self.api.log()
+    }
+
+    /// The file with its certificate, and the CA behind it.
+    pub(crate) fn certificate(&self) -> PathBuf {
+        self.dir.path().join("certificates/apiserver.crt")
     }
 
     /// The audit log of all requests so far.

@@ -26,6 +26,7 @@ mod support;
 #[path = "../it/conformance/vectors.rs"]
 #[allow(dead_code, reason = "only the requests that need a cluster are replayed here")]
 mod vectors;
+mod webhook;
 mod wire;
 mod x509;
 

@@ -15,7 +15,7 @@ use super::support::envoy::Request;
 pub(crate) const SELF_SUBJECT_REVIEW: &str = "/apis/authentication.k8s.io/v1/selfsubjectreviews";
 const BODY: &str = r#"{"apiVersion":"authentication.k8s.io/v1","kind":"SelfSubjectReview"}"#;
 /// One of the names in the certificate that kube-apiserver makes for itself.
-const SERVER_NAME: &str = "kubernetes";
+pub(crate) const SERVER_NAME: &str = "kubernetes";
 const TIMEOUT: Duration = Duration::from_secs(20);
 
 pub(crate) struct Answer {

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use envoy_types::pb::envoy::service::auth::v3::authorization_client::AuthorizationClient;
+use futures_util::future::join_all;
 use tokio::time::sleep;
 use tonic::transport::Channel;
 
@@ -34,16 +35,15 @@ impl Subject {
         }
     }
 
-    /// Asks in every encoding. An error is a reply that Envoy could misread, or none.
+    /// Asks in every encoding, all at once, since a webhook may take its time. An error is a reply that Envoy could misread, or none.
     pub(crate) async fn verdicts(&mut self, request: &Request) -> Vec<(Encoding, Result<Verdict, String>)> {
-        let mut verdicts = Vec::new();
-        for encoding in ENCODINGS {
-            let verdict = match self.client.check(check_request(request, encoding)).await {
+        let verdict = async |encoding| {
+            let verdict = match self.client.clone().check(check_request(request, encoding)).await {
                 Ok(response) => read(response.get_ref(), request),
                 Err(status) => Err(format!("a gRPC error: {status}")),
             };
-            verdicts.push((encoding, verdict));
-        }
-        verdicts
+            (encoding, verdict)
+        };
+        join_all(ENCODINGS.map(verdict)).await
     }
 }

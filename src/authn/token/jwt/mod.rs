@@ -32,6 +32,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use crate::authn::token::webhook::Requests;
 use crate::authn::{AuthenticateToken, Now, Outcome, Token};
 use crate::decision::{Authenticated, Authenticator, Lasts, Reason};
 use crate::https::Proxies;
@@ -63,12 +64,19 @@ impl KeySet for JsonWebKeySet {
 pub struct Remote {
     registry: Arc<Registry<JsonWebKeySet>>,
     proxies: Proxies,
+    /// What webhooks were asked.
+    requests: Arc<Requests>,
 }
 
 impl Remote {
     /// Everything is fetched by way of `proxies`.
     pub fn new(proxies: Proxies) -> Self {
-        Self { registry: Arc::new(Registry::new(proxies.clone())), proxies }
+        Self { registry: Arc::new(Registry::new(proxies.clone())), proxies, requests: Arc::default() }
+    }
+
+    /// Where requests to webhooks are counted.
+    pub fn requests(&self) -> &Arc<Requests> {
+        &self.requests
     }
 
     /// The way to everything.

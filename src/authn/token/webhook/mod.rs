@@ -24,6 +24,7 @@
 
 mod content_type;
 mod failure;
+mod requests;
 mod review;
 #[cfg(test)]
 mod tests;
@@ -46,6 +47,7 @@ use crate::jose::MAX_TOKEN;
 use failure::Failure;
 use review::Status;
 
+pub use requests::{Outcome as RequestOutcome, Requests};
 pub use review::Version;
 
 /// A review takes no longer, attempts and the waits between them included. Go: `defaultRequestTimeout` of
@@ -88,6 +90,8 @@ pub struct Settings {
     pub audiences: Arc<[Box<str>]>,
     /// How long an answer is remembered; zero: not at all. Go: `--authentication-token-webhook-cache-ttl`.
     pub cache_ttl: Duration,
+    /// Where requests are counted.
+    pub requests: Arc<Requests>,
 }
 
 /// The authenticator.
@@ -154,7 +158,7 @@ impl Webhook {
 
     /// Go: `Request.request` of k8s.io/client-go/rest/request.go with `withRetry` of with_retry.go.
     async fn create(&self, review: &Bytes) -> Result<Status, Failure> {
-        let Settings { client, url, authorization, version, .. } = &self.settings;
+        let Settings { client, url, authorization, version, requests, .. } = &self.settings;
         let mut retries = 0;
         loop {
             let post = Post {
@@ -163,7 +167,9 @@ impl Webhook {
                 json: review.clone(),
                 max_body: MAX_ANSWER,
             };
-            let response = client.post(post).await?;
+            let response = client.post(post).await;
+            requests.count(url.authority(), response.as_ref().ok().map(|response| response.status));
+            let response = response?;
             match failure::retry_after(&response) {
                 Some(wait) if wait < TIMEOUT && retries < MAX_RETRIES => {
                     retries += 1;

@@ -50,6 +50,7 @@ impl<'a> Asker<'a> {
             version: self.version,
             audiences: self.audiences.iter().map(|audience| (*audience).into()).collect(),
             cache_ttl: Duration::ZERO,
+            requests: Arc::default(),
         });
         Webhook { first_wait: Duration::from_millis(5), ..webhook }
     }
@@ -261,6 +262,10 @@ async fn a_webhook_that_recovers_is_believed() {
     let busy = || answer(500, &[], "not yet");
     let (server, webhook) = answering(vec![busy(), Answer::Reset, busy(), busy(), yes()]).await;
     assert_eq!((ask(&webhook, b"t0k3n").await, server.requests().len()), (user("somebody"), 5));
+    let host = format!("localhost:{}", server.address.port());
+    let counted = [(None, 1), (Some(200), 1), (Some(500), 3)]
+        .map(|(status, count)| (RequestOutcome { host: host.clone(), status }, count));
+    assert_eq!(webhook.settings.requests.totals(), counted);
 
     let (server, webhook) = answering(vec![busy(), busy(), busy(), busy(), busy(), yes()]).await;
     assert_eq!(ask(&webhook, b"t0k3n").await, refused(Reason::TokenReviewUnavailable));
