@@ -131,7 +131,8 @@ mod tests {
         let [TokenAuthenticator::Webhook(webhook)] = &config.chain.tokens[..] else {
             panic!("{:?}", config.chain)
         };
-        format!("{webhook:?}").split_once("url: ").expect("a URL").1.to_owned()
+        let shown = format!("{webhook:?}");
+        shown.split_once("url: ").expect("a URL").1.trim_end_matches(')').to_owned()
     }
 
     /// Go: `AddFlags`, `ToAuthenticationConfig`, and TestToAuthenticationConfig of authentication_test.go as far as the webhook goes.
