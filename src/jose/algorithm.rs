@@ -56,14 +56,6 @@ impl Algorithm {
         }
     }
 
-    pub(super) const fn is_pss(self) -> bool {
-        matches!(self, Self::PS256 | Self::PS384 | Self::PS512)
-    }
-
-    pub(super) const fn is_ecdsa(self) -> bool {
-        matches!(self, Self::ES256 | Self::ES384 | Self::ES512)
-    }
-
     /// Whether `signature` over `signed` is by the holder of `key`. Go: `verifyPayload` of go-jose.v2/asymmetric.go.
     pub(super) fn verify(
         self,

@@ -13,7 +13,7 @@ mod tests;
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-use granit_parser::{Event, Options, Parser, ScalarStyle, StrInput, Tag};
+use granit_parser::{Event, Parser, ScalarStyle, StrInput, Tag, options};
 use serde_json::{Map, Value};
 
 /// What is wrong with a document: without a copy of the text around it, which may hold secrets.
@@ -30,10 +30,8 @@ pub fn value(text: &[u8]) -> Result<Value, YamlError> {
         let line = text.split_at(at).0.matches('\n').count() + 1;
         return Err(format!("line {line}: control characters are not allowed"));
     }
-    // The crate `kube` brings a YAML reader that turns them on for everybody.
-    let mut options = Options::default();
-    options.set_emit_comments(false);
-    let events = Parser::new_from_str_with_options(text, options);
+    // Or comments come as events, where another crate of this build wants them.
+    let events = Parser::new_from_str_with_options(text, options! { emit_comments: false });
     Reader { events, line: 1, anchors: HashMap::new(), copied: 0 }.document()
 }
 
