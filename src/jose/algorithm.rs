@@ -60,14 +60,6 @@ impl Algorithm {
         }
     }
 
-    pub(super) const fn is_pss(self) -> bool {
-        matches!(self, Self::PS256 | Self::PS384 | Self::PS512)
-    }
-
-    pub(super) const fn is_ecdsa(self) -> bool {
-        matches!(self, Self::ES256 | Self::ES384 | Self::ES512)
-    }
-
     /// Sets up `key` to verify signatures. Go: `verifyPayload` of go-jose.v2/asymmetric.go.
     fn set_up(self, key: &PublicKey) -> Result<ParsedPublicKey, SignatureError> {
         let (algorithm, point) = match (self, key) {

@@ -12,7 +12,7 @@ use super::algorithm::{Algorithm, VerificationKey};
 use super::base64url::{decode, decode_canonical, decode_std};
 use super::json::{JsonError, Object, TypeError, Value};
 use super::jwk::{JsonWebKey, KeyError};
-use crate::pki::{Certificate, ParseError, PublicKey, SignatureError};
+use crate::pki::{Certificate, Curve, ParseError, PublicKey, SignatureError};
 
 /// How large a token may be, in bytes. Go's HTTP server takes no more for all headers of a request (`http.DefaultMaxHeaderBytes`).
 pub const MAX_TOKEN: usize = 1 << 20;
@@ -136,16 +136,22 @@ impl<'a> SignedToken<'a> {
 
     /// Whether go-jose may verify with `key` what [`SignedToken::verify`] has refused: then nobody here can tell whose the token is. That
     /// is so where this module is stricter: curves, PSS, sizes of RSA keys.
-    pub fn is_beyond_us(&self, key: &VerificationKey) -> bool {
+    pub fn is_beyond_us(&self, key: &PublicKey) -> bool {
+        use Algorithm::{ES256, ES384, ES512, PS256, PS384, PS512, RS256, RS384, RS512};
         let Some(algorithm) = self.header.algorithm.filter(|_| self.header.is_understood) else {
             return false;
         };
-        // Nothing is no signature, which is found out last and costs nothing.
-        match (key.verify(algorithm, &[], &[]), &**key) {
-            (Err(SignatureError::Key | SignatureError::UnsupportedAlgorithm), _) => true,
-            (Err(SignatureError::KeyMismatch), PublicKey::Ecdsa(..)) => algorithm.is_ecdsa(),
-            // Whether it is wrong, or its salt of another length, is not told.
-            (_, PublicKey::Rsa { .. }) => algorithm.is_pss(),
+        match (algorithm, key) {
+            // Whether one is wrong, or its salt of another length, is not told.
+            (PS256 | PS384 | PS512, PublicKey::Rsa { .. }) => true,
+            (RS256 | RS384 | RS512, PublicKey::Rsa { modulus, exponent }) => {
+                let has_2048_bits =
+                    modulus.len() > 256 || modulus.len() == 256 && modulus.first() >= Some(&0x80);
+                algorithm == RS384 && !has_2048_bits || modulus.len() > 1024 || exponent.len() > 8
+            }
+            (ES256, PublicKey::Ecdsa(curve, _)) => *curve != Curve::P256,
+            (ES384, PublicKey::Ecdsa(curve, _)) => *curve != Curve::P384,
+            (ES512, PublicKey::Ecdsa(curve, _)) => *curve != Curve::P521,
             _ => false,
         }
     }
