@@ -5,8 +5,9 @@
 //!
 //! - Fields have client-go's meaning (k8s.io/client-go/tools/clientcmd): relative paths are relative to the kubeconfig, data wins over
 //!   a file, `tokenFile` over `token`. `exec` and `auth-provider`, which run programs, are refused.
-//! - A token that comes from a file is read anew each minute by `kube`, without a reload, and keeps the connection that there is; so is
-//!   the CA of a pod. Client certificates and CAs of a kubeconfig make another connection when they change.
+//! - A token that comes from a file is read anew each minute by `kube`, and so is the CA of a pod: their change, though it is noticed and
+//!   loads the configuration, keeps the connection and the watches that there are. Client certificates and CAs of a kubeconfig make
+//!   another connection.
 //! - `proxy-url` of the kubeconfig counts, else `HTTPS_PROXY` and `NO_PROXY` by Go's rules ([`crate::https::Proxies`]), in a pod too.
 //!   `kube` itself would compare `NO_PROXY` with the name of the proxy. Proxies are asked with CONNECT; `socks5` is refused.
 //! - HTTP/1.1 over TLS by rustls and aws-lc-rs. Without a CA the system's roots count.
