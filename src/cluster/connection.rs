@@ -5,10 +5,12 @@
 //!
 //! - Fields have client-go's meaning (k8s.io/client-go/tools/clientcmd): relative paths are relative to the kubeconfig, data wins over
 //!   a file, `tokenFile` over `token`. `exec` and `auth-provider`, which run programs, are refused.
-//! - A token that comes from a file is read anew each minute by `kube`, without a reload, and keeps the connection that there is; so is
-//!   the CA of a pod. Client certificates and CAs of a kubeconfig make another connection when they change.
+//! - A token that comes from a file is read anew each minute by `kube`, and so is the CA of a pod: their change, though it is noticed and
+//!   loads the configuration, keeps the connection and the watches that there are. Client certificates and CAs of a kubeconfig make
+//!   another connection.
 //! - `proxy-url` of the kubeconfig counts, else `HTTPS_PROXY` and `NO_PROXY` by Go's rules ([`crate::https::Proxies`]), in a pod too.
-//!   `kube` itself would compare `NO_PROXY` with the name of the proxy. Proxies are asked with CONNECT; `socks5` is refused.
+//!   `kube` itself would compare `NO_PROXY` with the name of the proxy. Proxies are asked with CONNECT; `socks5` is refused. One that is
+//!   `https://` has to have a certificate of the API server's CA, as with client-go.
 //! - HTTP/1.1 over TLS by rustls and aws-lc-rs. Without a CA the system's roots count.
 
 use std::fmt;
@@ -109,7 +111,8 @@ impl Kubeconfig {
         // As a value, in which the fields of a map are in order.
         let content = serde_json::to_value((&cluster, &user));
         let content = content.map_err(|error| ConnectionError::Unusable(error.to_string()))?;
-        if content[1]["token"].as_str().is_some_and(|token| !is_token(token.as_bytes())) {
+        let token = content[1]["token"].as_str().unwrap_or_default();
+        if !token.is_empty() && !is_token(token.as_bytes()) {
             return Err(field("token", NO_TOKEN));
         }
         let parts = vec![Zeroizing::new(content.to_string().into_bytes())];
@@ -145,6 +148,9 @@ impl Kubeconfig {
         }
         config.tls_server_name = cluster.tls_server_name.clone().filter(|name| !name.is_empty());
         config.auth_info = files.credentials(&user)?;
+        if token.is_empty() {
+            config.auth_info.token = None;
+        }
         let written = cluster.proxy_url.as_deref().filter(|url| !url.is_empty());
         config.proxy_url = match written {
             Some(url) => Some(url.parse().map_err(|_| field("proxy-url", "not a URL"))?),
@@ -347,7 +353,7 @@ impl Files<'_, '_> {
         if user.auth_provider.is_some() {
             return Err(field("auth-provider", "not supported; use tokenFile or a client certificate"));
         }
-        let mut credentials = user.clone();
+        let mut credentials = AuthInfo { token_file: None, ..user.clone() };
         if let Some(path) = user.token_file.as_deref().filter(|path| !path.is_empty()) {
             credentials.token = None;
             credentials.token_file = Some(self.token(path)?);

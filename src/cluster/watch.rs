@@ -131,7 +131,11 @@ impl<I: Index> Watch<I> {
             return Some(look(index));
         }
         let predecessor = lock(&self.shared.predecessor).clone();
-        predecessor.and_then(|predecessor| predecessor.read(look))
+        match predecessor {
+            Some(predecessor) => predecessor.read(look),
+            // There never was one, or it has gone since the look above, and then there is an index.
+            None => self.shared.index.read().unwrap_or_else(PoisonError::into_inner).as_ref().map(look),
+        }
     }
 }
 

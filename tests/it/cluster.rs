@@ -1,18 +1,13 @@
 //! The program beside an API server that says what it is told to. What a real one says is in tests/kube.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
-use std::net::{TcpListener, TcpStream};
 use std::path::Path;
-use std::sync::{Arc, Mutex};
-use std::thread;
 use std::time::Instant;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use serde_json::{Value as Json, json};
+use serde_json::json;
 use tempfile::TempDir;
 
+use crate::support::api_server::{ApiServer, bootstrap_tokens};
 use crate::support::envoy::{Encoding, Request, check_request};
 use crate::support::program::{PATIENCE, Server, countersign};
 
@@ -24,67 +19,14 @@ const FLAGS: [&str; 4] = [
 ];
 const SECRET: &str = "hunter2hunter2hu";
 
-/// An API server that gives every list the same answer, and lets every watch wait.
-struct ApiServer {
-    url: String,
-    says: Arc<Mutex<(u16, String)>>,
-}
-
-impl ApiServer {
-    fn start(status: u16, body: &str) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        let says = Arc::new(Mutex::new((status, body.to_owned())));
-        let shared = Arc::clone(&says);
-        thread::spawn(move || {
-            for stream in listener.incoming().map_while(Result::ok) {
-                let says = Arc::clone(&shared);
-                thread::spawn(move || answer(stream, &says));
-            }
-        });
-        Self { url, says }
-    }
-
-    fn says(&self, status: u16, body: &str) {
-        *self.says.lock().unwrap() = (status, body.to_owned());
-    }
-
-    fn kubeconfig(&self, folder: &Path) {
-        let content = json!({
-            "current-context": "c", "contexts": [{"name": "c", "context": {"cluster": "c", "user": "c"}}],
-            "clusters": [{"name": "c", "cluster": {"server": self.url}}],
-            "users": [{"name": "c", "user": {"token": "hunter2"}}]
-        });
-        fs::write(folder.join("new"), content.to_string()).unwrap();
-        fs::rename(folder.join("new"), folder.join("kubeconfig")).unwrap();
-    }
-}
-
-fn answer(mut stream: TcpStream, says: &Mutex<(u16, String)>) {
-    let mut lines = BufReader::new(stream.try_clone().unwrap()).lines().map_while(Result::ok);
-    while let Some(line) = lines.next() {
-        // The head ends with an empty line; there is no body.
-        lines.by_ref().take_while(|line| !line.is_empty()).for_each(drop);
-        let answer = match line.contains("watch=true") {
-            true => "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n".to_owned(),
-            false => {
-                let (status, body) = says.lock().unwrap().clone();
-                format!("HTTP/1.1 {status} Said\r\nContent-Length: {}\r\n\r\n{body}", body.len())
-            }
-        };
-        if stream.write_all(answer.as_bytes()).is_err() {
-            return;
-        }
-    }
-}
-
-/// A list of the Secret of one token.
 fn list(id: &str) -> String {
-    let data = [("token-id", id), ("token-secret", SECRET), ("usage-bootstrap-authentication", "true")];
-    let data: Json = data.iter().map(|(key, value)| ((*key).to_owned(), STANDARD.encode(value))).collect();
-    let metadata = json!({"name": format!("bootstrap-token-{id}"), "resourceVersion": "1"});
-    let secret = json!({"metadata": metadata, "type": "bootstrap.kubernetes.io/token", "data": data});
-    json!({"metadata": {"resourceVersion": "10"}, "items": [secret]}).to_string()
+    bootstrap_tokens([id.to_owned()], SECRET)
+}
+
+/// Puts a kubeconfig in the place of another.
+fn replace(folder: &Path, api: &ApiServer) {
+    fs::write(folder.join("new"), api.kubeconfig("hunter2")).unwrap();
+    fs::rename(folder.join("new"), folder.join("kubeconfig")).unwrap();
 }
 
 /// The HTTP status of a denial, or none.
@@ -119,7 +61,7 @@ async fn a_replica_is_not_ready_before_it_knows_the_cluster_and_quotes_nothing_o
     let folder = TempDir::new().unwrap();
     let unreadable = json!({"metadata": {"resourceVersion": "10"}, "items": [{"data": SECRET}]}).to_string();
     let api = ApiServer::start(200, &unreadable);
-    api.kubeconfig(folder.path());
+    replace(folder.path(), &api);
     let mut server = Server::start(folder.path(), &[&FLAGS[..], &["--undecided-status=503"]].concat());
     server.wait_for("cannot watch the cluster");
     let (status, page) = server.admin_page("/readyz").await;
@@ -142,13 +84,13 @@ async fn a_replica_is_not_ready_before_it_knows_the_cluster_and_quotes_nothing_o
 async fn a_changed_kubeconfig_takes_over_once_its_cluster_is_known() {
     let folder = TempDir::new().unwrap();
     let old = ApiServer::start(200, &list("abcdef"));
-    old.kubeconfig(folder.path());
+    replace(folder.path(), &old);
     let mut server = Server::start(folder.path(), &FLAGS);
     until_ready(&server).await;
     assert_eq!(denied(&server, "abcdef").await, None);
 
     let new = ApiServer::start(500, "");
-    new.kubeconfig(folder.path());
+    replace(folder.path(), &new);
     server.wait_for("reloaded");
     server.wait_for("cannot watch the cluster");
     assert_eq!(denied(&server, "abcdef").await, None);
@@ -172,7 +114,7 @@ fn check_config_reads_the_kubeconfig_and_connects_to_nothing() {
         let output = command.output().unwrap();
         (output.status.success(), String::from_utf8([output.stdout, output.stderr].concat()).unwrap())
     };
-    api.kubeconfig(folder.path());
+    replace(folder.path(), &api);
     let (good, said) = check(&FLAGS);
     let warning = "warning: --kubeconfig: kubeconfig: server: without TLS, whoever gets between us and the API server decides \
                    who is let in\n";

@@ -105,7 +105,7 @@ async fn recorded_bootstrap_tokens_get_the_verdicts_of_kube_apiserver_with_no_mo
     assert!(secrets.list(&ListParams::default()).await.is_err_and(forbidden));
 }
 
-/// A token counts from a moment after it was made until a moment after it was deleted. While kube-apiserver is away, what was known
+/// A token counts from a moment after it was made until a moment after it was deleted. While kube-apiserver is wedged or away, what was known
 /// goes on to count and readiness says for how long; when it is back, nobody has to do anything.
 #[tokio::test]
 async fn tokens_come_and_go_with_their_secrets_and_an_api_server_that_is_away_changes_nothing() {
@@ -123,6 +123,13 @@ async fn tokens_come_and_go_with_their_secrets_and_an_api_server_that_is_away_ch
     let secrets: Api<Secret> = Api::namespaced(live.admin(), "kube-system");
     secrets.delete("bootstrap-token-abcdef", &DeleteParams::default()).await.unwrap();
     println!("a deleted token is refused after {:?}", unknown("abcdef").await);
+
+    live.signal_api("STOP");
+    for _ in 0..100 {
+        until(&user("stayed"), &server, &token("stayed"), Duration::ZERO).await;
+        until(&Verdict::Refused, &server, &token("abcdef"), Duration::ZERO).await;
+    }
+    live.signal_api("CONT");
 
     live.stop_api();
     server.wait_for("cannot watch the cluster");

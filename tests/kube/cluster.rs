@@ -182,6 +182,12 @@ impl Process {
         Self { name, child: command.spawn().unwrap(), log }
     }
 
+    /// Sends a signal, by the name that `kill` takes.
+    pub(crate) fn signal(&self, name: &str) {
+        let status = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status();
+        assert!(status.unwrap().success());
+    }
+
     pub(crate) fn assert_runs(&mut self) {
         let ended = self.child.try_wait().unwrap();
         assert!(ended.is_none(), "{} ended ({}):\n{}", self.name, ended.unwrap(), self.log());

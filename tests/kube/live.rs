@@ -111,6 +111,11 @@ impl Live {
         self.api = None;
     }
 
+    /// kube-apiserver is there and says nothing (`STOP`), or goes on (`CONT`).
+    pub(crate) fn signal_api(&self, name: &str) {
+        self.api.as_ref().unwrap().signal(name);
+    }
+
     async fn is_ready(&self) -> bool {
         let certificate = self.dir.path().join("certificates/apiserver.crt");
         let Ok(pem) = fs::read_to_string(certificate) else { return false };

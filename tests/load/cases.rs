@@ -12,6 +12,7 @@ use rcgen::{
 };
 
 use crate::Plan;
+use crate::api_server::{ApiServer, bootstrap_tokens};
 use crate::client::{OK, UNAUTHENTICATED, framed};
 use crate::envoy::{Encoding, Request, check_request};
 use crate::jwt;
@@ -118,8 +119,27 @@ pub(crate) fn cases() -> Vec<Case> {
             Box::new(|| 2.0 * rsa_verification()),
         ),
     ];
+    cases.extend([("bootstrap-token", 10), ("bootstrap-token-of-10000", 10_000)].map(bootstrap_token));
     cases.extend(jwt::cases());
     cases
+}
+
+/// A bootstrap token, where there are so many.
+fn bootstrap_token((name, count): (&'static str, usize)) -> Case {
+    const SECRET: &str = "0123456789abcdef";
+    let api =
+        ApiServer::start(200, &bootstrap_tokens((0..count).map(|number| format!("{number:06}")), SECRET));
+    let request = || request(&[("Authorization", format!("Bearer 000007.{SECRET}"))]);
+    Case {
+        name,
+        flags: vec!["--enable-bootstrap-token-auth", "--kubeconfig=kubeconfig", "--anonymous-auth=false"],
+        files: vec![("kubeconfig", api.kubeconfig("token"))],
+        ready: Some(request()),
+        expected: OK,
+        limit: 0.75,
+        calls: Calls::Same(request()),
+        unavoidable: Box::new(|| 0.0),
+    }
 }
 
 /// A request of an ordinary size: 13 headers in all.

@@ -13,6 +13,9 @@
     reason = "a benchmark that cannot go on panics, prints its table, and reads /proc and its own environment"
 )]
 
+#[path = "../support/api_server.rs"]
+#[allow(dead_code, reason = "the benchmark's API server does not change its mind")]
+mod api_server;
 mod bare;
 mod cases;
 mod client;

@@ -1,6 +1,7 @@
 //! What more than one of the test binaries uses.
 #![allow(dead_code, reason = "each uses a part")]
 
+pub(crate) mod api_server;
 pub(crate) mod envoy;
 pub(crate) mod issuers;
 pub(crate) mod program;

@@ -142,6 +142,10 @@ fn a_kubeconfig_means_what_it_means_to_client_go() {
     assert_eq!(cluster.url(), "https://a.test:6443/prefix");
     assert_eq!(config.auth_info.token_file.as_deref(), Some("/etc/k/token"));
     assert!(config.auth_info.token.is_none(), "the file wins");
+    let nobody =
+        connect(content(json!({"server": "https://a.test"}), json!({"token": "", "tokenFile": ""})), &[]);
+    let nobody = &nobody.as_ref().unwrap().connection.config().auth_info;
+    assert!(nobody.token.is_none() && nobody.token_file.is_none(), "what is empty is not there");
     assert_eq!(config.root_cert.as_ref().map(Vec::len), Some(1));
     assert_eq!(config.tls_server_name.as_deref(), Some("kubernetes"));
     assert_eq!(cluster.warnings(), [""; 0]);
