@@ -34,7 +34,11 @@ impl<'e> Values<'e> {
 
     /// Notes an error.
     pub(super) fn error(&mut self, place: &str, problem: &str) {
-        self.errors.push(ConfigError { place: place.to_owned(), problem: problem.to_owned() });
+        let error = ConfigError { place: place.to_owned(), problem: problem.to_owned() };
+        // An option may be asked for by more than one.
+        if !self.errors.contains(&error) {
+            self.errors.push(error);
+        }
     }
 
     /// Notes the errors of a file.
