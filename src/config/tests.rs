@@ -105,6 +105,10 @@ fn flags_are_read_as_kube_apiserver_reads_them() {
     assert_eq!(anonymous(&["--anonymous-auth=false", "--anonymous-auth=1"]), Ok(true));
     assert_eq!(anonymous(&["--anonymous-auth", "--anonymous-auth=0"]), Err(1), "then nobody could get in");
     assert_eq!(errors(&["--anonymous-auth=yes"], &[]), ["--anonymous-auth: \"yes\": must be true or false"]);
+    assert_eq!(
+        errors(&["--anonymous-auth", "--enable-bootstrap-token-auth=yes"], &[]),
+        ["--enable-bootstrap-token-auth: \"yes\": must be true or false"]
+    );
     assert_eq!(anonymous(&["--anonymous-auth", "--api-audiences=a,b", "--api-audiences=c"]), Ok(true));
 }
 
