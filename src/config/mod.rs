@@ -258,7 +258,7 @@ fn members(
         }
     }
     let webhook = webhook::authenticator(values, remote, warnings);
-    tokens.extend(webhook.map(|webhook| TokenAuthenticator::webhook(webhook)));
+    tokens.extend(webhook.map(TokenAuthenticator::webhook));
     let token_cache = Ttl {
         good: values.duration(option("token-success-cache-ttl")),
         bad: values.duration(option("token-failure-cache-ttl")),

@@ -148,7 +148,7 @@ fn said_to(review: &Value) -> String {
     json!({"kind": "TokenReview", "apiVersion": review["apiVersion"], "status": status}).to_string()
 }
 
-const FLAGS: [&str; 6] = [
+const FLAGS: [&str; 7] = [
     "--authentication-token-webhook-config-file=kubeconfig",
     "--authentication-token-webhook-version=v1",
     "--authentication-token-webhook-cache-ttl=0s",

@@ -302,9 +302,9 @@ impl Forge {
         ])
     }
 
-    /// A time that is not within seconds of mattering, or a number that is none.
+    /// A time that does not begin or cease to matter while the test runs, or a number that is none.
     fn number(&self, random: &mut Random) -> String {
-        let near = self.now + 5000 - random.pick(&[0, 1400, 4950, 5000, 5050, 5070, 8600]);
+        let near = self.now + 5000 - random.pick(&[0, 1400, 4950, 5000, 5010, 5070, 8600]);
         let numbers = [near.to_string(), format!("{near}.5"), format!("{near}0e-1")];
         let odd = [
             "0",

@@ -130,23 +130,16 @@ impl<A: AuthenticateToken> Shelves<A> {
     }
 
     /// Asks, and remembers the answer.
-    fn ask(
-        self: Arc<Self>,
-        token: Zeroizing<Vec<u8>>,
-        digest: Digest,
-        now: Now,
-    ) -> impl Future<Output = Outcome> + Send {
-        async move {
-            let answer = timeout(TIMEOUT, self.tokens.authenticate(Token(&token), now));
-            let outcome = match AssertUnwindSafe(answer).catch_unwind().await {
-                Ok(Ok(outcome)) => outcome,
-                Ok(Err(_elapsed)) => Outcome::rejected(Authenticator::Bearer, Reason::TokenLookupTimeout),
-                Err(_panic) => Outcome::rejected(Authenticator::Bearer, Reason::Panicked),
-            };
-            self.remember(digest, &outcome, now);
-            self.asking().remove(&digest);
-            outcome
-        }
+    async fn ask(self: Arc<Self>, token: Zeroizing<Vec<u8>>, digest: Digest, now: Now) -> Outcome {
+        let answer = timeout(TIMEOUT, self.tokens.authenticate(Token(&token), now));
+        let outcome = match AssertUnwindSafe(answer).catch_unwind().await {
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(_elapsed)) => Outcome::rejected(Authenticator::Bearer, Reason::TokenLookupTimeout),
+            Err(_panic) => Outcome::rejected(Authenticator::Bearer, Reason::Panicked),
+        };
+        self.remember(digest, &outcome, now);
+        self.asking().remove(&digest);
+        outcome
     }
 
     fn remember(&self, digest: Digest, outcome: &Outcome, Now(now): Now) {
