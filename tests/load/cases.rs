@@ -48,16 +48,17 @@ pub(crate) fn frame(request: &Request) -> Bytes {
 
 impl Case {
     /// The calls of each round, and of one before the first.
-    pub(crate) fn rounds(&self, plan: &Plan) -> impl Iterator<Item = Arc<[Bytes]>> {
+    pub(crate) fn rounds(&self, plan: &Plan) -> Vec<Arc<[Bytes]>> {
         let mut serial = 0;
-        (0..=plan.rounds).map(move |_| match &self.calls {
+        let round = |_| match &self.calls {
             Calls::Same(request) => vec![frame(request); plan.calls].into(),
             Calls::Fresh(make) => {
                 let calls = plan.calls.min(MAX_FRESH_CALLS);
                 serial += calls;
                 (serial - calls..serial).map(|number| frame(&make(number))).collect()
             }
-        })
+        };
+        (0..=plan.rounds).map(round).collect()
     }
 }
 

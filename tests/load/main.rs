@@ -96,7 +96,7 @@ fn main() {
 /// One case, in turns.
 async fn measure(case: Case, plan: &Plan) -> Measured {
     // Beforehand: while it signs, the client would not answer the servers' pings.
-    let rounds: Vec<_> = case.rounds(plan).collect();
+    let mut rounds = case.rounds(plan).into_iter();
     let folder = tempfile::tempdir().unwrap();
     for (name, content) in &case.files {
         std::fs::write(folder.path().join(name), content).unwrap();
@@ -110,7 +110,6 @@ async fn measure(case: Case, plan: &Plan) -> Measured {
     if let Some(request) = &case.ready {
         ours_client.wait_for(&frame(request), client::OK).await;
     }
-    let mut rounds = rounds.into_iter();
     // The first round warms both up.
     let first = rounds.next().unwrap();
     ours_client.run(&first, case.expected).await;
