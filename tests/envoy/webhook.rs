@@ -67,6 +67,7 @@ async fn the_user_of_a_webhook_arrives_and_without_the_webhook_there_is_a_401() 
         .flags(&[
             "--authentication-token-webhook-config-file=webhook.kubeconfig",
             "--authentication-token-webhook-cache-ttl=0s",
+            "--token-success-cache-ttl=0s",
         ])
         .start()
         .await;

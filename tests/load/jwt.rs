@@ -66,6 +66,11 @@ pub(crate) fn cases() -> Vec<Case> {
             ..case("service-account-first-seen", &account, 1.15, &[])
         },
         Case {
+            calls: Calls::Same(bearer(rs256.number(1))),
+            unavoidable: Box::new(|| 0.0),
+            ..case("rs256-remembered", &rs256, 0.75, &one())
+        },
+        Case {
             expected: UNAUTHENTICATED,
             calls: Calls::Fresh(Box::new(move |number| bearer(forged.forged(1 + number)))),
             ..case("jwt-refused", &rs256, 0.90, &one())

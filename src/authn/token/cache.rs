@@ -12,7 +12,8 @@
 //!
 //! Stricter than Kubernetes, which remembers whatever it was told for as long as the TTL says:
 //!
-//! - a token counts no longer than its own `exp`, and than the live objects that it names are there ([`Lasts`]);
+//! - a token counts no longer than its own `exp`, its issuer has the keys that it was verified with, and the live objects that it names
+//!   are there ([`Lasts`]);
 //! - an answer that could not be had is not remembered, nor is a defect of ours;
 //! - the number of answers is bounded, and those that are no good have a place of their own: a flood of bad tokens drives out no good one.
 

@@ -34,7 +34,7 @@ use std::time::SystemTime;
 
 use crate::authn::token::webhook::Requests;
 use crate::authn::{AuthenticateToken, Now, Outcome, Token};
-use crate::decision::{Authenticated, Authenticator, Lasts, Reason};
+use crate::decision::{Authenticated, Authenticator, Lasts, Reason, Standing};
 use crate::https::Proxies;
 use crate::identity::Identity;
 use crate::jose::json::{Object, Value};
@@ -196,7 +196,7 @@ impl Issuer {
         unverified: (&[u8], &Value<'_>),
         now: Now,
     ) -> Result<(Identity, Lasts), Reason> {
-        let payload = self.expectations.verify_signature(token, &self.keys).await?;
+        let (payload, set) = self.expectations.verify_signature(token, &self.keys).await?;
         let read;
         let claims = match unverified {
             (same, document) if same == payload => members_of(document)?,
@@ -206,25 +206,50 @@ impl Issuer {
             }
         };
         let until = self.expectations.check(claims, &self.settings.issuer.url, now)?;
+        let verified = Verified { until, sets: vec![(Arc::clone(&self.keys), set)] };
         let claims = Claims::new(claims);
 
-        let own = || Ok((mapping::identity(&self.settings, &claims)?, lasts(until)));
-        let Some(resolver) = &self.resolver else { return own() };
+        let own = |verified: Verified| Ok((mapping::identity(&self.settings, &claims)?, verified.lasts()));
+        let Some(resolver) = &self.resolver else { return own(verified) };
         let endpoint = resolver.endpoint(&claims).map_err(|_| Reason::DistributedClaims)?;
-        let Some(endpoint) = endpoint else { return own() };
+        let Some(endpoint) = endpoint else { return own(verified) };
         let (token, issuer, keys) = resolver.fetch(&endpoint).await?;
-        let payload = self.expectations.verify_signature(&token, &keys).await?;
+        let (payload, set) = self.expectations.verify_signature(&token, &keys).await?;
         let document = claims_of(&payload)?;
         let elsewhere = members_of(&document)?;
         let until_there = self.expectations.check(elsewhere, &issuer, now)?;
         let value = elsewhere.get(resolver.claim()).ok_or(Reason::DistributedClaims)?;
         let identity = mapping::identity(&self.settings, &claims.with(resolver.claim(), value))?;
-        Ok((identity, lasts(until.zip(until_there).map(|(here, there)| here.min(there)))))
+        let mut verified = verified;
+        verified.until = verified.until.zip(until_there).map(|(here, there)| here.min(there));
+        verified.sets.push((keys, set));
+        Ok((identity, verified.lasts()))
     }
 }
 
-fn lasts(until: Option<SystemTime>) -> Lasts {
-    until.map_or(Lasts::NoLonger, Lasts::Until)
+/// A token's signature, and that of a second one with distributed claims, as they were verified.
+#[derive(Debug)]
+struct Verified {
+    /// None if the system's clock cannot say it.
+    until: Option<SystemTime>,
+    /// With which keys, and whose they are.
+    sets: Vec<(Arc<IssuerKeys>, Arc<JsonWebKeySet>)>,
+}
+
+impl Verified {
+    fn lasts(self) -> Lasts {
+        if self.until.is_some() { Lasts::While(Arc::new(self)) } else { Lasts::NoLonger }
+    }
+}
+
+impl Standing for Verified {
+    /// Once an issuer has other keys, the token is verified anew: it may be of one that was withdrawn.
+    fn stands(&self, now: SystemTime) -> bool {
+        let is_current = |(keys, set): &(Arc<IssuerKeys>, _)| {
+            keys.current().is_some_and(|current| Arc::ptr_eq(&current, set))
+        };
+        self.until.is_some_and(|until| now <= until) && self.sets.iter().all(is_current)
+    }
 }
 
 /// The issuer that a token says it is of, which nobody has verified yet; empty if it says nothing. Go: `untrustedIssuer`.

@@ -30,18 +30,26 @@ pub(super) struct Expectations {
 }
 
 impl Expectations {
-    /// The payload of a token that one of the issuer's keys verifies. Waits if no key that is known does, and there may be new ones.
-    pub(super) async fn verify_signature(&self, token: &[u8], keys: &IssuerKeys) -> Result<Vec<u8>, Reason> {
+    /// The payload of a token that one of the issuer's keys verifies, and the set that this key is of. Waits if no key that is known
+    /// does, and there may be new ones.
+    pub(super) async fn verify_signature(
+        &self,
+        token: &[u8],
+        keys: &IssuerKeys,
+    ) -> Result<(Vec<u8>, Arc<JsonWebKeySet>), Reason> {
         let token = SignedToken::parse(token).map_err(|_| Reason::MalformedToken)?;
         if !token.algorithm().is_some_and(|algorithm| self.algorithms.contains(&algorithm)) {
             return Err(Reason::UnsupportedAlgorithm);
         }
         let known = keys.current().ok_or_else(|| unavailable(keys))?;
         if let Some(payload) = verify(&token, &known) {
-            return Ok(payload);
+            return Ok((payload, known));
         }
         match keys.newer(&known).await {
-            Ok(newer) => verify(&token, &newer).ok_or_else(|| refusal(&token, &newer)),
+            Ok(newer) => match verify(&token, &newer) {
+                Some(payload) => Ok((payload, newer)),
+                None => Err(refusal(&token, &newer)),
+            },
             Err(NoNewerKeys::Unknown) => Err(refusal(&token, &known)),
             Err(NoNewerKeys::Unavailable) => match refusal(&token, &known) {
                 Reason::UnknownKey => Err(unavailable(keys)),
