@@ -17,6 +17,8 @@
 //! - an answer that could not be had is not remembered, nor is a defect of ours;
 //! - the number of answers is bounded, and those that are no good have a place of their own: a flood of bad tokens drives out no good one.
 
+mod shelf;
+
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::fmt;
@@ -26,7 +28,6 @@ use std::time::{Duration, SystemTime};
 
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
-use moka::sync::Cache;
 use tokio::time::timeout;
 use zeroize::Zeroizing;
 
@@ -34,11 +35,13 @@ use crate::authn::{AuthenticateToken, Now, Outcome, Token};
 use crate::decision::{Authenticated, Authenticator, Fault, Lasts, Reason};
 use crate::secret::{Digest, Digester};
 
+use shelf::Shelf;
+
 /// So many good tokens are remembered. Go: `newStripedCache`, which has no bound but counts on 32,000.
-pub const MAX_GOOD: u64 = 100_000;
+pub const MAX_GOOD: usize = 100_000;
 
 /// So many of those that are no good.
-pub const MAX_BAD: u64 = 10_000;
+pub const MAX_BAD: usize = 10_000;
 
 /// So long is asked for a token, whoever waits for it. Go: `sharedLookupTimeout`.
 pub const TIMEOUT: Duration = Duration::from_secs(30);
@@ -61,8 +64,8 @@ struct Shelves<A> {
     tokens: A,
     ttl: Ttl,
     digester: Digester,
-    good: Cache<Digest, Good>,
-    bad: Cache<Digest, (Outcome, SystemTime)>,
+    good: Shelf<Good>,
+    bad: Shelf<(Outcome, SystemTime)>,
     asking: Mutex<HashMap<Digest, Asking>>,
 }
 
@@ -79,9 +82,8 @@ impl<A: AuthenticateToken + 'static> TokenCache<A> {
     /// Remembers what `tokens` say.
     pub fn new(tokens: A, ttl: Ttl) -> Self {
         let digester = Digester::random();
-        // Both clocks have a say: this one cannot be set back, `until` is compared with the time of the Check.
-        let good = Cache::builder().max_capacity(MAX_GOOD).time_to_live(ttl.good).build();
-        let bad = Cache::builder().max_capacity(MAX_BAD).time_to_live(ttl.bad).build();
+        // Both clocks have a say: the shelves' cannot be set back, `until` is compared with the time of the Check.
+        let (good, bad) = (Shelf::new(MAX_GOOD, ttl.good), Shelf::new(MAX_BAD, ttl.bad));
         Self(Arc::new(Shelves { tokens, ttl, digester, good, bad, asking: Mutex::default() }))
     }
 }
@@ -122,7 +124,7 @@ impl<A: AuthenticateToken> Shelves<A> {
             if now < until && authenticated.lasts.still(now) {
                 return Some(Outcome::Authenticated(authenticated));
             }
-            self.good.invalidate(digest);
+            self.good.remove(digest);
         }
         if self.ttl.bad.is_zero() {
             return None;
