@@ -263,7 +263,11 @@ impl Front {
         // kubectl always has something to present.
         let anonymous = self.envoy.edge.http2(&[]).await.unwrap();
         assert_eq!(anonymous.status, 403, "{anonymous:?}");
-        assert!(anonymous.body.contains(r#"User \"system:anonymous\" cannot get path \"/\""#), "{}", anonymous.body);
+        assert!(
+            anonymous.body.contains(r#"User \"system:anonymous\" cannot get path \"/\""#),
+            "{}",
+            anonymous.body
+        );
 
         let unauthorized = "error: You must be logged in to the server (Unauthorized)\n";
         for name in ["nobody", "admin"] {
