@@ -39,7 +39,8 @@ pub(crate) struct Live {
     api: Option<Process>,
     etcd: Process,
     etcd_port: u16,
-    port: u16,
+    /// Of kube-apiserver.
+    pub(crate) port: u16,
     /// Where the kubeconfig is.
     pub(crate) dir: TempDir,
     flags: Vec<String>,
@@ -228,13 +229,18 @@ impl Live {
         let kubeconfig = format!("--kubeconfig={}", self.dir.path().join(KUBECONFIG).display());
         let more = [kubeconfig.as_str(), "--groups-encoding=metadata", "--xfcc-trusted-hops=1"];
         let server = Server::start(folder, &[flags, &more].concat());
+        Self::until_ready(&server).await;
+        server
+    }
+
+    /// Waits until countersign has seen the objects.
+    pub(crate) async fn until_ready(server: &Server) {
         let deadline = Instant::now() + PATIENCE;
         while server.admin_page("/readyz").await.0 != 200 {
             let (_, page) = server.admin_page("/readyz?verbose").await;
             assert!(Instant::now() < deadline, "not ready:\n{page}");
             sleep(Duration::from_millis(20)).await;
         }
-        server
     }
 }
 

@@ -72,7 +72,7 @@ const FLAGS: [&str; 2] =
 const SOON: Duration = Duration::from_secs(2);
 
 /// A Pod, which no Node runs, so that nothing keeps it once it is deleted.
-fn pod(name: &str) -> Json {
+pub(super) fn pod(name: &str) -> Json {
     json!({
         "apiVersion": "v1", "kind": "Pod", "metadata": {"namespace": "team", "name": name},
         "spec": {"serviceAccountName": "web", "containers": [{"name": "c", "image": "none.test/none"}]},
@@ -82,14 +82,23 @@ fn pod(name: &str) -> Json {
 /// A cluster with a namespace and an account in it.
 async fn team(objects: &[Json]) -> Live {
     let live = Live::start(objects, &[]).await;
-    live.create(&json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "team"}})).await;
-    let account = json!({"namespace": "team", "name": "web"});
-    live.create(&json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": account})).await;
+    create_team(&live).await;
     live
 }
 
+/// The namespace and the account.
+pub(super) async fn create_team(live: &Live) {
+    live.create(&json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "team"}})).await;
+    let account = json!({"namespace": "team", "name": "web"});
+    live.create(&json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": account})).await;
+}
+
 /// A token of the TokenRequest API for an account in a namespace, bound to an object or to none.
-async fn token(live: &Live, [namespace, account]: [&str; 2], bound_to: Option<[&str; 2]>) -> String {
+pub(super) async fn token(
+    live: &Live,
+    [namespace, account]: [&str; 2],
+    bound_to: Option<[&str; 2]>,
+) -> String {
     let reference = bound_to.map(|[kind, name]| json!({"apiVersion": "v1", "kind": kind, "name": name}));
     let request = json!({"metadata": {}, "spec": {"audiences": [], "boundObjectRef": reference}});
     let accounts: Api<ServiceAccount> = Api::namespaced(live.admin(), namespace);
@@ -98,7 +107,7 @@ async fn token(live: &Live, [namespace, account]: [&str; 2], bound_to: Option<[&
     made.status.unwrap().token.unwrap()
 }
 
-const WEB: [&str; 2] = ["team", "web"];
+pub(super) const WEB: [&str; 2] = ["team", "web"];
 
 async fn delete<K>(live: &Live, namespace: &str, name: &str)
 where

@@ -1,7 +1,7 @@
-//! Differential tests: the same requests to a real kube-apiserver and to countersign have to have the same verdicts.
+//! Differential tests: the same requests to a real kube-apiserver and to countersign have to have the same verdicts. And kubectl.
 //!
 //! `COUNTERSIGN_TEST_KUBE` names the directory that `tests/kube/build` has filled. `COUNTERSIGN_TEST_KUBE_REQUESTS` makes a run longer,
-//! `COUNTERSIGN_TEST_KUBE_SEED` repeats one.
+//! `COUNTERSIGN_TEST_KUBE_SEED` repeats one. `COUNTERSIGN_TEST_ENVOY` names Envoy's binary, which only kubectl needs.
 #![allow(
     clippy::unwrap_used,
     clippy::print_stdout,
@@ -14,9 +14,13 @@ mod cel;
 mod certificates;
 mod cluster;
 mod compare;
+#[path = "../envoy/support/mod.rs"]
+#[allow(dead_code, unused_imports, reason = "Envoy, CAs and an issuer are used here")]
+mod edge;
 mod generate;
 mod json;
 mod jwt;
+mod kubectl;
 mod live;
 mod live_accounts;
 mod random;

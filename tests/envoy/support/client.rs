@@ -45,7 +45,7 @@ impl Response {
 /// Where Envoy listens, and whom to trust there.
 #[derive(Clone)]
 pub(crate) struct Edge {
-    address: SocketAddr,
+    pub(crate) address: SocketAddr,
     trusted: String,
     tls1: Config,
     tls2: Config,

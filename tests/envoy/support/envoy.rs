@@ -46,22 +46,26 @@ impl Config {
         self.with("encode_raw_headers: true", "encode_raw_headers: false")
     }
 
+    /// Turns on an option: takes the mark off the lines that have it.
+    pub(crate) fn option(self, name: &str) -> Self {
+        let mark = format!("#{name}|");
+        assert!(self.0.contains(&mark), "the option {name} is gone");
+        Self(self.0.replace(&mark, ""))
+    }
+
     /// Turns on the Lua filter.
     pub(crate) fn with_lua(self) -> Self {
-        assert!(self.0.contains("#lua|- name: envoy.filters.http.lua"), "the Lua option is gone");
-        Self(self.0.replace("#lua|", ""))
+        self.option("lua")
     }
 
     /// Clients are asked for a certificate.
     pub(crate) fn with_client_certificates(self) -> Self {
-        assert!(self.0.contains("#clients|validation_context:"), "the option of client certificates is gone");
-        Self(self.0.replace("#clients|", ""))
+        self.option("clients")
     }
 
     /// TLS with certificates on both sides between Envoy and countersign.
     pub(crate) fn with_tls_to_countersign(self) -> Self {
-        assert!(self.0.contains("#tls|transport_socket:"), "the option of TLS is gone");
-        Self(self.0.replace("#tls|", ""))
+        self.option("tls")
     }
 
     /// Envoy tells countersign the intermediate certificates as well.
@@ -127,6 +131,7 @@ impl Envoy {
         let trusted = certificate::write(directory);
         let mut command = command(directory, config);
         command.args(["--concurrency", "1", "--disable-hot-restart", "--admin-address-path", "admin"]);
+        command.args(["--file-flush-interval-msec", "100"]); // of the access log; the default is 10 s
         let mut process = Process::start(&mut command, &directory.join("envoy.log"));
 
         let file = directory.join("admin");
