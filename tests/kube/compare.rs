@@ -6,6 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::support::envoy::{Encoding, Request};
+use super::support::tokens::tokens;
 use super::support::verdict::{User, Verdict};
 
 /// A kind of deliberate difference, as `tests/conformance/divergences.yaml` explains it.
@@ -61,12 +62,14 @@ pub(crate) const RULES: [Rule; 9] = [
     // To go-jose the algorithm says which hash it is, and no more.
     Rule {
         name: "an algorithm of another curve",
-        explains: |request, _, _| padded_signature(request).unwrap_or_default(),
+        explains: |request, _, _| tokens(request).iter().any(|t| padded_signature(t).unwrap_or_default()),
     },
     // What Go makes of such a time depends on the processor, and claims are all read before the first expression.
     Rule {
         name: "a number beyond an int64",
-        explains: |request, _, _| claims(request).is_some_and(|claims| has_huge_number(&claims)),
+        explains: |request, _, _| {
+            tokens(request).iter().filter_map(|t| claims(t)).any(|c| has_huge_number(&c))
+        },
     },
 ];
 
@@ -94,8 +97,10 @@ impl fmt::Display for Difference {
         for (name, value) in &self.request.headers {
             writeln!(f, "  {name}: {:?}", bytes(value))?;
         }
-        for part in [0, 1].into_iter().filter_map(|number| part(&self.request, number)) {
-            writeln!(f, "    in the token: {}", bytes(&part))?;
+        for token in tokens(&self.request) {
+            for part in [0, 1].into_iter().filter_map(|number| part(&token, number)) {
+                writeln!(f, "    in a token: {}", bytes(&part))?;
+            }
         }
         writeln!(f, "    kube-apiserver: {}", self.theirs)?;
         match &self.ours {
@@ -145,16 +150,15 @@ pub(crate) fn compare(
     Ok(outcome)
 }
 
-/// A part of the token in `Authorization`, if there is one.
-fn part(request: &Request, number: usize) -> Option<Vec<u8>> {
-    let token = str::from_utf8(request.values("authorization").next()?).ok()?.strip_prefix("Bearer ")?;
+/// A part of a token, if it has one.
+fn part(token: &str, number: usize) -> Option<Vec<u8>> {
     URL_SAFE_NO_PAD.decode(token.split('.').nth(number)?).ok()
 }
 
 /// Whether this is the signature of a smaller curve in the form that ES384 or ES512 has.
-fn padded_signature(request: &Request) -> Option<bool> {
-    let header: serde_json::Value = serde_json::from_slice(&part(request, 0)?).ok()?;
-    let (signature, zeros) = (part(request, 2)?, [0; 16]);
+fn padded_signature(token: &str) -> Option<bool> {
+    let header: serde_json::Value = serde_json::from_slice(&part(token, 0)?).ok()?;
+    let (signature, zeros) = (part(token, 2)?, [0; 16]);
     let (r, s) = signature.split_at(signature.len() / 2);
     Some(
         ["ES384", "ES512"].contains(&header["alg"].as_str()?)
@@ -163,8 +167,8 @@ fn padded_signature(request: &Request) -> Option<bool> {
     )
 }
 
-fn claims(request: &Request) -> Option<String> {
-    String::from_utf8(part(request, 1)?).ok()
+fn claims(token: &str) -> Option<String> {
+    String::from_utf8(part(token, 1)?).ok()
 }
 
 fn has_huge_number(json: &str) -> bool {
