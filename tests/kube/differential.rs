@@ -28,7 +28,7 @@ use super::wire::SELF_SUBJECT_REVIEW;
 use super::{assert_seen, bootstrap, certificates, judge, jwt, requests_or, verdicts};
 
 /// How many requests; `COUNTERSIGN_TEST_KUBE_REQUESTS` says otherwise.
-const REQUESTS: usize = 2500;
+const REQUESTS: usize = 2000;
 
 /// What both servers are told besides [`certificates::FLAGS`]; of a flag that comes twice the last counts.
 const FLAGS: [&str; 11] = [
@@ -39,7 +39,7 @@ const FLAGS: [&str; 11] = [
     "--service-account-issuer=https://issuer",
     "--service-account-issuer=https://sa.oracle.test",
     "--service-account-issuer=plain",
-    "--api-audiences=api,vault",
+    "--api-audiences=api,vault,https://sa.oracle.test",
     bootstrap::FLAG,
     "--authentication-token-webhook-config-file=webhook.kubeconfig",
     "--authentication-token-webhook-version=v1",
@@ -84,9 +84,12 @@ const PLACES: [&str; 16] = [
 async fn all_credentials_at_once_get_the_verdicts_of_kube_apiserver() {
     let mut random = Random::from_env("all credentials");
     let folder = TempDir::new().unwrap();
-    let world = World::new(folder.path(), &mut random);
+    // At once: nobody keeps the ports that they have chosen.
+    let issuers = jwt::Forge::new(folder.path(), &mut random);
     let _issuers = Issuers::start(folder.path()).await;
+    let webhook = webhook(folder.path());
     let _webhook = Webhooks::start(folder.path()).await;
+    let world = World::new(folder.path(), &mut random, issuers, webhook);
     let cases: Vec<_> = (0..requests_or(REQUESTS)).map(|_| world.case(&mut random)).collect();
     let good = world.issuers.good(&mut random);
 
@@ -124,8 +127,13 @@ struct World {
     objects: Vec<Json>,
     /// Service account tokens that were recorded with these objects.
     recorded: Vec<String>,
-    /// Those that the webhook answers, and those with which it fails: these it is asked about more than once.
-    reviewed: Vec<String>,
+    webhook: WebhookTokens,
+}
+
+/// What the webhook knows.
+struct WebhookTokens {
+    answered: Vec<String>,
+    /// It fails at these, and is therefore asked about them for seconds.
     failing: Vec<String>,
 }
 
@@ -133,13 +141,13 @@ struct World {
 const BOOTSTRAP_TOKENS: usize = 200;
 
 impl World {
-    /// Writes what the flags name, and what issuers and webhook serve, into `folder`.
-    fn new(folder: &Path, random: &mut Random) -> Self {
-        let static_tokens = TokenFile::random(random, TOKENS.trim_end());
-        let issuers = jwt::Forge::new(folder, random);
+    /// Writes what the flags name into `folder`, where the configuration of the issuers is.
+    fn new(folder: &Path, random: &mut Random, issuers: jwt::Forge, webhook: WebhookTokens) -> Self {
+        let static_tokens = TokenFile::random(random, "");
         let pki = certificates::Pki::new(folder);
         let write = |name: &str, content: &str| fs::write(folder.join(name), content).unwrap();
-        write("all-tokens.csv", &static_tokens.csv);
+        // Random rows may be about the same tokens; of such rows the last counts.
+        write("all-tokens.csv", &(static_tokens.csv.clone() + TOKENS));
         write("audit.yaml", AUDIT_POLICY);
         for name in KEY_FILES {
             fs::copy(service_accounts::world(name), folder.join(name)).unwrap();
@@ -149,7 +157,6 @@ impl World {
         let conditions: Vec<Json> = ANONYMOUS_PATHS.iter().map(|path| json!({"path": path})).collect();
         configuration["anonymous"] = json!({"enabled": true, "conditions": conditions});
         write("authentication.yaml", &configuration.to_string());
-        let (reviewed, failing) = webhook(folder);
 
         let mut objects = recorded_objects();
         objects.extend((0..BOOTSTRAP_TOKENS).map(|number| bootstrap::odd(random, number)));
@@ -161,8 +168,7 @@ impl World {
             pki,
             objects,
             recorded: recorded_tokens(),
-            reviewed,
-            failing,
+            webhook,
         }
     }
 
@@ -214,8 +220,8 @@ impl World {
                 let family = if random.percent(50) || odd == "encoding" { jwt::FAMILIES[0] } else { odd };
                 self.issuers.token(random, family)
             }
-            "webhook's token" if random.percent(2) => any(random, &self.failing),
-            "webhook's token" => any(random, &self.reviewed),
+            "webhook's token" if random.percent(2) => any(random, &self.webhook.failing),
+            "webhook's token" => any(random, &self.webhook.answered),
             _ => random
                 .pick(&["x", ".", "..", "a.b", "a.b.c", "abcdef.0123456789abcdef", "e30.e30.", "nope"])
                 .to_owned(),
@@ -303,9 +309,8 @@ fn recorded_tokens() -> Vec<String> {
     tokens.filter(|token| accounts.issued(token)).collect()
 }
 
-/// Writes the recorded webhook, at an address that is free now, and how to get there. Gives its tokens: those that it answers, and those with
-/// which it fails.
-fn webhook(folder: &Path) -> (Vec<String>, Vec<String>) {
+/// Writes the recorded webhook, at an address that is free now, and how to get there.
+fn webhook(folder: &Path) -> WebhookTokens {
     let world = data("world");
     let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
     let table = fs::read_to_string(world.join("webhook/table.json")).unwrap();
@@ -323,7 +328,7 @@ fn webhook(folder: &Path) -> (Vec<String>, Vec<String>) {
     };
     let (failing, answered): (Vec<_>, Vec<_>) = answers.iter().partition(|(_, answer)| fails(answer));
     let names = |tokens: Vec<(&String, &Json)>| tokens.into_iter().map(|(token, _)| token.clone()).collect();
-    let named = (names(answered), names(failing));
+    let tokens = WebhookTokens { answered: names(answered), failing: names(failing) };
     let kubeconfig = json!({
         "apiVersion": "v1", "kind": "Config", "current-context": "c",
         "contexts": [{"name": "c", "context": {"cluster": "c", "user": "c"}}],
@@ -334,5 +339,5 @@ fn webhook(folder: &Path) -> (Vec<String>, Vec<String>) {
     fs::create_dir(folder.join("webhook")).unwrap();
     fs::write(folder.join("webhook/table.json"), table.to_string()).unwrap();
     fs::write(folder.join("webhook.kubeconfig"), kubeconfig.to_string()).unwrap();
-    named
+    tokens
 }
