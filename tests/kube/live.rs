@@ -131,6 +131,11 @@ impl Live {
         self.api.as_ref().unwrap().log()
     }
 
+    /// The same for etcd.
+    pub(crate) fn signal_etcd(&self, name: &str) {
+        self.etcd.signal(name);
+    }
+
     async fn is_ready(&self) -> bool {
         let certificate = self.dir.path().join("certificates/apiserver.crt");
         let Ok(pem) = fs::read_to_string(certificate) else { return false };
