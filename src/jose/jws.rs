@@ -137,7 +137,7 @@ impl<'a> SignedToken<'a> {
     /// Whether go-jose may verify with `key` what [`SignedToken::verify`] has refused: then nobody here can tell whose the token is. That
     /// is so where this module is stricter: curves, PSS, sizes of RSA keys.
     pub fn is_beyond_us(&self, key: &PublicKey) -> bool {
-        use Algorithm::{ES256, ES384, ES512, PS256, PS384, PS512, RS256, RS384, RS512};
+        use Algorithm::{ES384, ES512, PS256, PS384, PS512, RS256, RS384, RS512};
         let Some(algorithm) = self.header.algorithm.filter(|_| self.header.is_understood) else {
             return false;
         };
@@ -149,8 +149,8 @@ impl<'a> SignedToken<'a> {
                     modulus.len() > 256 || modulus.len() == 256 && modulus.first() >= Some(&0x80);
                 algorithm == RS384 && !has_2048_bits || modulus.len() > 1024 || exponent.len() > 8
             }
-            (ES256, PublicKey::Ecdsa(curve, _)) => *curve != Curve::P256,
-            (ES384, PublicKey::Ecdsa(curve, _)) => *curve != Curve::P384,
+            // The numbers of a larger curve do not fit into the signature.
+            (ES384, PublicKey::Ecdsa(curve, _)) => *curve == Curve::P256,
             (ES512, PublicKey::Ecdsa(curve, _)) => *curve != Curve::P521,
             _ => false,
         }

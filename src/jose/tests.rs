@@ -144,6 +144,7 @@ fn what_only_go_may_verify_is_known() {
         ("PS256", rsa(1024), true),
         ("PS256", p256.clone(), false),
         ("ES256", p256.clone(), false),
+        ("ES256", p384.clone(), false),
         ("ES384", p384.clone(), false),
         ("ES384", p256.clone(), true),
         ("ES512", p384, true),

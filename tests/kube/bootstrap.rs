@@ -19,7 +19,7 @@ use super::support::program::Server;
 use super::support::verdict::{User, Verdict};
 use super::vectors::{data, scenarios};
 
-const FLAG: &str = "--enable-bootstrap-token-auth";
+pub(crate) const FLAG: &str = "--enable-bootstrap-token-auth";
 
 /// What is made or deleted is to be known so soon.
 const SOON: Duration = Duration::from_secs(2);
@@ -48,7 +48,7 @@ fn secret(id: &str) -> Json {
 
 const SECRET: &str = "0123456789abcdef";
 
-fn token(id: &str) -> String {
+pub(crate) fn token(id: &str) -> String {
     format!("{id}.{SECRET}")
 }
 
@@ -262,7 +262,7 @@ async fn odd_bootstrap_secrets_get_the_verdicts_of_kube_apiserver() {
 const ODD_SECRETS: usize = 600;
 
 /// A Secret that is good, or not in one or two ways.
-fn odd(random: &mut Random, number: usize) -> Json {
+pub(crate) fn odd(random: &mut Random, number: usize) -> Json {
     let mut secret = stored(u32::try_from(number).unwrap());
     for _ in 0..random.below(3) {
         let (key, values): (&str, &[&str]) = match random.below(6) {

@@ -10,7 +10,7 @@ use rcgen::{
 };
 use time::{Duration, OffsetDateTime};
 
-use super::generate::Case;
+use super::generate::{Case, Line};
 use super::random::Random;
 use super::support::envoy::Request;
 use super::wire::SELF_SUBJECT_REVIEW;
@@ -101,46 +101,17 @@ impl Pki {
         let (certificates, key) = if random.percent(92) { self.chain(random) } else { (Vec::new(), None) };
         let family = if certificates.is_empty() { "no certificate" } else { "certificate" };
         let mut headers = Vec::new();
-        let mut add = |name: &str, value: &str| headers.push((name.to_owned(), value.as_bytes().to_vec()));
         if random.percent(40) {
-            add(
-                "Authorization",
-                random.pick(&["Bearer readiness-probe", "Bearer nope", "Basic x", "Bearer "]),
-            );
+            let value = random.pick(&["Bearer readiness-probe", "Bearer nope", "Basic x", "Bearer "]);
+            headers.push(("Authorization".to_owned(), value.as_bytes().to_vec()));
         }
-        if random.percent(60) {
-            add(
-                random.pick(&["X-Remote-User", "X-Front-User", "x-remote-user"]),
-                random.pick(&["proxied", "ü", "CN=a,O=b", "", "system:anonymous"]),
-            );
-        }
-        if random.percent(6) {
-            add("X-Remote-User", "second");
-        }
-        for _ in 0..random.below(4) {
-            add(
-                random.pick(&["X-Remote-Group", "X-Front-Group"]),
-                random.pick(&["g1", "g2", "system:masters", "", "a,b", "system:authenticated"]),
-            );
-        }
-        if random.percent(20) {
-            add("X-Remote-Uid", random.pick(&["uid", ""]));
-        }
-        for _ in 0..random.below(3) {
-            let name = random.pick(&[
-                "X-Remote-Extra-Scope",
-                "X-Front-Extra-scope",
-                "X-Remote-Extra-a%2Fb",
-                "X-Remote-Extra-%zz",
-                "X-Remote-Extra-",
-            ]);
-            add(name, random.pick(&["v", "w", "", "x,y"]));
-        }
+        headers.extend(identity_headers(random));
         let (method, path) = ("POST".to_owned(), SELF_SUBJECT_REVIEW.to_owned());
         Case { family, request: Request { method, path, headers, certificates, key } }
     }
 
-    fn chain(&self, random: &mut Random) -> (Vec<String>, Option<String>) {
+    /// A certificate with what is sent along, leaf first, and its key.
+    pub(crate) fn chain(&self, random: &mut Random) -> (Vec<String>, Option<String>) {
         // The client CA half of the time, the proxies' a fifth.
         let (issuer, along) = &self.issuers[match random.below(10) {
             0..5 => 0,
@@ -154,6 +125,41 @@ impl Pki {
         // rcgen ends lines as PEM's inventors did, Envoy as unix does.
         (chain.map(|pem| pem.replace("\r\n", "\n")).collect(), Some(key.serialize_pem()))
     }
+}
+
+/// What a front proxy writes, or somebody who pretends to be one.
+pub(crate) fn identity_headers(random: &mut Random) -> Vec<Line> {
+    let mut headers = Vec::new();
+    let mut add = |name: &str, value: &str| headers.push((name.to_owned(), value.as_bytes().to_vec()));
+    if random.percent(60) {
+        add(
+            random.pick(&["X-Remote-User", "X-Front-User", "x-remote-user"]),
+            random.pick(&["proxied", "ü", "CN=a,O=b", "", "system:anonymous"]),
+        );
+    }
+    if random.percent(6) {
+        add("X-Remote-User", "second");
+    }
+    for _ in 0..random.below(4) {
+        add(
+            random.pick(&["X-Remote-Group", "X-Front-Group"]),
+            random.pick(&["g1", "g2", "system:masters", "", "a,b", "system:authenticated"]),
+        );
+    }
+    if random.percent(20) {
+        add("X-Remote-Uid", random.pick(&["uid", ""]));
+    }
+    for _ in 0..random.below(3) {
+        let name = random.pick(&[
+            "X-Remote-Extra-Scope",
+            "X-Front-Extra-scope",
+            "X-Remote-Extra-a%2Fb",
+            "X-Remote-Extra-%zz",
+            "X-Remote-Extra-",
+        ]);
+        add(name, random.pick(&["v", "w", "", "x,y"]));
+    }
+    headers
 }
 
 fn root(common_name: &str) -> Ca {

@@ -27,15 +27,46 @@ const POLICY: &str = r#"{"apiVersion":"abac.authorization.kubernetes.io/v1beta1"
 {"apiVersion":"abac.authorization.kubernetes.io/v1beta1","kind":"Policy","spec":{"user":"system:anonymous","apiGroup":"*","resource":"*","namespace":"*","nonResourcePath":"*"}}
 "#;
 
-const AUDIT_POLICY: &str = "apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: [{level: Metadata}]\n";
+pub(crate) const AUDIT_POLICY: &str =
+    "apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: [{level: Metadata}]\n";
 
 /// Both processes, which end with the value.
 pub(crate) struct Cluster {
     etcd: Process,
     api: Process,
     dir: TempDir,
+    pub(crate) door: Door,
+}
+
+/// Where a kube-apiserver listens, and how it proves who it is.
+pub(crate) struct Door {
     pub(crate) port: u16,
+    certificate: PathBuf,
     pub(crate) tls: Config,
+}
+
+impl Door {
+    /// That of a server with this certificate, a file in which its CA is as well.
+    pub(crate) fn new(port: u16, certificate: PathBuf) -> Self {
+        let mut door = Self { port, certificate, tls: trusted(b"").build().unwrap() };
+        door.look();
+        door
+    }
+
+    /// Reads the certificate again, if there is one.
+    fn look(&mut self) {
+        if let Ok(pem) = fs::read(&self.certificate) {
+            self.tls = trusted(&pem).build().unwrap();
+        }
+    }
+
+    /// TLS in which the client shows this chain.
+    pub(crate) fn presenting(&self, chain: &str, key: &str) -> Config {
+        let mut config = trusted(&fs::read(&self.certificate).unwrap());
+        config.load_pem(chain.as_bytes(), key.as_bytes()).unwrap();
+        config.set_client_auth_type(ClientAuthType::Optional).unwrap();
+        config.build().unwrap()
+    }
 }
 
 impl Cluster {
@@ -75,18 +106,10 @@ impl Cluster {
         command.args(flags);
         let api = Process::start("kube-apiserver", command, dir.path());
 
-        let mut cluster = Self { etcd, api, dir, port, tls: trusted(b"").build().unwrap() };
+        let door = Door::new(port, dir.path().join("certificates/apiserver.crt"));
+        let mut cluster = Self { etcd, api, dir, door };
         cluster.wait().await;
         cluster
-    }
-
-    /// TLS in which the client shows this chain.
-    pub(crate) fn presenting(&self, chain: &str, key: &str) -> Config {
-        let pem = fs::read(self.dir.path().join("certificates/apiserver.crt")).unwrap();
-        let mut config = trusted(&pem);
-        config.load_pem(chain.as_bytes(), key.as_bytes()).unwrap();
-        config.set_client_auth_type(ClientAuthType::Optional).unwrap();
-        config.build().unwrap()
     }
 
     /// The last of what kube-apiserver has logged.
@@ -96,7 +119,7 @@ impl Cluster {
 
     /// The file with its certificate, and the CA behind it.
     pub(crate) fn certificate(&self) -> PathBuf {
-        self.dir.path().join("certificates/apiserver.crt")
+        self.door.certificate.clone()
     }
 
     /// The audit log of all requests so far.
@@ -115,11 +138,9 @@ impl Cluster {
         let deadline = Instant::now() + START;
         loop {
             // kube-apiserver makes itself a certificate as it starts, with a CA that stands behind it in the file.
-            if let Ok(pem) = fs::read(self.dir.path().join("certificates/apiserver.crt")) {
-                self.tls = trusted(&pem).build().unwrap();
-                if wire::ask(self, &ready, "ready").await.is_ok_and(|answer| answer.status == 200) {
-                    return;
-                }
+            self.door.look();
+            if wire::ask(&self.door, &ready, "ready").await.is_ok_and(|answer| answer.status == 200) {
+                return;
             }
             self.etcd.assert_runs();
             self.api.assert_runs();

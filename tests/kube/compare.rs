@@ -6,6 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::support::envoy::{Encoding, Request};
+use super::support::tokens::tokens;
 use super::support::verdict::{User, Verdict};
 
 /// A kind of deliberate difference, as `tests/conformance/divergences.yaml` explains it.
@@ -15,7 +16,7 @@ pub(crate) struct Rule {
     explains: fn(&Request, Encoding, &User) -> bool,
 }
 
-pub(crate) const RULES: [Rule; 9] = [
+pub(crate) const RULES: [Rule; 10] = [
     // Envoy joins repeated lines before anyone sees them, so which one was the first cannot be known.
     Rule {
         name: "more than one Authorization value",
@@ -61,12 +62,23 @@ pub(crate) const RULES: [Rule; 9] = [
     // To go-jose the algorithm says which hash it is, and no more.
     Rule {
         name: "an algorithm of another curve",
-        explains: |request, _, _| padded_signature(request).unwrap_or_default(),
+        explains: |request, _, _| tokens(request).iter().any(|t| padded_signature(t).unwrap_or_default()),
     },
     // What Go makes of such a time depends on the processor, and claims are all read before the first expression.
     Rule {
         name: "a number beyond an int64",
-        explains: |request, _, _| claims(request).is_some_and(|claims| has_huge_number(&claims)),
+        explains: |request, _, _| {
+            tokens(request).iter().filter_map(|t| claims(t)).any(|c| has_huge_number(&c))
+        },
+    },
+    // Whose the first one is, Go may know better: nobody else is found in its place.
+    Rule {
+        name: "a token behind one that is the last word",
+        explains: |request, _, _| {
+            let authorization = String::from_utf8_lossy(&joined(request, "authorization")).into_owned();
+            request.values("sec-websocket-protocol").next().is_some()
+                && authorization.split_whitespace().any(is_last_word)
+        },
     },
 ];
 
@@ -94,8 +106,10 @@ impl fmt::Display for Difference {
         for (name, value) in &self.request.headers {
             writeln!(f, "  {name}: {:?}", bytes(value))?;
         }
-        for part in [0, 1].into_iter().filter_map(|number| part(&self.request, number)) {
-            writeln!(f, "    in the token: {}", bytes(&part))?;
+        for token in tokens(&self.request) {
+            for part in [0, 1].into_iter().filter_map(|number| part(&token, number)) {
+                writeln!(f, "    in a token: {}", bytes(&part))?;
+            }
         }
         writeln!(f, "    kube-apiserver: {}", self.theirs)?;
         match &self.ours {
@@ -145,16 +159,15 @@ pub(crate) fn compare(
     Ok(outcome)
 }
 
-/// A part of the token in `Authorization`, if there is one.
-fn part(request: &Request, number: usize) -> Option<Vec<u8>> {
-    let token = str::from_utf8(request.values("authorization").next()?).ok()?.strip_prefix("Bearer ")?;
+/// A part of a token, if it has one.
+fn part(token: &str, number: usize) -> Option<Vec<u8>> {
     URL_SAFE_NO_PAD.decode(token.split('.').nth(number)?).ok()
 }
 
 /// Whether this is the signature of a smaller curve in the form that ES384 or ES512 has.
-fn padded_signature(request: &Request) -> Option<bool> {
-    let header: serde_json::Value = serde_json::from_slice(&part(request, 0)?).ok()?;
-    let (signature, zeros) = (part(request, 2)?, [0; 16]);
+fn padded_signature(token: &str) -> Option<bool> {
+    let header: serde_json::Value = serde_json::from_slice(&part(token, 0)?).ok()?;
+    let (signature, zeros) = (part(token, 2)?, [0; 16]);
     let (r, s) = signature.split_at(signature.len() / 2);
     Some(
         ["ES384", "ES512"].contains(&header["alg"].as_str()?)
@@ -163,8 +176,24 @@ fn padded_signature(request: &Request) -> Option<bool> {
     )
 }
 
-fn claims(request: &Request) -> Option<String> {
-    String::from_utf8(part(request, 1)?).ok()
+/// Whether the signature of this may be one that Go verifies and nobody here can, or a part of it is elsewhere, or its issuer is one of
+/// those whose names are numbers and whose keys are odd.
+fn is_last_word(token: &str) -> bool {
+    let algorithm = || {
+        let header: serde_json::Value = serde_json::from_slice(&part(token, 0)?).ok()?;
+        header["alg"].as_str().map(str::to_owned)
+    };
+    algorithm().is_some_and(|name| ["PS256", "PS384", "PS512", "ES384", "ES512"].contains(&&*name))
+        || claims(token).is_some_and(|claims| {
+            let claims: serde_json::Value = serde_json::from_str(&claims).unwrap_or_default();
+            let issuer = claims["iss"].as_str().unwrap_or_default();
+            claims.get("_claim_sources").is_some()
+                || issuer.rsplit('/').next().is_some_and(|name| name.parse::<u8>().is_ok())
+        })
+}
+
+fn claims(token: &str) -> Option<String> {
+    String::from_utf8(part(token, 1)?).ok()
 }
 
 fn has_huge_number(json: &str) -> bool {
@@ -294,6 +323,33 @@ mod tests {
         for claims in [r#"{"exp":9223372036854775807}"#, r#"{"exp":9e18,"sub":"e"}"#, "{}", "e"] {
             assert!(!explains(number, &token("{}", claims, &[])), "{claims}");
         }
+    }
+
+    #[test]
+    fn a_token_hides_what_is_behind_it_if_only_go_may_verify_it_or_a_part_of_it_is_elsewhere() {
+        let token = |header: &str, claims: &str| {
+            format!("{}.{}.AA", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims))
+        };
+        let rule = RULES.iter().find(|rule| rule.name == "a token behind one that is the last word").unwrap();
+        let explains = |token: &str, protocols: &[&str]| {
+            let mut request = request(&format!("Bearer {token}"));
+            let lines =
+                protocols.iter().map(|line| ("Sec-WebSocket-Protocol".to_owned(), line.as_bytes().to_vec()));
+            request.headers.extend(lines);
+            (rule.explains)(&request, Encoding::Raw, &User::default())
+        };
+        let odd_issuer = r#"{"iss":"https://127.0.0.1:1/41"}"#;
+        let elsewhere = r#"{"_claim_names":{},"_claim_sources":{}}"#;
+        for (header, claims) in [
+            (r#"{"alg":"PS256"}"#, "{}"),
+            (r#"{"alg":"ES512"}"#, "{}"),
+            ("{}", elsewhere),
+            ("{}", odd_issuer),
+        ] {
+            assert!(explains(&token(header, claims), &["v4"]), "{header} {claims}");
+            assert!(!explains(&token(header, claims), &[]), "nobody is behind it");
+        }
+        assert!(!explains(&token(r#"{"alg":"RS256"}"#, "{}"), &["v4"]));
     }
 
     #[test]

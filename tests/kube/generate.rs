@@ -20,7 +20,7 @@ pub(crate) struct TokenFile {
     tokens: Vec<String>,
 }
 
-type Line = (String, Vec<u8>);
+pub(crate) type Line = (String, Vec<u8>);
 
 impl TokenFile {
     /// Random rows behind those of `csv`.
@@ -50,8 +50,19 @@ impl TokenFile {
         file
     }
 
-    fn token(&self, random: &mut Random) -> String {
-        let token = self.tokens[random.below(self.tokens.len())].clone();
+    /// One of the file.
+    pub(crate) fn any(&self, random: &mut Random) -> String {
+        self.tokens[random.below(self.tokens.len())].clone()
+    }
+
+    fn authorization(&self, random: &mut Random) -> Line {
+        let token = self.token(random);
+        authorization(random, &token)
+    }
+
+    /// One of the file, mostly.
+    pub(crate) fn token(&self, random: &mut Random) -> String {
+        let token = self.any(random);
         match random.below(20) {
             0 => token + random.pick(&["x", "=", ".", "!", "\u{301}", "\u{200b}"]),
             1 => token.chars().skip(1).collect(),
@@ -117,20 +128,20 @@ pub(crate) fn credentials(random: &mut Random, tokens: &TokenFile) -> Case {
     let mut headers = Vec::new();
     let family = match random.below(20) {
         0..9 => {
-            headers.push(authorization(random, tokens));
+            headers.push(tokens.authorization(random));
             "authorization"
         }
         9..11 => {
-            headers.extend((0..2 + random.below(2)).map(|_| authorization(random, tokens)));
+            headers.extend((0..2 + random.below(2)).map(|_| tokens.authorization(random)));
             "repeated authorization"
         }
         11..16 => {
-            websocket(random, tokens, &mut headers);
+            websocket(random, |random| tokens.token(random), &mut headers);
             "websocket"
         }
         16..19 => {
-            headers.extend((0..=random.below(4) / 3).map(|_| authorization(random, tokens)));
-            websocket(random, tokens, &mut headers);
+            headers.extend((0..=random.below(4) / 3).map(|_| tokens.authorization(random)));
+            websocket(random, |random| tokens.token(random), &mut headers);
             "authorization and websocket"
         }
         _ => "no credential",
@@ -156,7 +167,8 @@ pub(crate) fn credentials(random: &mut Random, tokens: &TokenFile) -> Case {
     }
 }
 
-fn authorization(random: &mut Random, tokens: &TokenFile) -> Line {
+/// A bearer token in its header, which may be odd.
+pub(crate) fn authorization(random: &mut Random, token: &str) -> Line {
     let name = random.mostly("Authorization", &["authorization", "AUTHORIZATION", "aUTHORIZATION"]);
     if random.percent(3) {
         return (name.to_string(), Vec::new());
@@ -209,7 +221,7 @@ fn authorization(random: &mut Random, tokens: &TokenFile) -> Line {
         b"!",
         b"\xe2\x80",
     ];
-    let token = if random.percent(3) { String::new() } else { tokens.token(random) };
+    let token = if random.percent(3) { "" } else { token };
     let value = [
         random.mostly(&b""[..], &BEFORE),
         random.mostly("Bearer", &SCHEMES).as_bytes(),
@@ -220,7 +232,8 @@ fn authorization(random: &mut Random, tokens: &TokenFile) -> Line {
     (name.to_string(), value.concat())
 }
 
-fn websocket(random: &mut Random, tokens: &TokenFile, headers: &mut Vec<Line>) {
+/// Tokens, of which there is one mostly, among the subprotocols of a websocket.
+pub(crate) fn websocket(random: &mut Random, token: impl Fn(&mut Random) -> String, headers: &mut Vec<Line>) {
     const CONNECTIONS: [&[&str]; 10] = [
         &["upgrade"],
         &["UPGRADE"],
@@ -257,7 +270,8 @@ fn websocket(random: &mut Random, tokens: &TokenFile, headers: &mut Vec<Line>) {
     }
     let mut protocols = Vec::new();
     for _ in 0..random.mostly(1, &[0, 2]) {
-        protocols.push(token_protocol(random, tokens));
+        let token = token(random);
+        protocols.push(token_protocol(random, &token));
     }
     for _ in 0..random.mostly(1, &[0, 2, 3]) {
         let other = random.mostly("v4.channel.k8s.io", &["", "v5.channel.k8s.io", "é"]);
@@ -270,8 +284,7 @@ fn websocket(random: &mut Random, tokens: &TokenFile, headers: &mut Vec<Line>) {
     );
 }
 
-fn token_protocol(random: &mut Random, tokens: &TokenFile) -> String {
-    let token = tokens.token(random);
+fn token_protocol(random: &mut Random, token: &str) -> String {
     let bytes = token.as_bytes();
     let encoded = URL_SAFE_NO_PAD.encode(bytes);
     let prefix = random.mostly(
@@ -342,7 +355,7 @@ pub(crate) fn anonymous(random: &mut Random, tokens: &TokenFile) -> Case {
     let mut headers = Vec::new();
     match random.below(10) {
         // Here the path stays as it is: a malformed one is refused by Go's HTTP server, before anybody looks at the token.
-        0 => headers.push(authorization(random, tokens)),
+        0 => headers.push(tokens.authorization(random)),
         credentials => {
             match credentials {
                 1 => headers.push(("Authorization".to_owned(), b"Basic x".to_vec())),
@@ -366,7 +379,7 @@ pub(crate) fn anonymous(random: &mut Random, tokens: &TokenFile) -> Case {
 }
 
 /// A path as a request target: only what has to be encoded is.
-fn as_target(path: &str) -> String {
+pub(crate) fn as_target(path: &str) -> String {
     let keep = |byte: u8| byte.is_ascii_graphic() && byte != b'%';
     path.bytes()
         .map(|byte| if keep(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })

@@ -131,6 +131,16 @@ impl Forge {
     /// A request with a token.
     pub(crate) fn case(&self, random: &mut Random) -> Case {
         let family = random.pick(&FAMILIES);
+        let token = self.token(random, family);
+        let request = match family {
+            "encoding" => odd_encoding(random, &token),
+            _ => bearer(token.into_bytes()),
+        };
+        Case { family, request }
+    }
+
+    /// A token of a family, whose encoding is as it should be.
+    pub(crate) fn token(&self, random: &mut Random, family: &str) -> String {
         let odd = random.below(ODD_ISSUERS).to_string();
         let issuer = match family {
             "distributed claims" => "distributed",
@@ -185,19 +195,14 @@ impl Forge {
         if random.percent(50) {
             header.insert(random.below(2), ("typ", "\"JWT\"".to_owned()));
         }
-        let token = match family {
+        match family {
             "header" => {
                 let (header, encoded) = self.odd_header(random, header);
                 self.sign_as(key, algorithm, header.as_bytes(), payload.as_bytes(), encoded)
             }
             "signature" => self.odd_signature(random, &payload),
             _ => self.sign(key, algorithm, object(header).as_bytes(), payload.as_bytes()),
-        };
-        let request = match family {
-            "encoding" => odd_encoding(random, &token),
-            _ => bearer(token.into_bytes()),
-        };
-        Case { family, request }
+        }
     }
 
     /// Claims of a good token.

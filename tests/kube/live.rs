@@ -20,7 +20,7 @@ use tempfile::TempDir;
 use tokio::time::sleep;
 use tonic::transport::Channel;
 
-use super::cluster::{Process, START, binaries, etcd, free_ports, wait_for};
+use super::cluster::{Door, Process, START, binaries, etcd, free_ports, wait_for};
 use super::reviewed;
 use super::support::envoy::{ENCODINGS, Encoding, Request, check_request};
 use super::support::program::{PATIENCE, Server};
@@ -31,7 +31,8 @@ use super::wire::SELF_SUBJECT_REVIEW;
 const ADMIN: &str = "admin-token";
 /// The service account of `deploy/kubernetes/rbac.yaml`.
 const COUNTERSIGN: &str = "countersign-token";
-const TOKENS: &str = "admin-token,admin,admin,system:masters\n\
+/// The rows of the token file of every cluster here.
+pub(crate) const TOKENS: &str = "admin-token,admin,admin,system:masters\n\
                       countersign-token,system:serviceaccount:countersign:countersign,countersign\n";
 
 /// kube-apiserver and its etcd, which end with the value.
@@ -52,7 +53,11 @@ pub(crate) const KUBECONFIG: &str = "countersign.kubeconfig";
 impl Live {
     /// A cluster in which these objects are, as they stand, and countersign's own roles; with these flags besides for kube-apiserver.
     pub(crate) async fn start(objects: &[Json], flags: &[&str]) -> Self {
-        let dir = TempDir::new().unwrap();
+        Self::start_in(TempDir::new().unwrap(), objects, flags).await
+    }
+
+    /// The same in this folder, where the flags may name files. A token file of theirs has to begin with [`TOKENS`].
+    pub(crate) async fn start_in(dir: TempDir, objects: &[Json], flags: &[&str]) -> Self {
         let [port, etcd_port, peers] = free_ports();
         let etcd = etcd(dir.path(), etcd_port, peers);
         let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
@@ -115,6 +120,21 @@ impl Live {
     /// kube-apiserver is there and says nothing (`STOP`), or goes on (`CONT`).
     pub(crate) fn signal_api(&self, name: &str) {
         self.api.as_ref().unwrap().signal(name);
+    }
+
+    /// Where kube-apiserver listens.
+    pub(crate) fn door(&self) -> Door {
+        Door::new(self.port, self.dir.path().join("certificates/apiserver.crt"))
+    }
+
+    /// The last of what kube-apiserver has logged.
+    pub(crate) fn log(&self) -> String {
+        self.api.as_ref().unwrap().log()
+    }
+
+    /// The same for etcd.
+    pub(crate) fn signal_etcd(&self, name: &str) {
+        self.etcd.signal(name);
     }
 
     async fn is_ready(&self) -> bool {

@@ -304,5 +304,58 @@ async fn an_api_server_that_is_away_is_missed_for_what_is_new_only() {
     until(&Verdict::Refused, &server, &known, SOON).await;
 }
 
+/// kube-apiserver is there, and answers what it can out of its memory.
+#[tokio::test]
+async fn an_etcd_that_says_nothing_is_missed_for_what_is_new_only() {
+    let live = team(&recorded_objects()).await;
+    let mut server = live.subject(&data("world"), &FLAGS).await;
+    let mut client = server.client().await;
+    let bound = async |name: &'static str| token(&live, WEB, Some(["Pod", name])).await;
+    for name in ["known", "deleted"] {
+        live.create(&pod(name)).await;
+    }
+    let [seen, unseen, deleted] = [bound("known").await, bound("known").await, bound("deleted").await];
+    let counts = Live::review(&live.nobody(), &seen).await;
+    until(&counts, &server, &seen, SOON).await;
+    delete::<Pod>(&live, "team", "deleted").await;
+    until(&Verdict::Refused, &server, &deleted, SOON).await;
+
+    let to_secret = token(&live, ["apps", "batch"], Some(["Secret", "bound"])).await;
+    let of_secret = Live::review(&live.nobody(), &to_secret).await;
+    assert_ne!(of_secret, Verdict::Refused);
+
+    live.signal_etcd("STOP");
+    for _ in 0..3 {
+        assert_eq!(verdict(&mut client, &request(&seen)).await, counts);
+        let Verdict::Authenticated(user) = verdict(&mut client, &request(&unseen)).await else {
+            panic!("what it names is known")
+        };
+        assert_eq!(user.username, "system:serviceaccount:team:web");
+        for (what, token) in
+            [("a pod that has gone", &deleted), ("a Secret that nobody has read", &to_secret)]
+        {
+            let start = Instant::now();
+            let ours = verdict_in(&mut client, &request(token), Encoding::Raw).await;
+            println!("{what}: {ours} after {:?}", start.elapsed());
+            assert_eq!(ours, Verdict::Refused);
+            assert!(start.elapsed() < 2 * SOON, "{:?}", start.elapsed());
+        }
+    }
+    while server.wait_for("denied")["fields"]["rejected"] != "serviceaccount: cluster_unavailable" {}
+    let (status, page) = server.admin_page("/readyz?verbose").await;
+    assert_eq!(status, 200, "{page}");
+
+    live.signal_etcd("CONT");
+    until(&of_secret, &server, &to_secret, 2 * SOON).await;
+    live.create(&pod("new")).await;
+    let new = bound("new").await;
+    let theirs = Live::review(&live.nobody(), &new).await;
+    assert_ne!(theirs, Verdict::Refused);
+    println!("a new pod counts after {:?}", until(&theirs, &server, &new, SOON).await);
+    assert_eq!(verdict(&mut client, &request(&deleted)).await, Verdict::Refused);
+    delete::<Pod>(&live, "team", "known").await;
+    until(&Verdict::Refused, &server, &seen, SOON).await;
+}
+
 /// The pause before a watch is tried again grows to 30 s, and half more by chance.
 const RECOVERY: Duration = Duration::from_secs(50);

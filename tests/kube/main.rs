@@ -14,6 +14,7 @@ mod cel;
 mod certificates;
 mod cluster;
 mod compare;
+mod differential;
 #[path = "../envoy/support/mod.rs"]
 #[allow(dead_code, unused_imports, reason = "Envoy, CAs and an issuer are used here")]
 mod edge;
@@ -43,7 +44,7 @@ use serde::Deserialize;
 use tempfile::TempDir;
 use tokio::time::sleep;
 
-use cluster::{Cluster, READY_ROW};
+use cluster::{Cluster, Door, READY_ROW};
 use compare::{Outcome, RULES, compare};
 use generate::{ANONYMOUS_PATHS, Case, TokenFile};
 use random::Random;
@@ -52,6 +53,9 @@ use support::issuers::Issuers;
 use support::program::PATIENCE;
 use support::subject::Subject;
 use support::verdict::{User, Verdict};
+
+/// So many requests are under way at a time.
+const ABREAST: usize = 6;
 
 /// How many requests in all; `COUNTERSIGN_TEST_KUBE_REQUESTS` says otherwise.
 const REQUESTS: usize = 2000;
@@ -156,7 +160,7 @@ fn authentication_configuration() -> String {
     )
 }
 
-type Counts = BTreeMap<&'static str, Vec<Outcome>>;
+type Counts = BTreeMap<String, Vec<Outcome>>;
 
 /// Sends all cases to both servers, prints how they compare and fails if there is an undeclared difference.
 async fn run(world: &Path, flags: &[String], cases: &[Case]) -> Counts {
@@ -166,7 +170,11 @@ async fn run(world: &Path, flags: &[String], cases: &[Case]) -> Counts {
 /// The same, after either server has accepted each of the requests `good`: what they need is fetched in the background.
 async fn run_once_accepted(world: &Path, flags: &[String], good: &[Request], cases: &[Case]) -> Counts {
     let theirs = kube_apiserver(world, flags, good, cases).await;
-    let mut server = Subject::start(world, flags).await;
+    judge(&Subject::start(world, flags).await, good, cases, &theirs).await
+}
+
+/// Sends all cases to countersign and compares its verdicts with kube-apiserver's.
+async fn judge(server: &Subject, good: &[Request], cases: &[Case], theirs: &[Verdict]) -> Counts {
     server.until_ready().await;
     for request in good {
         let ask = async || {
@@ -176,9 +184,12 @@ async fn run_once_accepted(world: &Path, flags: &[String], good: &[Request], cas
         until_accepted(request, ask, String::new).await;
     }
     let (mut counts, mut differences) = (Counts::new(), Vec::new());
-    for (case, theirs) in cases.iter().zip(theirs) {
-        match compare(&case.request, &theirs, &server.verdicts(&case.request).await) {
-            Ok(outcome) => counts.entry(case.family).or_default().push(outcome),
+    let ask = async |index: usize| (index, server.verdicts(&cases[index].request).await);
+    let ours = stream::iter(0..cases.len()).map(ask).buffer_unordered(ABREAST);
+    let ours: BTreeMap<_, _> = ours.collect().await;
+    for ((case, theirs), ours) in cases.iter().zip(theirs).zip(ours.into_values()) {
+        match compare(&case.request, theirs, &ours) {
+            Ok(outcome) => counts.entry(case.family.to_owned()).or_default().push(outcome),
             Err(difference) => differences.push(difference.to_string()),
         }
     }
@@ -229,18 +240,29 @@ fn assert_seen(counts: &Counts, family: &str, outcomes: &[Outcome]) {
 /// What a real kube-apiserver makes of the cases.
 async fn kube_apiserver(world: &Path, flags: &[String], good: &[Request], cases: &[Case]) -> Vec<Verdict> {
     let cluster = Cluster::start(world, flags).await;
+    verdicts(&cluster.door, good, cases, || cluster.log(), || cluster.audit_log()).await
+}
+
+/// What kube-apiserver makes of the cases, as it answers them and as it logs them.
+async fn verdicts(
+    door: &Door,
+    good: &[Request],
+    cases: &[Case],
+    log: impl Fn() -> String,
+    audit_log: impl Fn() -> String,
+) -> Vec<Verdict> {
     for request in good {
-        let ask =
-            async || wire::ask(&cluster, request, "good").await.is_ok_and(|answer| answer.status == 201);
-        until_accepted(request, ask, || cluster.log()).await;
+        let ask = async || wire::ask(door, request, "good").await.is_ok_and(|answer| answer.status == 201);
+        until_accepted(request, ask, &log).await;
     }
     let ask = async |(index, case): (usize, &Case)| {
         let request = without_impersonation(&case.request);
-        let answer = wire::ask(&cluster, &request, &format!("case-{index}")).await;
-        answer.unwrap_or_else(|e| panic!("no answer from kube-apiserver to {request:?}: {e}"))
+        let answer = wire::ask(door, &request, &format!("case-{index}")).await;
+        (index, answer.unwrap_or_else(|e| panic!("no answer from kube-apiserver to {request:?}: {e}")))
     };
-    let answers: Vec<_> = stream::iter(cases.iter().enumerate()).map(ask).buffered(4).collect().await;
-    let users = audited(&cluster.audit_log());
+    let answers = stream::iter(cases.iter().enumerate()).map(ask).buffer_unordered(ABREAST);
+    let answers: BTreeMap<usize, wire::Answer> = answers.collect().await;
+    let users = audited(&audit_log());
     let verdict = |(index, answer): (usize, wire::Answer)| {
         let user = users.get(&format!("case-{index}"));
         match (answer.status, user) {
@@ -248,14 +270,19 @@ async fn kube_apiserver(world: &Path, flags: &[String], good: &[Request], cases:
             // Go's HTTP server does not let every request get as far as the audit log.
             (400, None) => Verdict::Refused,
             (201, Some(user)) => {
-                assert_eq!(reviewed(&answer.body), *user, "the audit log and the SelfSubjectReview disagree");
+                let reviewed = answer.body.map(|body| reviewed(&body));
+                assert_eq!(
+                    reviewed.as_ref().unwrap_or(user),
+                    user,
+                    "the audit log and the SelfSubjectReview disagree"
+                );
                 Verdict::Authenticated(user.clone())
             }
             (_, Some(user)) => Verdict::Authenticated(user.clone()),
             (status, None) => panic!("status {status} and no audit event for {:?}", cases[index].request),
         }
     };
-    answers.into_iter().enumerate().map(verdict).collect()
+    answers.into_iter().map(verdict).collect()
 }
 
 /// kube-apiserver honours these headers after authentication, which is not what is compared here.
@@ -295,11 +322,13 @@ struct KubeUser {
     username: String,
     uid: String,
     groups: Vec<String>,
-    extra: BTreeMap<String, Vec<String>>,
+    /// No values are written as null.
+    extra: BTreeMap<String, Option<Vec<String>>>,
 }
 
 impl From<KubeUser> for User {
     fn from(KubeUser { username, uid, groups, extra }: KubeUser) -> Self {
+        let extra = extra.into_iter().map(|(key, values)| (key, values.unwrap_or_default())).collect();
         Self { username, uid, groups, extra }
     }
 }

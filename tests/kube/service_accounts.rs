@@ -35,7 +35,7 @@ use super::support::verdict::User;
 const TOKENS: usize = 10_000;
 
 /// The keys that both sides know, of the recorded world.
-const KEY_FILES: [&str; 2] = ["rsa1.pub", "rsa2-and-ec256.pub"];
+pub(crate) const KEY_FILES: [&str; 2] = ["rsa1.pub", "rsa2-and-ec256.pub"];
 /// The keys that sign, and how.
 const SIGNERS: [(&str, &str); 5] =
     [("rsa1", "RS256"), ("rsa1", "RS512"), ("rsa2", "PS256"), ("ec256", "ES256"), ("rotated-out", "RS256")];
@@ -44,14 +44,14 @@ const SIGNERS: [(&str, &str); 5] =
 const NAMES: [&str; 11] =
     ["exp", "nbf", "iat", "jti", "aud", "iss", "warnafter", "pod", "node", "uid", "kubernetes.io"];
 
-fn world(path: &str) -> PathBuf {
+pub(crate) fn world(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/conformance/world/sa").join(path)
 }
 
 #[test]
 fn odd_service_account_tokens_get_the_verdicts_of_kubernetes() {
     let mut random = Random::from_env("service accounts");
-    let forge = Forge::new();
+    let forge = Forge::new(&[0, 1400, 4950, 5000, 5010, 5070, 8600]);
     let tokens: Vec<Vec<u8>> = (0..super::requests_or(TOKENS)).map(|_| forge.token(&mut random)).collect();
     let ours = Ours::new();
     let mut counts = BTreeMap::<String, usize>::new();
@@ -207,8 +207,10 @@ fn ask_kubernetes(tokens: &[Vec<u8>]) -> Vec<Value> {
 }
 
 /// Makes tokens.
-struct Forge {
+pub(crate) struct Forge {
     now: u64,
+    /// How long before 5000 seconds from now times are.
+    near: &'static [u64],
     /// By name, with their `kid`.
     keys: BTreeMap<&'static str, (Pair, String)>,
 }
@@ -219,7 +221,7 @@ enum Pair {
 }
 
 impl Forge {
-    fn new() -> Self {
+    pub(crate) fn new(near: &'static [u64]) -> Self {
         let key = |name: &'static str| {
             let pem = fs::read_to_string(world(&format!("keys/{name}.key"))).unwrap();
             let der = STANDARD.decode(pem.lines().filter(|line| !line.starts_with('-')).collect::<String>());
@@ -236,11 +238,25 @@ impl Forge {
             (name, (pair.unwrap(), service_account_key_id(&public).unwrap()))
         };
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
-        Self { now, keys: SIGNERS.into_iter().map(|(name, _)| key(name)).collect() }
+        Self { now, near, keys: SIGNERS.into_iter().map(|(name, _)| key(name)).collect() }
     }
 
     fn token(&self, random: &mut Random) -> Vec<u8> {
-        let mut claims = if random.percent(30) { Self::legacy_claims() } else { self.bound_claims(random) };
+        let claims = if random.percent(30) { Self::legacy_claims() } else { self.bound_claims(random) };
+        self.odd_token(random, claims)
+    }
+
+    /// A token with these claims, which is as it should be.
+    pub(crate) fn good_token(&self, random: &mut Random, claims: &Json) -> Vec<u8> {
+        let (name, algorithm) = random.pick(&SIGNERS[..4]);
+        let header = serde_json::json!({"alg": algorithm, "kid": self.keys[name].1}).to_string();
+        let signed = [&header, &claims.write()].map(|part| URL_SAFE_NO_PAD.encode(part)).join(".");
+        let signature = self.signature(name, algorithm, signed.as_bytes());
+        format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature)).into_bytes()
+    }
+
+    /// A token with these claims or others, signed somehow.
+    pub(crate) fn odd_token(&self, random: &mut Random, mut claims: Json) -> Vec<u8> {
         for _ in 0..random.below(3) {
             claims.tamper(random, &NAMES, |random, name| match name {
                 "exp" | "nbf" | "iat" if random.percent(70) => self.number(random),
@@ -290,8 +306,13 @@ impl Forge {
                 kubernetes.push((name.to_owned(), object(name)));
             }
         }
+        self.claims("https://issuer", kubernetes)
+    }
+
+    /// Claims of a token that is bound to these objects.
+    pub(crate) fn claims(&self, issuer: &str, kubernetes: Vec<(String, Json)>) -> Json {
         Json::object([
-            ("iss", text("\"https://issuer\"")),
+            ("iss", text(quoted(issuer))),
             ("sub", text("\"x\"")),
             ("aud", text("[\"api\"]")),
             ("exp", text(self.now + 100_000)),
@@ -304,7 +325,7 @@ impl Forge {
 
     /// A time that does not begin or cease to matter while the test runs, or a number that is none.
     fn number(&self, random: &mut Random) -> String {
-        let near = self.now + 5000 - random.pick(&[0, 1400, 4950, 5000, 5010, 5070, 8600]);
+        let near = self.now + 5000 - random.pick(self.near);
         let numbers = [near.to_string(), format!("{near}.5"), format!("{near}0e-1")];
         let odd = [
             "0",
@@ -353,7 +374,7 @@ impl Forge {
 
     fn sign(&self, random: &mut Random, payload: &[u8]) -> Vec<u8> {
         let (name, algorithm) = random.pick(&SIGNERS);
-        let (pair, id) = &self.keys[name];
+        let (_, id) = &self.keys[name];
         let id = quoted(id);
         let id = random.mostly(&*id, &["\"\"", "null", "1", "\"x\"", ""]);
         let alg = quoted(algorithm);
@@ -374,8 +395,13 @@ impl Forge {
         } else {
             encoded.clone().into_bytes()
         };
-        let signature = match pair {
-            Pair::Ecdsa(pair) => pair.sign(&SystemRandom::new(), &signed).unwrap().as_ref().to_vec(),
+        let signature = self.signature(name, algorithm, &signed);
+        format!("{encoded}.{}", URL_SAFE_NO_PAD.encode(signature)).into_bytes()
+    }
+
+    fn signature(&self, key: &str, algorithm: &str, signed: &[u8]) -> Vec<u8> {
+        match &self.keys[key].0 {
+            Pair::Ecdsa(pair) => pair.sign(&SystemRandom::new(), signed).unwrap().as_ref().to_vec(),
             Pair::Rsa(pair) => {
                 let encoding: &dyn RsaEncoding = match algorithm {
                     "RS512" => &RSA_PKCS1_SHA512,
@@ -383,10 +409,9 @@ impl Forge {
                     _ => &RSA_PKCS1_SHA256,
                 };
                 let mut signature = vec![0; pair.public_modulus_len()];
-                pair.sign(encoding, &SystemRandom::new(), &signed, &mut signature).unwrap();
+                pair.sign(encoding, &SystemRandom::new(), signed, &mut signature).unwrap();
                 signature
             }
-        };
-        format!("{encoded}.{}", URL_SAFE_NO_PAD.encode(signature)).into_bytes()
+        }
     }
 }

@@ -17,7 +17,8 @@ async fn the_token_review_api_of_kube_apiserver_says_who_somebody_is() {
     let erin = "erin-token,erin,e-1,\"dev,ops\"\n";
     fs::write(world.path().join("tokens.csv"), format!("{READY_ROW}{erin}")).unwrap();
     let cluster = Cluster::start(world.path(), &["--token-auth-file=tokens.csv".into()]).await;
-    let server = format!("https://127.0.0.1:{}/apis/authentication.k8s.io/v1/tokenreviews", cluster.port);
+    let server =
+        format!("https://127.0.0.1:{}/apis/authentication.k8s.io/v1/tokenreviews", cluster.door.port);
     let kubeconfig = json!({
         "clusters": [{"name": "k", "cluster": {
             "server": server, "tls-server-name": SERVER_NAME, "certificate-authority": cluster.certificate()}}],
@@ -45,7 +46,7 @@ async fn the_token_review_api_of_kube_apiserver_says_who_somebody_is() {
             "--anonymous-auth=false".to_owned(),
         ];
         flags.extend(audiences.map(|audiences| format!("--api-audiences={audiences}")));
-        let mut subject = Subject::start(world.path(), &flags).await;
+        let subject = Subject::start(world.path(), &flags).await;
         let request = Request {
             method: "GET".into(),
             path: "/".into(),

@@ -9,7 +9,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::cluster::Cluster;
+use super::cluster::Door;
 use super::support::envoy::Request;
 
 pub(crate) const SELF_SUBJECT_REVIEW: &str = "/apis/authentication.k8s.io/v1/selfsubjectreviews";
@@ -20,24 +20,24 @@ const TIMEOUT: Duration = Duration::from_secs(20);
 
 pub(crate) struct Answer {
     pub(crate) status: u16,
-    /// As much as `Content-Length` announces, if it does.
-    pub(crate) body: Vec<u8>,
+    /// If `Content-Length` announces it; of a long one it says nothing.
+    pub(crate) body: Option<Vec<u8>>,
 }
 
 /// Sends a request on a connection of its own. The audit log knows it by `audit_id`.
-pub(crate) async fn ask(cluster: &Cluster, request: &Request, audit_id: &str) -> io::Result<Answer> {
-    timeout(TIMEOUT, exchange(cluster, request, audit_id)).await?
+pub(crate) async fn ask(door: &Door, request: &Request, audit_id: &str) -> io::Result<Answer> {
+    timeout(TIMEOUT, exchange(door, request, audit_id)).await?
 }
 
-async fn exchange(cluster: &Cluster, request: &Request, audit_id: &str) -> io::Result<Answer> {
-    let tcp = TcpStream::connect((Ipv4Addr::LOCALHOST, cluster.port)).await?;
+async fn exchange(door: &Door, request: &Request, audit_id: &str) -> io::Result<Answer> {
+    let tcp = TcpStream::connect((Ipv4Addr::LOCALHOST, door.port)).await?;
     tcp.set_nodelay(true)?;
     let tls = match &request.key {
-        Some(key) => cluster.presenting(&request.certificates.concat(), key),
-        None => cluster.tls.clone(),
+        Some(key) => door.presenting(&request.certificates.concat(), key),
+        None => door.tls.clone(),
     };
     let mut stream = TlsConnector::new(tls).connect(SERVER_NAME, tcp).await?;
-    stream.write_all(&message(request, cluster.port, audit_id)).await?;
+    stream.write_all(&message(request, door.port, audit_id)).await?;
     stream.flush().await?;
     answer(&mut stream).await
 }
@@ -77,16 +77,14 @@ async fn answer(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Answer> {
         .nth(1)
         .and_then(|status| status.parse().ok())
         .ok_or_else(|| bad("without a status"))?;
-    let length =
-        head.lines().find_map(|line| line.strip_prefix("content-length: ")).map_or(Ok(0), str::parse);
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+    let Some(length) = length.filter(|_| status == 201) else { return Ok(Answer { status, body: None }) };
+    let length = length.parse().map_err(|_| bad("of unknown length"))?;
     let mut body = received.split_off(end + END.len());
-    if status == 201 {
-        let length = length.map_err(|_| bad("of unknown length"))?;
-        while body.len() < length {
-            read(stream, &mut body).await?;
-        }
+    while body.len() < length {
+        read(stream, &mut body).await?;
     }
-    Ok(Answer { status, body })
+    Ok(Answer { status, body: Some(body) })
 }
 
 async fn read(stream: &mut (impl AsyncRead + Unpin), to: &mut Vec<u8>) -> io::Result<()> {

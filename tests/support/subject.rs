@@ -22,7 +22,11 @@ impl Subject {
     /// Starts `serve` with these flags, and with the encoding of groups that loses nothing.
     pub(crate) async fn start(folder: &Path, flags: &[String]) -> Self {
         let more = ["--groups-encoding=metadata", "--xfcc-trusted-hops=1"].map(str::to_owned);
-        let server = Server::start(folder, &[flags, &more].concat());
+        Self::of(Server::start(folder, &[flags, &more].concat())).await
+    }
+
+    /// One that runs already, with the same encoding of groups and so many trusted hops.
+    pub(crate) async fn of(server: Server) -> Self {
         Self { client: server.client().await, server }
     }
 
@@ -36,7 +40,7 @@ impl Subject {
     }
 
     /// Asks in every encoding, all at once, since a webhook may take its time. An error is a reply that Envoy could misread, or none.
-    pub(crate) async fn verdicts(&mut self, request: &Request) -> Vec<(Encoding, Result<Verdict, String>)> {
+    pub(crate) async fn verdicts(&self, request: &Request) -> Vec<(Encoding, Result<Verdict, String>)> {
         let verdict = async |encoding| {
             let verdict = match self.client.clone().check(check_request(request, encoding)).await {
                 Ok(response) => read(response.get_ref(), request),

@@ -130,7 +130,13 @@ async fn serve(acceptor: &TlsAcceptor, stream: TcpStream, site: &Site) -> std::i
             head.push(stream.read_u8().await?);
         }
         let head = String::from_utf8(head).unwrap();
-        let mut body = vec![0; header(&head, "content-length").unwrap().parse().unwrap()];
+        let Some(length) = header(&head, "content-length") else {
+            // Whoever followed a redirection asks for something.
+            stream.write_all(whole(404, "", "text/plain", "not here").as_bytes()).await?;
+            stream.flush().await?;
+            continue;
+        };
+        let mut body = vec![0; length.parse().unwrap()];
         stream.read_exact(&mut body).await?;
         let review: Value = serde_json::from_slice(&body).unwrap();
         let token = review["spec"]["token"].as_str().unwrap();
@@ -195,7 +201,8 @@ impl Site {
 }
 
 fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
-    head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
+    let mut fields = head.lines().filter_map(|line| line.split_once(": "));
+    fields.find_map(|(field, value)| field.eq_ignore_ascii_case(name).then_some(value))
 }
 
 fn whole(status: u16, more: &str, content_type: &str, body: &str) -> String {

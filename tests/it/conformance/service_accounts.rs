@@ -72,7 +72,7 @@ async fn without_a_look_at_objects_a_token_counts_until_it_expires() {
             continue;
         }
         let world = world();
-        let mut server = Subject::start(world.path(), &reach.flags).await;
+        let server = Subject::start(world.path(), &reach.flags).await;
         for (vector, request) in vectors {
             let verdicts = server.verdicts(&request).await.into_iter().map(|(_, verdict)| verdict);
             let verdicts: Vec<Verdict> = verdicts.collect::<Result<_, _>>().unwrap();
