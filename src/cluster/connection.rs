@@ -13,6 +13,7 @@
 //!   `https://` has to have a certificate of the API server's CA, as with client-go.
 //! - HTTP/1.1 over TLS by rustls and aws-lc-rs. Without a CA the system's roots count.
 
+use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -42,6 +43,21 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Where a pod finds its credentials. Go: `InClusterConfig` of k8s.io/client-go/rest.
 const POD_TOKEN: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";
 const POD_CA: &str = "/var/run/secrets/kubernetes.io/serviceaccount/ca.crt";
+
+/// Where the API server of the cluster is in which this runs as a pod, from the variables that every pod has. Go: `InClusterConfig`.
+pub fn in_cluster_server(environment: &[(OsString, OsString)]) -> Option<String> {
+    let value = |name| {
+        let value = environment.iter().find(|(variable, _)| variable == name)?.1.to_str()?;
+        (!value.is_empty()).then_some(value)
+    };
+    let (host, port) = value("KUBERNETES_SERVICE_HOST").zip(value("KUBERNETES_SERVICE_PORT"))?;
+    // Go: net.JoinHostPort.
+    Some(if host.contains(':') {
+        format!("https://[{host}]:{port}")
+    } else {
+        format!("https://{host}:{port}")
+    })
+}
 
 /// Reads a file, or says why that cannot be done.
 pub type Read<'r> = dyn FnMut(&Path) -> Result<Zeroizing<Vec<u8>>, String> + 'r;
@@ -184,25 +200,22 @@ impl Kubeconfig {
 }
 
 impl Connection {
-    /// The cluster in which this runs as a pod. Go: `InClusterConfig`.
+    /// The cluster in which this runs as a pod, by [`in_cluster_server`]. Go: `InClusterConfig`.
     pub(super) fn in_cluster(
-        host: &str,
-        port: &str,
+        server: &str,
         proxy: &ProxyOf,
         read: &mut Read<'_>,
     ) -> Result<Self, ConnectionError> {
         let mut files = Files { directory: Path::new(""), read, parts: Vec::new() };
-        // Go: net.JoinHostPort.
-        let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
-        let server = format!("https://{host}:{port}");
-        let mut config = config(&server).map_err(|problem| field("KUBERNETES_SERVICE_HOST", &problem))?;
+        let mut config = config(server).map_err(|problem| field("KUBERNETES_SERVICE_HOST", &problem))?;
         let ca = files.file("certificate-authority", POD_CA)?;
         config.root_cert = Some(certificates(POD_CA, &ca)?);
         config.root_cert_file = Some(POD_CA.into());
         config.proxy_url = proxy_of(&config.cluster_url, proxy);
         config.auth_info.token_file = Some(files.token(POD_TOKEN)?);
         // The CA is read anew by the connection itself.
-        Self { config, parts: vec![Zeroizing::new(server.into_bytes())], warnings: Vec::new() }.checked()
+        Self { config, parts: vec![Zeroizing::new(server.as_bytes().to_vec())], warnings: Vec::new() }
+            .checked()
     }
 
     /// Finds out, without a connection, whether one could be made.

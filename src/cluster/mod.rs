@@ -31,7 +31,7 @@ use futures_util::future::join_all;
 
 use crate::secret::{Digest, Digester};
 
-pub use connection::{Connection, ConnectionError, Kubeconfig, Read};
+pub use connection::{Connection, ConnectionError, Kubeconfig, Read, in_cluster_server};
 pub use objects::{LookupError, Object, Objects, TokenSecret};
 pub use watch::{Index, Status, Watch, settings};
 
@@ -43,8 +43,8 @@ pub struct Clusters(Arc<Known>);
 
 struct Known {
     digester: Digester,
-    /// `KUBERNETES_SERVICE_HOST` and `KUBERNETES_SERVICE_PORT`.
-    service: Option<(String, String)>,
+    /// Of the cluster in which this runs as a pod.
+    in_cluster_server: Option<String>,
     proxy: Box<ProxyOf>,
     clusters: Mutex<HashMap<Digest, Weak<Cluster>>>,
 }
@@ -67,13 +67,12 @@ impl Clusters {
         environment: &[(OsString, OsString)],
         proxy: impl Fn(&str, u16) -> Option<http::Uri> + Send + Sync + 'static,
     ) -> Self {
-        let value = |name| {
-            let value = environment.iter().find(|(variable, _)| variable == name)?.1.to_str()?;
-            (!value.is_empty()).then(|| value.to_owned())
-        };
-        let service = value("KUBERNETES_SERVICE_HOST").zip(value("KUBERNETES_SERVICE_PORT"));
-        let clusters = Mutex::default();
-        Self(Arc::new(Known { digester: Digester::random(), service, proxy: Box::new(proxy), clusters }))
+        Self(Arc::new(Known {
+            digester: Digester::random(),
+            in_cluster_server: in_cluster_server(environment),
+            proxy: Box::new(proxy),
+            clusters: Mutex::default(),
+        }))
     }
 
     /// The cluster that a kubeconfig describes; without one, that in which this runs as a pod. All files are read with `read`. Nothing is
@@ -86,9 +85,9 @@ impl Clusters {
         kubeconfig: Option<&Kubeconfig>,
         read: &mut Read<'_>,
     ) -> Result<Arc<Cluster>, ConnectionError> {
-        let connection = match (kubeconfig, &self.0.service) {
+        let connection = match (kubeconfig, &self.0.in_cluster_server) {
             (Some(kubeconfig), _) => kubeconfig.connection(&*self.0.proxy, read)?,
-            (None, Some((host, port))) => Connection::in_cluster(host, port, &*self.0.proxy, read)?,
+            (None, Some(server)) => Connection::in_cluster(server, &*self.0.proxy, read)?,
             (None, None) => return Err(ConnectionError::NotInCluster),
         };
         let digest = connection.digest(&self.0.digester);

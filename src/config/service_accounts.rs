@@ -20,7 +20,7 @@ pub(super) fn authenticators(
     issuing(values, warnings);
     let lookup = values.bool(option("service-account-lookup"));
     let looks = looks(values);
-    let audiences = values.list(option("api-audiences"));
+    let audiences = audiences(values);
     let issuers = issuers(values);
     let keys = keys(values);
     if !is_configured(values) {
@@ -41,15 +41,21 @@ pub(super) fn authenticators(
     }
     warnings.extend((!lookup).then(|| NO_LOOKUP.to_owned()));
     let objects = cluster.filter(|_| looks).map(|cluster| Arc::new(Objects::new(cluster)));
-    // Go: ToAuthenticationConfig.
-    let audiences = if audiences.is_empty() { issuers.clone() } else { audiences };
-    let audiences: Arc<[Box<str>]> = audiences.into_iter().map(Box::from).collect();
     let keys = Arc::new(keys);
     let issuers = issuers.into_iter().map(Box::from).collect();
     [Kind::Legacy { lookup }, Kind::Bound { issuers }]
         .map(|kind| ServiceAccount::new(kind, Arc::clone(&keys), Arc::clone(&audiences), objects.clone()))
         .map(TokenAuthenticator::ServiceAccount)
         .into()
+}
+
+/// Whom tokens must be meant for: the API audiences, or else the issuers. Go: `ToAuthenticationConfig`.
+pub(super) fn audiences(values: &mut Values<'_>) -> Arc<[Box<str>]> {
+    let audiences = match values.list(option("api-audiences")) {
+        none if none.is_empty() => values.repeated(option("service-account-issuer")),
+        audiences => audiences,
+    };
+    audiences.into_iter().map(Box::from).collect()
 }
 
 /// Whether there are keys to verify service account tokens with.

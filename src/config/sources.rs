@@ -10,13 +10,14 @@ use config::{ConfigBuilder, Map, Source, Value, ValueKind};
 
 use super::options::{CONFIG, Kind, OPTIONS, OptionSpec};
 use super::{ConfigError, Files, Layer};
+use crate::cluster::in_cluster_server;
 use crate::yaml;
 
 /// What was written, the strongest source of each option only.
 pub(super) struct Sources {
     values: Layer,
-    /// Host and port of the cluster's API server, from Kubernetes' own variables.
-    pub(super) kubernetes_service: Option<(String, String)>,
+    /// The API server of the cluster in which this runs as a pod.
+    pub(super) in_cluster_server: Option<String>,
 }
 
 /// The variables of a process.
@@ -31,7 +32,7 @@ impl Sources {
         errors: &mut Vec<ConfigError>,
     ) -> Self {
         let environment: Environment = environment.into_iter().collect();
-        let kubernetes_service = kubernetes_service(&environment);
+        let in_cluster_server = in_cluster_server(&environment);
         let environment = variables(environment, errors);
         let mut builder = ConfigBuilder::<DefaultState>::default();
         let file = matches
@@ -50,22 +51,13 @@ impl Sources {
             Map::new()
         });
         let values = OPTIONS.iter().filter_map(|o| merged.remove(o.name).map(|value| (o.name, value)));
-        Self { values: values.collect(), kubernetes_service }
+        Self { values: values.collect(), in_cluster_server }
     }
 
     /// The value of an option, if anybody wrote one.
     pub(super) fn get(&self, option: &OptionSpec) -> Option<&Value> {
         self.values.get(option.name)
     }
-}
-
-/// Go: `InClusterConfig` of k8s.io/client-go/rest/config.go.
-fn kubernetes_service(environment: &Environment) -> Option<(String, String)> {
-    let [host, port] = ["KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT"].map(|name| {
-        let found = environment.iter().find(|(variable, _)| variable == name);
-        found.and_then(|(_, value)| value.to_str()).filter(|value| !value.is_empty()).map(str::to_owned)
-    });
-    host.zip(port)
 }
 
 /// The options in the environment, by name. Variables of other names are left alone: Kubernetes sets

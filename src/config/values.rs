@@ -32,9 +32,9 @@ impl<'e> Values<'e> {
         self.sources.get(option).is_some()
     }
 
-    /// Host and port of the API server of the cluster that we run in, where Kubernetes says so.
-    pub(super) fn kubernetes_service(&self) -> Option<(String, String)> {
-        self.sources.kubernetes_service.clone()
+    /// The API server of the cluster that we run in, where Kubernetes says so.
+    pub(super) fn in_cluster_server(&self) -> Option<String> {
+        self.sources.in_cluster_server.clone()
     }
 
     /// Notes an error, once: some options are looked at by several.

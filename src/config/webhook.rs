@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::kubeconfig::{self, Connection};
 use super::options::option;
+use super::service_accounts;
 use super::values::{Values, go_duration};
 use crate::authn::token::jwt::Remote;
 use crate::authn::token::webhook::{Settings, Version, Webhook};
@@ -60,18 +61,9 @@ pub(super) fn authenticator(
         (kubeconfig::connection(values, &file, Path::new(&path), remote.proxies(), warnings)?, version)
     };
     let Connection { client, url, authorization } = connection;
-    let audiences = audiences(values);
+    let audiences = service_accounts::audiences(values);
     let requests = Arc::clone(remote.requests());
     Some(Webhook::new(Settings { client, url, authorization, version, audiences, cache_ttl, requests }))
-}
-
-/// Go: `ToAuthenticationConfig`.
-fn audiences(values: &mut Values<'_>) -> Arc<[Box<str>]> {
-    let audiences = match values.list(option("api-audiences")) {
-        none if none.is_empty() => values.repeated(option("service-account-issuer")),
-        audiences => audiences,
-    };
-    audiences.into_iter().map(Box::from).collect()
 }
 
 /// Where Kubernetes puts a pod's credentials.
@@ -86,7 +78,7 @@ fn in_cluster(values: &mut Values<'_>, folder: &Path) -> Option<Connection> {
     let place = "--authentication-token-review";
     let token = values.read_at(place, &folder.join("token"));
     let authorities = values.read_at(place, &folder.join("ca.crt"));
-    let Some((host, port)) = values.kubernetes_service() else {
+    let Some(server) = values.in_cluster_server() else {
         values.error(
             place,
             "unable to load in-cluster configuration, KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT must be defined",
@@ -94,10 +86,7 @@ fn in_cluster(values: &mut Values<'_>, folder: &Path) -> Option<Connection> {
         return None;
     };
     let mut refuse = |problem: String| values.error(place, &problem);
-    // Go: `net.JoinHostPort`.
-    let host = if host.contains(':') { format!("[{host}]") } else { host };
-    let url =
-        kubeconfig::review_url(&format!("https://{host}:{port}{TOKEN_REVIEWS}")).map_err(&mut refuse).ok();
+    let url = kubeconfig::review_url(&format!("{server}{TOKEN_REVIEWS}")).map_err(&mut refuse).ok();
     let token = token?;
     let token = std::str::from_utf8(&token.bytes).unwrap_or_default().trim();
     if token.is_empty() {

@@ -9,6 +9,7 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, 
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::ClientCertVerifier;
 use rustls::{RootCertStore, ServerConfig};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -70,16 +71,8 @@ impl Authority {
         let mut roots = RootCertStore::empty();
         roots.add(clients.0.der().clone()).unwrap();
         let provider = Arc::new(aws_lc_rs::default_provider());
-        let verifier = WebPkiClientVerifier::builder_with_provider(roots.into(), Arc::clone(&provider));
-        ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_client_cert_verifier(verifier.build().unwrap())
-            .with_single_cert(
-                vec![certificate.der().clone()],
-                PrivateKeyDer::Pkcs8(key.serialize_der().into()),
-            )
-            .unwrap()
+        let verifier = WebPkiClientVerifier::builder_with_provider(roots.into(), provider);
+        server_with(verifier.build().unwrap(), certificate.der().clone(), &key)
     }
 
     /// A client's certificate and key, PEM.
@@ -92,10 +85,18 @@ impl Authority {
 
 /// A server with this certificate.
 pub(crate) fn server(certificate: rustls::pki_types::CertificateDer<'static>, key: &KeyPair) -> ServerConfig {
+    server_with(WebPkiClientVerifier::no_client_auth(), certificate, key)
+}
+
+fn server_with(
+    verifier: Arc<dyn ClientCertVerifier>,
+    certificate: rustls::pki_types::CertificateDer<'static>,
+    key: &KeyPair,
+) -> ServerConfig {
     ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_safe_default_protocol_versions()
         .unwrap()
-        .with_no_client_auth()
+        .with_client_cert_verifier(verifier)
         .with_single_cert(vec![certificate], PrivateKeyDer::Pkcs8(key.serialize_der().into()))
         .unwrap()
 }

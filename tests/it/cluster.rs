@@ -2,14 +2,13 @@
 
 use std::fs;
 use std::path::Path;
-use std::time::Instant;
 
 use serde_json::json;
 use tempfile::TempDir;
 
 use crate::support::api_server::{ApiServer, bootstrap_tokens};
 use crate::support::envoy::{Encoding, Request, check_request};
-use crate::support::program::{PATIENCE, Server, countersign};
+use crate::support::program::{Server, countersign};
 
 const FLAGS: [&str; 4] = [
     "--enable-bootstrap-token-auth",
@@ -46,14 +45,6 @@ async fn denied(server: &Server, id: &str) -> Option<i32> {
     }
 }
 
-async fn until_ready(server: &Server) {
-    let deadline = Instant::now() + PATIENCE;
-    while server.admin_page("/readyz").await.0 != 200 {
-        assert!(Instant::now() < deadline, "{}", server.admin_page("/readyz?verbose").await.1);
-        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-    }
-}
-
 /// Nobody is sent here who would be refused only because nothing is known yet; who comes all the same is refused, undecided. And an
 /// answer that cannot be read, which the client library quotes with all that is secret in it, is not in the log.
 #[tokio::test]
@@ -73,7 +64,7 @@ async fn a_replica_is_not_ready_before_it_knows_the_cluster_and_quotes_nothing_o
 
     api.says(200, &list("abcdef"));
     server.wait_for("in sync with the cluster");
-    until_ready(&server).await;
+    server.until_ready().await;
     assert_eq!(denied(&server, "abcdef").await, None);
     assert_eq!(denied(&server, "fedcba").await, Some(401));
     assert!(!server.logged().contains("hunter2"), "{}", server.logged());
@@ -86,7 +77,7 @@ async fn a_changed_kubeconfig_takes_over_once_its_cluster_is_known() {
     let old = ApiServer::start(200, &list("abcdef"));
     replace(folder.path(), &old);
     let mut server = Server::start(folder.path(), &FLAGS);
-    until_ready(&server).await;
+    server.until_ready().await;
     assert_eq!(denied(&server, "abcdef").await, None);
 
     let new = ApiServer::start(500, "");

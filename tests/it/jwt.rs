@@ -2,15 +2,13 @@
 //! recorded vectors.
 
 use std::fs;
-use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use rcgen::{CertificateParams, KeyPair};
-use rustls::ServerConfig;
 use rustls::pki_types::PrivatePkcs8KeyDer;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -23,8 +21,9 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
-use crate::message::{get, verdict};
-use crate::support::program::{PATIENCE, Server};
+use crate::message::{ask, get, verdict};
+use crate::support::program::{Server, until};
+use crate::support::tls;
 
 /// An issuer with one key at a port of its own, which refuses connections until it is up.
 struct Issuer {
@@ -69,14 +68,8 @@ impl Issuer {
         let keys = json!({"keys": [{"kty": "EC", "crv": "P-256", "kid": "1", "x": x, "y": y}]}).to_string();
         let document = json!({"issuer": self.url, "jwks_uri": format!("{}/keys", self.url)}).to_string();
         let key = PrivatePkcs8KeyDer::from(self.tls_key.serialize_der()).into();
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let tls = ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(vec![self.certificate.der().clone()], key)
-            .unwrap();
-        self.serving = Some(tokio::spawn(serve(listener, TlsAcceptor::from(Arc::new(tls)), document, keys)));
+        let tls = tls::server(vec![self.certificate.der().clone()], key);
+        self.serving = Some(tokio::spawn(serve(listener, TlsAcceptor::from(tls), document, keys)));
     }
 
     /// `jwt[…]` of a configuration, with a prefix that tells configurations apart.
@@ -137,20 +130,6 @@ fn write(folder: &TempDir, jwt: &[Value], token: &str) {
     for (name, text) in [("tokens.csv", format!("{token},carol,1\n")), ("authn.yaml", config)] {
         fs::write(folder.path().join("new"), text).unwrap();
         fs::rename(folder.path().join("new"), folder.path().join(name)).unwrap();
-    }
-}
-
-async fn ask(server: &Server, token: &str) -> Result<String, i32> {
-    let authorization = format!("Bearer {token}");
-    let request = get("/", &[("authorization", authorization.as_bytes())]);
-    verdict(server.client().await.check(request).await.unwrap().get_ref())
-}
-
-async fn until(what: &str, mut there: impl AsyncFnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !there().await {
-        assert!(Instant::now() < deadline, "{what}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 

@@ -5,6 +5,8 @@ use envoy_types::pb::envoy::service::auth::v3::attribute_context::{HttpRequest, 
 use envoy_types::pb::envoy::service::auth::v3::check_response::HttpResponse;
 use envoy_types::pb::envoy::service::auth::v3::{AttributeContext, CheckRequest, CheckResponse};
 
+use crate::support::program::Server;
+
 /// `GET path` with these headers, raw.
 pub(crate) fn get(path: &str, headers: &[(&str, &[u8])]) -> CheckRequest {
     let header = |(key, value): &(&str, &[u8])| HeaderValue {
@@ -44,4 +46,11 @@ pub(crate) fn verdict(response: &CheckResponse) -> Result<String, i32> {
         }
         _ => panic!("neither an OK nor a denial: {response:?}"),
     }
+}
+
+/// The program's verdict on a bearer token, in short.
+pub(crate) async fn ask(server: &Server, token: &str) -> Result<String, i32> {
+    let authorization = format!("Bearer {token}");
+    let request = get("/", &[("authorization", authorization.as_bytes())]);
+    verdict(server.client().await.check(request).await.unwrap().get_ref())
 }

@@ -3,10 +3,9 @@
 use std::fs;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rcgen::{CertificateParams, KeyPair};
-use rustls::ServerConfig;
 use rustls::pki_types::PrivatePkcs8KeyDer;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -14,8 +13,9 @@ use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_rustls::TlsAcceptor;
 
-use crate::message::{get, verdict};
-use crate::support::program::{PATIENCE, Server};
+use crate::message::ask;
+use crate::support::program::{Server, until};
+use crate::support::tls;
 
 /// How the webhook is at the moment.
 #[derive(Clone, Copy, PartialEq)]
@@ -47,17 +47,8 @@ impl Webhook {
         let key = KeyPair::generate().unwrap();
         let certificate =
             CertificateParams::new(["localhost".to_owned()]).unwrap().self_signed(&key).unwrap();
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let tls = ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(
-                vec![certificate.der().clone()],
-                PrivatePkcs8KeyDer::from(key.serialize_der()).into(),
-            )
-            .unwrap();
-        let tls = TlsAcceptor::from(Arc::new(tls));
+        let key = PrivatePkcs8KeyDer::from(key.serialize_der()).into();
+        let tls = TlsAcceptor::from(tls::server(vec![certificate.der().clone()], key));
         Self {
             port,
             certificate,
@@ -160,20 +151,6 @@ const FLAGS: [&str; 7] = [
 
 /// Alice's tokens.
 const GOOD: [&str; 2] = ["good-s3cr3t", "good-t0k3n"];
-
-async fn ask(server: &Server, token: &str) -> Result<String, i32> {
-    let authorization = format!("Bearer {token}");
-    let request = get("/", &[("authorization", authorization.as_bytes())]);
-    verdict(server.client().await.check(request).await.unwrap().get_ref())
-}
-
-async fn until(what: &str, mut there: impl AsyncFnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !there().await {
-        assert!(Instant::now() < deadline, "{what}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-}
 
 fn alice() -> Result<String, i32> {
     Ok("alice".to_owned())

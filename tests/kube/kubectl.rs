@@ -211,7 +211,7 @@ impl Front {
         let kubeconfig = world.live.dir.path().join(KUBECONFIG).display().to_string();
         let flags = flags_of("countersign", &[("kubeconfig", &kubeconfig), ("indexed", encoding)]);
         let countersign = Server::start(world.dir.path(), &flags);
-        Live::until_ready(&countersign).await;
+        countersign.until_ready().await;
 
         let dir = TempDir::new().unwrap();
         fs::create_dir(dir.path().join("certs")).unwrap();

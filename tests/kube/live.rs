@@ -249,18 +249,8 @@ impl Live {
         let kubeconfig = format!("--kubeconfig={}", self.dir.path().join(KUBECONFIG).display());
         let more = [kubeconfig.as_str(), "--groups-encoding=metadata", "--xfcc-trusted-hops=1"];
         let server = Server::start(folder, &[flags, &more].concat());
-        Self::until_ready(&server).await;
+        server.until_ready().await;
         server
-    }
-
-    /// Waits until countersign has seen the objects.
-    pub(crate) async fn until_ready(server: &Server) {
-        let deadline = Instant::now() + PATIENCE;
-        while server.admin_page("/readyz").await.0 != 200 {
-            let (_, page) = server.admin_page("/readyz?verbose").await;
-            assert!(Instant::now() < deadline, "not ready:\n{page}");
-            sleep(Duration::from_millis(20)).await;
-        }
     }
 }
 

@@ -6,10 +6,11 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 
 use rcgen::CertifiedKey;
-use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::{Value, json};
+
+use crate::tls;
 
 /// Serves until the process ends: several issuers, one in each folder.
 pub(crate) struct Issuers {
@@ -27,19 +28,11 @@ impl Issuers {
     pub(crate) fn start(count: usize, few: &Value, many: &Value) -> Self {
         let CertifiedKey { cert, signing_key } =
             rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
-        let tls = ServerConfig::builder_with_provider(Arc::new(default_provider()))
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(
-                vec![cert.der().clone()],
-                PrivateKeyDer::Pkcs8(signing_key.serialize_der().into()),
-            )
-            .unwrap();
+        let key = PrivateKeyDer::Pkcs8(signing_key.serialize_der().into());
+        let tls = tls::server(vec![cert.der().clone()], key);
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let issuers = Self { address: listener.local_addr().unwrap().to_string(), authority: cert.pem() };
         let routes = Arc::new(issuers.routes(count, few, many));
-        let tls = Arc::new(tls);
         std::thread::spawn(move || {
             for stream in listener.incoming() {
                 let (tls, routes) = (Arc::clone(&tls), Arc::clone(&routes));

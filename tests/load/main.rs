@@ -25,6 +25,9 @@ mod envoy;
 mod issuer;
 mod jwt;
 mod process;
+#[path = "../support/tls.rs"]
+#[allow(dead_code, reason = "no client shows a certificate here")]
+mod tls;
 
 use std::env;
 

@@ -12,10 +12,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::ServerConfig;
-use tokio_rustls::rustls::crypto::aws_lc_rs::default_provider;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+use super::tls;
 
 /// What `issuers/routes.json` holds.
 #[derive(Deserialize)]
@@ -53,17 +53,10 @@ impl Issuers {
         let mut tasks = JoinSet::new();
         for server in routes.servers {
             let certificates = CertificateDer::pem_file_iter(world.join(&server.cert)).unwrap();
-            let tls = ServerConfig::builder_with_provider(Arc::new(default_provider()))
-                .with_safe_default_protocol_versions()
-                .unwrap()
-                .with_no_client_auth()
-                .with_single_cert(
-                    certificates.map(Result::unwrap).collect(),
-                    PrivateKeyDer::from_pem_file(world.join(&server.key)).unwrap(),
-                )
-                .unwrap();
+            let key = PrivateKeyDer::from_pem_file(world.join(&server.key)).unwrap();
+            let tls = tls::server(certificates.map(Result::unwrap).collect(), key);
             let listener = bind(&server.listen).await;
-            tasks.spawn(listen(listener, TlsAcceptor::from(Arc::new(tls)), Arc::new(server.routes)));
+            tasks.spawn(listen(listener, TlsAcceptor::from(tls), Arc::new(server.routes)));
         }
         Self { _tasks: tasks }
     }

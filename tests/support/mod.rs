@@ -6,6 +6,7 @@ pub(crate) mod envoy;
 pub(crate) mod issuers;
 pub(crate) mod program;
 pub(crate) mod subject;
+pub(crate) mod tls;
 pub(crate) mod tokens;
 pub(crate) mod verdict;
 pub(crate) mod webhook;

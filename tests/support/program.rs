@@ -16,6 +16,15 @@ use tonic::transport::{Channel, Endpoint};
 /// No wait in these tests is longer.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
+/// Waits until something is so.
+pub(crate) async fn until(what: &str, mut there: impl AsyncFnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !there().await {
+        assert!(Instant::now() < deadline, "{what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
 /// The program with a subcommand, in a folder, with no setting taken from the tests' own environment.
 pub(crate) fn countersign<S: AsRef<OsStr>>(subcommand: &str, folder: &Path, flags: &[S]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_countersign"));
@@ -99,6 +108,16 @@ impl Server {
             None => format!("http://{}", self.address),
         };
         Endpoint::from_shared(address).unwrap().timeout(PATIENCE).connect().await.unwrap()
+    }
+
+    /// Waits until it says that it is ready: nothing that is fetched at the start is waited for any more.
+    pub(crate) async fn until_ready(&self) {
+        let deadline = Instant::now() + PATIENCE;
+        while self.admin_page("/readyz").await.0 != 200 {
+            let (_, page) = self.admin_page("/readyz?verbose").await;
+            assert!(Instant::now() < deadline, "not ready:\n{page}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     }
 
     /// A client on a connection of its own.

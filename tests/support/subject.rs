@@ -1,15 +1,13 @@
 //! countersign as the program under test: the same request in every encoding, and its verdicts.
 
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 use envoy_types::pb::envoy::service::auth::v3::authorization_client::AuthorizationClient;
 use futures_util::future::join_all;
-use tokio::time::sleep;
 use tonic::transport::Channel;
 
 use super::envoy::{ENCODINGS, Encoding, Request, check_request};
-use super::program::{PATIENCE, Server};
+use super::program::Server;
 use super::verdict::{Verdict, read};
 
 /// A running server and a connection to it. Ends with the value.
@@ -32,11 +30,7 @@ impl Subject {
 
     /// Waits until nothing that is fetched at the start is waited for.
     pub(crate) async fn until_ready(&self) {
-        let deadline = Instant::now() + PATIENCE;
-        while self.server.admin_page("/readyz").await.0 != 200 {
-            assert!(Instant::now() < deadline, "not ready");
-            sleep(Duration::from_millis(20)).await;
-        }
+        self.server.until_ready().await;
     }
 
     /// Asks in every encoding, all at once, since a webhook may take its time. An error is a reply that Envoy could misread, or none.

@@ -12,13 +12,14 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::RootCertStore;
 use tokio_rustls::rustls::crypto::aws_lc_rs::default_provider;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::server::WebPkiClientVerifier;
-use tokio_rustls::rustls::{RootCertStore, ServerConfig};
 
 use super::issuers::bind;
+use super::tls;
 
 /// What `webhook/table.json` holds.
 #[derive(Deserialize)]
@@ -78,33 +79,24 @@ impl Webhooks {
                 let certificates = CertificateDer::pem_file_iter(world.join(path)).unwrap();
                 certificates.map(Result::unwrap).collect::<Vec<_>>()
             };
-            let provider = Arc::new(default_provider());
             let verifier = match &server.client_ca {
                 None => WebPkiClientVerifier::no_client_auth(),
                 Some(path) => {
                     let mut roots = RootCertStore::empty();
                     roots.add_parsable_certificates(certificates(path));
-                    let verifier =
-                        WebPkiClientVerifier::builder_with_provider(roots.into(), Arc::clone(&provider));
-                    verifier.build().unwrap()
+                    let provider = Arc::new(default_provider());
+                    WebPkiClientVerifier::builder_with_provider(roots.into(), provider).build().unwrap()
                 }
             };
-            let tls = ServerConfig::builder_with_provider(provider)
-                .with_safe_default_protocol_versions()
-                .unwrap()
-                .with_client_cert_verifier(verifier)
-                .with_single_cert(
-                    certificates(&server.cert),
-                    PrivateKeyDer::from_pem_file(world.join(&server.key)).unwrap(),
-                )
-                .unwrap();
+            let key = PrivateKeyDer::from_pem_file(world.join(&server.key)).unwrap();
+            let tls = tls::server_for(verifier, certificates(&server.cert), key);
             let site = Site {
                 require_authorization: server.require_authorization,
                 tokens: table.tokens.clone(),
                 failed: Mutex::default(),
             };
             let listener = bind(&server.listen).await;
-            tasks.spawn(listen(listener, TlsAcceptor::from(Arc::new(tls)), Arc::new(site)));
+            tasks.spawn(listen(listener, TlsAcceptor::from(tls), Arc::new(site)));
         }
         Self { _tasks: tasks }
     }
