@@ -13,14 +13,15 @@ mod headers;
 mod metadata;
 mod prepared;
 mod scrub;
+mod wire;
 
-use bytes::Bytes;
+use std::sync::Arc;
+
 use envoy_types::pb::envoy::config::core::v3::header_value_option::HeaderAppendAction;
 use envoy_types::pb::envoy::config::core::v3::{HeaderValue, HeaderValueOption};
 use envoy_types::pb::envoy::service::auth::v3::check_response::HttpResponse;
-use envoy_types::pb::envoy::service::auth::v3::{CheckResponse, DeniedHttpResponse, OkHttpResponse};
+use envoy_types::pb::envoy::service::auth::v3::{CheckResponse, DeniedHttpResponse};
 use envoy_types::pb::envoy::r#type::v3::HttpStatus;
-use envoy_types::pb::google::protobuf::BoolValue;
 use envoy_types::pb::google::rpc;
 use prost::Message;
 
@@ -33,10 +34,11 @@ use crate::request::{Headers, Request};
 use headers::Line;
 use prepared::{Prepared, PreparedReplies};
 use scrub::Scrub;
+use wire::{Tag, Writer};
 
 /// An encoded `CheckResponse`. Only [`Replies`] makes one.
 #[derive(Debug, Clone)]
-pub struct Reply(Bytes);
+pub struct Reply(Arc<[u8]>);
 
 impl Reply {
     /// The message as it goes out.
@@ -78,27 +80,36 @@ impl Replies {
         if protocols.is_none() && no_protocol.is_none() && more.is_empty() {
             return Ok(prepared.reply.clone());
         }
-        let set: Vec<Line> = prepared.set.iter().cloned().chain(protocols).collect();
-        let remove = self.scrub.always(&prepared.set).into_iter().chain(no_protocol).chain(more).collect();
+        let identity_lines = headers::lines(identity, &self.config)?;
+        let set: Vec<Line<'_>> = identity_lines.iter().cloned().chain(protocols).collect();
+        let always = self.scrub.always(&identity_lines);
+        let remove = always.chain(no_protocol).chain(more.iter().map(String::as_str));
         Ok(self.ok(identity, &set, remove))
     }
 
     /// What is the same for all requests of an identity: nearly always the whole reply.
     fn prepare(&self, identity: &Identity) -> Result<Prepared, Reason> {
         let set = headers::lines(identity, &self.config)?;
-        let bytes = set.iter().map(|(name, value)| name.len() + value.len()).sum();
-        let reply = self.ok(identity, &set, self.scrub.always(&set));
-        Ok(Prepared { set, bytes, reply })
+        Ok(Prepared::new(&set, self.ok(identity, &set, self.scrub.always(&set))))
     }
 
-    fn ok(&self, identity: &Identity, set: &[Line], remove: Vec<String>) -> Reply {
-        let ok = OkHttpResponse {
-            headers: set.iter().map(overwrite).collect(),
-            headers_to_remove: remove,
-            ..Default::default()
-        };
-        let metadata = self.config.dynamic_metadata.then(|| metadata::of(identity));
-        encode(CODE_OK, HttpResponse::OkResponse(ok), metadata)
+    /// A `CheckResponse` with an `OkHttpResponse` (envoy/service/auth/v3/external_auth.proto).
+    fn ok<'a>(&self, identity: &Identity, set: &[Line<'_>], remove: impl Iterator<Item = &'a str>) -> Reply {
+        let mut reply = Writer::with_capacity(USUAL_REPLY);
+        // Empty, which is code OK.
+        reply.message(STATUS, |_| {});
+        reply.message(OK_RESPONSE, |ok| {
+            for line in set {
+                ok.message(OK_HEADERS, |option| overwrite(option, line));
+            }
+            for name in remove {
+                ok.string(OK_HEADERS_TO_REMOVE, name);
+            }
+        });
+        if self.config.dynamic_metadata {
+            reply.message(DYNAMIC_METADATA, |metadata| metadata::write(metadata, identity));
+        }
+        Reply(reply.as_bytes().into())
     }
 
     /// Goes through the client's headers once: the identity headers among them that `prepared` neither sets nor removes, to be
@@ -111,16 +122,16 @@ impl Replies {
         &self,
         sent: &Headers<'_>,
         prepared: &Prepared,
-        protocols: Option<&Line>,
+        protocols: Option<&Line<'_>>,
     ) -> Result<Vec<String>, Reason> {
         let protocols_bytes = protocols.map_or(0, |(name, value)| name.len() + value.len());
         let (mut count, mut bytes) =
-            (prepared.set.len() + protocols.iter().count(), prepared.bytes + protocols_bytes);
+            (prepared.count + protocols.iter().count(), prepared.bytes + protocols_bytes);
         let mut more = Vec::<String>::new();
         for (name, value) in sent.iter() {
             let is = |own: &str| own.as_bytes().eq_ignore_ascii_case(name);
             if self.scrub.is_identity(name) {
-                if prepared.set.iter().any(|(own, _)| is(own)) {
+                if prepared.names().any(is) {
                     continue;
                 }
                 if !self.scrub.is_always_removed(name) && !more.iter().any(|own| is(own)) {
@@ -151,14 +162,15 @@ impl Replies {
     }
 }
 
-/// On a request: replaces every line of that name, or adds one. Both fields say so, for Envoys that read either.
-#[expect(deprecated, reason = "the deprecated field is the one that Envoy reads")]
-fn overwrite((name, value): &Line) -> HeaderValueOption {
-    HeaderValueOption {
-        append: Some(BoolValue { value: false }),
-        append_action: HeaderAppendAction::OverwriteIfExistsOrAdd.into(),
-        ..header(name, value)
-    }
+/// Writes a `HeaderValueOption` that replaces every line of that name, or adds one. Both fields say so, for Envoys that read either.
+fn overwrite(option: &mut Writer, (name, value): &Line<'_>) {
+    option.message(HEADER, |header| {
+        header.string(HEADER_KEY, name);
+        header.string(HEADER_VALUE, value);
+    });
+    // A BoolValue that is empty, which is false.
+    option.message(APPEND, |_| {});
+    option.number(APPEND_ACTION, OVERWRITE_IF_EXISTS_OR_ADD);
 }
 
 /// On a response to the client: adds a line. `append` must be left unset here: `true` would drop the header.
@@ -199,24 +211,32 @@ fn denied(code: i32, status: i32, message: &str, reason: &str, headers: Vec<Head
         headers: [content_type].into_iter().chain(headers).collect(),
         body,
     };
-    encode(code, HttpResponse::DeniedResponse(denied), None)
-}
-
-fn encode(
-    code: i32,
-    response: HttpResponse,
-    dynamic_metadata: Option<envoy_types::pb::google::protobuf::Struct>,
-) -> Reply {
     let status = Some(rpc::Status { code, ..Default::default() });
-    let message = CheckResponse { status, dynamic_metadata, http_response: Some(response) };
-    Reply(message.encode_to_vec().into())
+    let http_response = Some(HttpResponse::DeniedResponse(denied));
+    Reply(CheckResponse { status, dynamic_metadata: None, http_response }.encode_to_vec().into())
 }
 
 /// As many replies as are kept, of about 1 KiB each.
 const MAX_PREPARED: usize = 50_000;
 
-/// google.rpc.Code.OK
-const CODE_OK: i32 = 0;
+/// An OK has rarely more bytes.
+const USUAL_REPLY: usize = 2048;
+
+// Of CheckResponse.
+const STATUS: Tag = 1;
+const OK_RESPONSE: Tag = 3;
+const DYNAMIC_METADATA: Tag = 4;
+// Of OkHttpResponse.
+const OK_HEADERS: Tag = 2;
+const OK_HEADERS_TO_REMOVE: Tag = 5;
+// Of HeaderValueOption, and of the HeaderValue within.
+const HEADER: Tag = 1;
+const APPEND: Tag = 2;
+const APPEND_ACTION: Tag = 3;
+const OVERWRITE_IF_EXISTS_OR_ADD: u64 = 2;
+const HEADER_KEY: Tag = 1;
+const HEADER_VALUE: Tag = 2;
+
 /// google.rpc.Code.UNAVAILABLE
 const CODE_UNAVAILABLE: i32 = 14;
 /// google.rpc.Code.UNAUTHENTICATED

@@ -2,6 +2,8 @@
 //! headers on every success (k8s.io/apiserver/pkg/endpoints/filters/authentication.go; audit finding NCC-E003660-YVU); so do we,
 //! in every spelling that a server behind us may take for one of them.
 
+use std::iter;
+
 use super::headers::Line;
 use crate::config::{IdentityHeaders, ReplyConfig};
 
@@ -48,11 +50,11 @@ impl Scrub {
 
     /// What to remove whatever the client sent: the credential and the identity headers, but for what is `set` and thereby
     /// overwritten. A name is set or removed, never both: Envoy would drop it.
-    pub(super) fn always(&self, set: &[Line]) -> Vec<String> {
+    pub(super) fn always<'a>(&'a self, set: &'a [Line<'_>]) -> impl Iterator<Item = &'a str> {
         let is_set = |name: &str| set.iter().any(|(n, _)| n == name);
         // Also unseen: Envoy's `allowed_headers` hides a header from us, not from the upstream.
-        let names = self.names.iter().filter(|name| !is_set(name));
-        ["authorization".to_owned()].into_iter().chain(names.cloned()).collect()
+        let names = self.names.iter().map(String::as_str).filter(move |name| !is_set(name));
+        iter::once("authorization").chain(names)
     }
 
     /// Whether [`Self::always`] has this identity header, unless it is set.
