@@ -156,21 +156,19 @@ impl<'a> Object<'a> {
         self.0.iter().rfind(|(other, _)| other == name).map(|(_, value)| value)
     }
 
-    /// The members that Go's encoding/json takes for a struct's field with this name (in lower case): those that have it in any case
-    /// of letters, in order. Each is decoded into the field, over what is there; one that cannot be is an error, whatever follows. Go:
+    /// The members under the names (in lower case) by which Go's encoding/json finds them for the fields of a struct, in order: in any
+    /// case of letters. Each is decoded into the field, over what is there; one that cannot be is an error, whatever follows. Go:
     /// `foldName` of encoding/json/fold.go.
-    pub fn fields<'b, 'c>(&'b self, name: &'c str) -> impl Iterator<Item = &'b Value<'a>> + use<'a, 'b, 'c> {
-        self.0
-            .iter()
-            .filter(move |(other, _)| {
-                // Letters that fold into ASCII ones are longer than they.
-                if other.len() > name.len() {
-                    !other.is_ascii() && other.chars().map(fold).eq(name.chars())
-                } else {
-                    other.len() == name.len() && other.eq_ignore_ascii_case(name)
-                }
-            })
-            .map(|(_, value)| value)
+    pub fn folded_members(&self) -> impl Iterator<Item = (Cow<'_, str>, &Value<'a>)> {
+        self.members().map(|(name, value)| {
+            let is_folded = name.bytes().all(|byte| byte.is_ascii() && !byte.is_ascii_uppercase());
+            (if is_folded { name.into() } else { name.chars().map(fold).collect() }, value)
+        })
+    }
+
+    /// Those of one name.
+    pub fn fields(&self, name: &str) -> impl Iterator<Item = &Value<'a>> {
+        self.folded_members().filter(move |(other, _)| other == name).map(|(_, value)| value)
     }
 
     /// A struct's field of type `string`, by [`Object::fields`]: empty if there is none, and `null` changes nothing.

@@ -191,52 +191,62 @@ struct IdToken<'a> {
 
 impl<'a> IdToken<'a> {
     fn of(claims: &'a Object<'_>) -> Result<Self, TypeError> {
-        let mut token = Self { issuer: claims.string_field("iss")?, ..Self::default() };
-        for name in ["sub", "nonce", "at_hash"] {
-            claims.string_field(name)?;
-        }
-        for value in claims.fields("aud") {
-            // Go: `audience.UnmarshalJSON`, to which `null` is an empty string.
-            token.audience = value.string().map(|audience| vec![audience]).or_else(|_| value.strings())?;
-        }
-        for value in claims.fields("exp") {
-            token.expiry = Time::numeric_date(value)?;
-        }
-        for value in claims.fields("iat") {
-            number(value)?;
-        }
-        for value in claims.fields("nbf") {
-            token.not_before = match value {
-                Value::Null => None,
-                value => Some(Time::numeric_date(value)?),
-            };
-        }
-        // A map is filled up by each field of its name, and emptied by `null`.
-        for value in claims.fields("_claim_names") {
-            match value.object_or_null()? {
-                None => token.claim_names.clear(),
-                Some(names) => {
-                    for (name, source) in names.members() {
-                        token.claim_names.insert(name, source.string()?);
-                    }
+        let mut token = Self::default();
+        for (name, value) in claims.folded_members() {
+            match &*name {
+                "iss" if !matches!(value, Value::Null) => token.issuer = value.string()?,
+                "sub" | "nonce" | "at_hash" => {
+                    value.string()?;
                 }
-            }
-        }
-        for value in claims.fields("_claim_sources") {
-            match value.object_or_null()? {
-                None => token.claim_sources.clear(),
-                Some(sources) => {
-                    for (name, source) in sources.members() {
-                        if let Some(source) = source.object_or_null()? {
-                            source.string_field("endpoint")?;
-                            source.string_field("access_token")?;
-                        }
-                        token.claim_sources.insert(name);
-                    }
+                // Go: `audience.UnmarshalJSON`, to which `null` is an empty string.
+                "aud" => {
+                    token.audience =
+                        value.string().map(|audience| vec![audience]).or_else(|_| value.strings())?;
                 }
+                "exp" => token.expiry = Time::numeric_date(value)?,
+                "iat" => {
+                    number(value)?;
+                }
+                "nbf" => {
+                    token.not_before = match value {
+                        Value::Null => None,
+                        value => Some(Time::numeric_date(value)?),
+                    };
+                }
+                "_claim_names" => token.add_claim_names(value)?,
+                "_claim_sources" => token.add_claim_sources(value)?,
+                _ => {}
             }
         }
         Ok(token)
+    }
+
+    /// A map is filled up by each field of its name, and emptied by `null`.
+    fn add_claim_names(&mut self, value: &'a Value<'_>) -> Result<(), TypeError> {
+        let Some(names) = value.object_or_null()? else {
+            self.claim_names.clear();
+            return Ok(());
+        };
+        for (name, source) in names.members() {
+            self.claim_names.insert(name, source.string()?);
+        }
+        Ok(())
+    }
+
+    /// Likewise.
+    fn add_claim_sources(&mut self, value: &'a Value<'_>) -> Result<(), TypeError> {
+        let Some(sources) = value.object_or_null()? else {
+            self.claim_sources.clear();
+            return Ok(());
+        };
+        for (name, source) in sources.members() {
+            if let Some(source) = source.object_or_null()? {
+                source.string_field("endpoint")?;
+                source.string_field("access_token")?;
+            }
+            self.claim_sources.insert(name);
+        }
+        Ok(())
     }
 }
 
