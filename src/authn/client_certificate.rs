@@ -214,11 +214,9 @@ fn seconds(now: Now) -> i64 {
 }
 
 fn sha256_hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    digest(&SHA256, bytes).as_ref().iter().fold(String::with_capacity(64), |mut hex, byte| {
-        let _infallible = write!(hex, "{byte:02x}");
-        hex
-    })
+    let digit = |digit| char::from_digit(digit, 16).unwrap_or_default();
+    let digits = |byte: &u8| [digit(u32::from(*byte >> 4)), digit(u32::from(*byte & 15))];
+    digest(&SHA256, bytes).as_ref().iter().flat_map(digits).collect()
 }
 
 /// Go's `user.CredentialIDKey`.

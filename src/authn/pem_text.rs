@@ -1,41 +1,55 @@
 //! Certificates as Envoy writes them: PEM with unix line ends, nothing beside the blocks, URL-encoded or not.
 
+use std::sync::LazyLock;
+
 use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
-use percent_encoding::percent_decode;
+use base64::engine::{GeneralPurposeConfig, Simd};
+use bstr::ByteSlice;
 
 use crate::pki::MAX_INTERMEDIATES;
 
 /// URL-encoded PEM (`source.certificate`, and the text form of `x-forwarded-client-cert`) as DER, or `None` if it is anything that
 /// Envoy would not write.
 pub(super) fn url_encoded(text: &[u8]) -> Option<Vec<Vec<u8>>> {
-    let mut escape = 0;
-    for byte in text {
-        escape = match (escape, byte) {
-            (0, b'%') => 2,
-            (0, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~') => 0,
-            (1 | 2, b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F') => escape - 1,
-            _ => return None,
+    plain(&url_decoded(text)?)
+}
+
+/// Decodes what is percent-encoded, between characters of which none needs to be (RFC 3986, section 2.3).
+fn url_decoded(text: &[u8]) -> Option<Vec<u8>> {
+    let mut decoded = Vec::with_capacity(text.len());
+    for (number, part) in text.split_str("%").enumerate() {
+        let plain = if number == 0 {
+            part
+        } else {
+            let ([high, low], plain) = part.split_first_chunk()?;
+            let digit = |digit: &u8| char::from(*digit).to_digit(16);
+            decoded.push(u8::try_from(digit(high)? << 4 | digit(low)?).ok()?);
+            plain
         };
+        let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() | matches!(byte, b'-' | b'.' | b'_' | b'~');
+        // Every byte, whatever is found, so that it takes many at a time.
+        plain.iter().fold(true, |all, byte| all & is_plain(byte)).then_some(())?;
+        decoded.extend_from_slice(plain);
     }
-    (escape == 0).then_some(())?;
-    plain(&percent_decode(text).decode_utf8().ok()?)
+    Some(decoded)
 }
 
 /// PEM (the JSON form of `x-forwarded-client-cert`) as DER: one certificate or more, and no more than a chain may have.
-pub(super) fn plain(text: &str) -> Option<Vec<Vec<u8>>> {
+pub(super) fn plain(text: &[u8]) -> Option<Vec<Vec<u8>>> {
     let mut certificates = Vec::new();
     let mut rest = text;
     while !rest.is_empty() {
-        let (base64, behind) = rest.strip_prefix(BEGIN)?.split_once(END)?;
+        let (base64, behind) = rest.strip_prefix(BEGIN.as_bytes())?.split_once_str(END)?;
         rest = behind;
-        let base64: String = base64.split('\n').collect();
-        certificates.push(BASE64_STANDARD.decode(base64).ok()?);
+        let base64 = base64.split_str("\n").collect::<Vec<_>>().concat();
+        certificates.push(STANDARD.decode(base64).ok()?);
         (certificates.len() <= MAX_CERTIFICATES).then_some(())?;
     }
     (!certificates.is_empty()).then_some(certificates)
 }
 
+/// Many characters at a time, where the processor can.
+static STANDARD: LazyLock<Simd> = LazyLock::new(|| Simd::standard(GeneralPurposeConfig::new()));
 const BEGIN: &str = "-----BEGIN CERTIFICATE-----\n";
 const END: &str = "-----END CERTIFICATE-----\n";
 /// A leaf and as many certificates beside it as are looked at. Envoy's limit on headers ends most chains long before.
@@ -43,7 +57,8 @@ const MAX_CERTIFICATES: usize = MAX_INTERMEDIATES + 1;
 
 #[cfg(test)]
 mod tests {
-    use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+    use base64::prelude::BASE64_STANDARD;
+    use percent_encoding::{NON_ALPHANUMERIC, percent_decode, utf8_percent_encode};
     use proptest::prelude::*;
 
     use super::*;
@@ -58,7 +73,7 @@ mod tests {
     #[test]
     fn what_envoy_would_not_write_is_refused() {
         let good = pem(b"certificate");
-        assert_eq!(plain(&good), Some(vec![b"certificate".to_vec()]));
+        assert_eq!(plain(good.as_bytes()), Some(vec![b"certificate".to_vec()]));
         for bad in [
             "",
             "x",
@@ -68,13 +83,13 @@ mod tests {
             &format!(" {good}"),
             &good.replace('\n', "\r\n"),
         ] {
-            assert_eq!(plain(bad), None, "{bad:?}");
+            assert_eq!(plain(bad.as_bytes()), None, "{bad:?}");
         }
         for bad in ["%", "%4", "%4g", "%zz", "a b", "a+b", "\n", "%ff"] {
             assert_eq!(url_encoded(bad.as_bytes()), None, "{bad:?}");
         }
-        assert_eq!(plain(&good.repeat(101)).map(|c| c.len()), Some(101));
-        assert_eq!(plain(&good.repeat(102)), None);
+        assert_eq!(plain(good.repeat(101).as_bytes()).map(|c| c.len()), Some(101));
+        assert_eq!(plain(good.repeat(102).as_bytes()), None);
     }
 
     proptest! {
@@ -82,12 +97,20 @@ mod tests {
         fn certificates_come_out_as_they_went_in(ders in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..200), 1..5)) {
             let text: String = ders.iter().map(|der| pem(der)).collect();
             prop_assert_eq!(url_encoded(utf8_percent_encode(&text, NON_ALPHANUMERIC).to_string().as_bytes()), Some(ders.clone()));
-            prop_assert_eq!(plain(&text), Some(ders));
+            prop_assert_eq!(plain(text.as_bytes()), Some(ders));
+        }
+
+        #[test]
+        fn what_is_encoded_as_it_should_be_is_decoded(text in "([A-z0-9._~-]{0,5}|%[0-9A-Fa-f]{2}|[%+/ ü]){0,20}") {
+            let unreserved = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~%".contains(byte);
+            let escapes = text.split('%').skip(1).all(|part| part.get(..2).is_some_and(|d| d.bytes().all(|b| b.is_ascii_hexdigit())));
+            let expected = (escapes && text.bytes().all(|b| unreserved(&b))).then(|| percent_decode(text.as_bytes()).collect());
+            prop_assert_eq!(url_decoded(text.as_bytes()), expected);
         }
 
         #[test]
         fn no_text_makes_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..200), text in ".{0,100}") {
-            let _any = (url_encoded(&bytes), plain(&text), plain(&format!("{BEGIN}{text}{END}")));
+            let _any = (url_encoded(&bytes), plain(&bytes), plain(format!("{BEGIN}{text}{END}").as_bytes()));
         }
     }
 }

@@ -20,6 +20,7 @@
 //! unescaped, so a client can forge whatever comes behind them; an element with anything but the four above is refused (threats
 //! S29). One element for each trusted hop; the last was written by the Envoy that asks us.
 
+use bstr::ByteSlice;
 use serde::Deserialize;
 
 use super::pem_text;
@@ -42,13 +43,13 @@ pub(super) fn parse(value: &[u8], hops: usize) -> Option<Vec<Element>> {
             let elements: Vec<JsonElement> = serde_json::from_slice(value).ok()?;
             elements.into_iter().map(JsonElement::element).collect()
         }
-        _ => value.split(|b| *b == b',').map(text_element).collect(),
+        _ => value.split_str(",").map(text_element).collect(),
     };
     elements.filter(|elements| !elements.is_empty() && elements.len() <= hops)
 }
 
 fn text_element(text: &[u8]) -> Option<Element> {
-    let mut parts = text.split(|b| *b == b';').peekable();
+    let mut parts = text.split_str(";").peekable();
     if let Some(by) = parts.next_if(|part| part.starts_with(b"By=")) {
         // A URI: nothing that could end it early, were it not what it seems.
         by.iter().all(|b| b.is_ascii_graphic() && *b != b'"' && *b != b'\\').then_some(())?;
@@ -78,7 +79,7 @@ struct JsonElement {
 
 impl JsonElement {
     fn element(self) -> Option<Element> {
-        let certificate = |pem: &String| single(pem_text::plain(pem)?);
+        let certificate = |pem: &String| single(pem_text::plain(pem.as_bytes())?);
         Some(Element {
             hash: hash(self.hash.as_bytes())?,
             cert: optional(self.cert.as_ref().map(certificate))?,
