@@ -180,7 +180,15 @@ pub enum Reason {
     MissingWebSocketSubprotocol,
     /// Nothing was presented and anonymous is off, or off for this path.
     NoCredentials,
-    /// The identity holds a value that cannot travel in a header unchanged.
+    /// The client asks to act as somebody else, which nobody may here, or a proxy behind us to drop as whom it acts.
+    ImpersonationNotAllowed,
+    /// It does not say clearly as whom: headers are repeated, unknown or too many, or name no user.
+    MalformedImpersonation,
+    /// The cluster says that the user may not act as that one.
+    ImpersonationForbidden,
+    /// The cluster could not be asked whether the user may.
+    ImpersonationUnavailable,
+    /// The identity holds a value that cannot travel in a header unchanged, or would be another one where it arrives.
     UnsafeIdentityValue,
     /// The identity does not fit in Envoy's limits on request headers.
     IdentityTooLarge,
@@ -245,6 +253,10 @@ impl Reason {
             Self::MalformedWebSocketToken => "malformed_websocket_token",
             Self::MissingWebSocketSubprotocol => "missing_websocket_subprotocol",
             Self::NoCredentials => "no_credentials",
+            Self::ImpersonationNotAllowed => "impersonation_not_allowed",
+            Self::MalformedImpersonation => "malformed_impersonation",
+            Self::ImpersonationForbidden => "impersonation_forbidden",
+            Self::ImpersonationUnavailable => "impersonation_unavailable",
             Self::UnsafeIdentityValue => "unsafe_identity_value",
             Self::IdentityTooLarge => "identity_too_large",
             Self::Panicked => "panicked",
@@ -283,6 +295,7 @@ impl Reason {
         match self {
             Self::ClusterUnavailable
             | Self::DistributedClaimsUnavailable
+            | Self::ImpersonationUnavailable
             | Self::IssuerKeysUnavailable
             | Self::MalformedIssuerKeys
             | Self::MalformedTokenReview

@@ -20,7 +20,8 @@
 //! | [`https`], [`jose`] | `pki` |
 //! | [`authn`] | `cel`, `cluster`, `decision`, `https`, `identity`, `jose`, `pki`, `request`, `secret`, `time`, `yaml` |
 //! | [`chain`] | `authn` and what it uses |
-//! | [`config`] | `chain` and what it uses |
+//! | [`impersonation`] | `authn`, `cluster`, `decision`, `identity`, `request` |
+//! | [`config`] | `chain`, `impersonation` and what they use |
 //! | [`envoy`] | all of the above; alone in naming protobuf types |
 //! | `admin`, [`reload`], [`server`], [`telemetry`], `main` | everything |
 //!
@@ -38,6 +39,7 @@ pub mod decision;
 pub mod envoy;
 pub mod https;
 pub mod identity;
+pub mod impersonation;
 pub mod jose;
 pub mod metrics;
 pub mod pki;

@@ -48,7 +48,7 @@ pub use anonymous::Anonymous;
 pub use basic::Basic;
 pub use bearer::Bearer;
 pub use client_certificate::ClientCertificates;
-pub use request_header::{RequestHeader, RequestHeaderNames};
+pub use request_header::{RequestHeader, RequestHeaderNames, unescaped_extra_key};
 pub use union::Union;
 pub use websocket::{WebSocket, without_token_protocol};
 pub use x509::X509;

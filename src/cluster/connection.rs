@@ -40,8 +40,8 @@ const READ_TIMEOUT: Duration = Duration::from_secs(40);
 /// A request is small.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Where a pod finds its credentials. Go: `InClusterConfig` of k8s.io/client-go/rest.
-const POD_TOKEN: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";
+/// Where a pod finds its token. Go: `InClusterConfig` of k8s.io/client-go/rest.
+pub const POD_TOKEN: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";
 const POD_CA: &str = "/var/run/secrets/kubernetes.io/serviceaccount/ca.crt";
 
 /// Where the API server of the cluster is in which this runs as a pod, from the variables that every pod has. Go: `InClusterConfig`.

@@ -7,12 +7,15 @@
 //!
 //! Whoever wants to know objects writes an [`Index`] of them and asks [`Cluster::watch`] for it. A Check never waits for the API
 //! server: it looks at what the watch has brought. What kube-apiserver asks its own caches (informers, listers) is asked here of these
-//! indexes, which are behind by as much as a watch is. [`Objects`] alone asks it for what an index does not have, and for Secrets.
+//! indexes, which are behind by as much as a watch is. Only [`Objects`] asks it, for what an index does not have and for Secrets, and
+//! [`AccessReviews`], which ask whether somebody may do something.
 //!
 //! [`Clusters`] outlives configurations: one that is loaded anew with the same content gets the cluster and the watches that are there.
 //! A watch ends when nobody uses it any more. Where the content has changed, the watch that was there goes on answering until the one
 //! that takes its place has been in sync.
 
+mod access;
+mod call;
 mod connection;
 mod error;
 mod objects;
@@ -31,7 +34,8 @@ use futures_util::future::join_all;
 
 use crate::secret::{Digest, Digester};
 
-pub use connection::{Connection, ConnectionError, Kubeconfig, Read, in_cluster_server};
+pub use access::{Access, AccessReviews, Subject, Unavailable};
+pub use connection::{Connection, ConnectionError, Kubeconfig, POD_TOKEN, Read, in_cluster_server};
 pub use objects::{LookupError, Object, Objects, TokenSecret};
 pub use watch::{Index, Status, Watch, settings};
 

@@ -4,12 +4,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::options::option;
-use super::service_accounts;
+use super::{impersonation, service_accounts};
 use super::values::Values;
 use crate::cluster::{Cluster, Clusters, ConnectionError, Kubeconfig};
 use crate::yaml;
 
-/// The cluster, if an authenticator needs one.
+/// The cluster, if anybody needs one.
 pub(super) fn read(
     values: &mut Values<'_>,
     clusters: &Clusters,
@@ -52,10 +52,11 @@ pub(super) fn read(
     }
 }
 
-/// Whether an authenticator looks at objects.
+/// Whether an authenticator looks at objects, or somebody's rights are asked for.
 fn is_needed(values: &mut Values<'_>) -> bool {
     let bootstrap_tokens = values.bool(option("enable-bootstrap-token-auth"));
-    service_accounts::need_cluster(values) || bootstrap_tokens
+    let impersonation = impersonation::is_allowed(values);
+    service_accounts::need_cluster(values) || bootstrap_tokens || impersonation
 }
 
 fn kubeconfig(text: &[u8], path: &Path) -> Result<Kubeconfig, String> {

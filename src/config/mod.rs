@@ -12,6 +12,7 @@ mod cluster;
 mod deadlines;
 mod file;
 mod identity_headers;
+mod impersonation;
 mod json;
 mod kubeconfig;
 mod listen;
@@ -35,6 +36,7 @@ use crate::authn::token::{BootstrapTokens, JwtAuthenticators, TokenAuthenticator
 use crate::authn::{Basic, RequestHeaderNames, user_file};
 use crate::chain::Members;
 use crate::cluster::{Cluster, Clusters};
+use crate::impersonation::Impersonation;
 
 use authentication::Authentication;
 use certificates::CertificateAuthenticators;
@@ -89,6 +91,8 @@ pub struct ReplyConfig {
     pub max_headers_count: usize,
     /// Envoy's `max_request_headers_kb`, in bytes.
     pub max_headers_bytes: usize,
+    /// What it takes where the headers are `Impersonate-*`.
+    pub impersonation: Option<Impersonation>,
 }
 
 /// The listener and its limits.
@@ -177,7 +181,8 @@ impl Config {
         let front_proxy = certificates.header_names.clone();
         let cluster = cluster::read(values, clusters, &mut warnings);
         let chain = members(values, certificates, remote, cluster.as_ref(), &mut warnings);
-        let reply = reply(values, front_proxy, xfcc_trusted_hops > 0);
+        let impersonation = impersonation::read(values, cluster.as_ref(), &mut warnings);
+        let reply = reply(values, front_proxy, xfcc_trusted_hops > 0, impersonation);
         let tls = tls::listener(values, &mut deadlines, &mut warnings);
         let server = server(values);
         let log = LogConfig {
@@ -267,14 +272,22 @@ fn members(
     Members { request_header, basic, x509, tokens, token_cache, anonymous }
 }
 
-fn reply(values: &mut Values<'_>, front_proxy: RequestHeaderNames, xfcc: bool) -> ReplyConfig {
+fn reply(
+    values: &mut Values<'_>,
+    front_proxy: RequestHeaderNames,
+    xfcc: bool,
+    impersonation: Option<Impersonation>,
+) -> ReplyConfig {
+    let impersonate = impersonation::is_on(values);
     let headers = IdentityHeaders {
         user: values.header_name(option("identity-user-header")),
         uid: values.header_name(option("identity-uid-header")),
         group: values.header_name(option("identity-group-header")),
         extra_prefix: values.header_name(option("identity-extra-header-prefix")),
     };
+    let headers = if impersonate { IdentityHeaders::impersonation() } else { headers };
     let groups_encoding = match values.choice(option("groups-encoding"), &["joined", "indexed", "metadata"]) {
+        _ if impersonate => GroupsEncoding::Metadata,
         "indexed" => GroupsEncoding::Indexed,
         "metadata" => GroupsEncoding::Metadata,
         _ => GroupsEncoding::Joined,
@@ -298,6 +311,7 @@ fn reply(values: &mut Values<'_>, front_proxy: RequestHeaderNames, xfcc: bool) -
         undecided_unavailable: values.choice(option("undecided-status"), &["401", "503"]) == "503",
         max_headers_count: values.number(option("envoy-max-headers-count"), 1, 10_000),
         max_headers_bytes: 1024 * values.number::<usize>(option("envoy-max-request-headers-kb"), 1, 8192),
+        impersonation,
     }
 }
 

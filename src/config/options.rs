@@ -204,6 +204,23 @@ pub const OPTIONS: &[OptionSpec] = &[
         "127.0.0.1:9002",
         "Where /livez, /readyz and /metrics are, in plaintext: host:port; empty: nowhere",
     ),
+    one(
+        "identity-headers",
+        "WHICH",
+        "x-remote",
+        "x-remote: the headers below, for an upstream that believes them; impersonate: Impersonate-*, with a token of ours in place of the client's, for a kube-apiserver whose flags cannot be changed",
+    ),
+    one(
+        "impersonate-token-file",
+        "FILE",
+        "",
+        "The bearer token of ours that goes upstream with Impersonate-*; empty: that of the pod's service account",
+    ),
+    flag(
+        "allow-impersonation",
+        "false",
+        "Let clients send Impersonate-* themselves (kubectl --as) where the cluster's RBAC lets them, rather than refuse them",
+    ),
     one("identity-user-header", "NAME", "X-Remote-User", "Header for the user's name"),
     one("identity-uid-header", "NAME", "X-Remote-Uid", "Header for the user's uid"),
     one("identity-group-header", "NAME", "X-Remote-Group", "Header for the groups"),

@@ -40,10 +40,17 @@ impl Snapshot {
         };
         let denial = match self.chain.decide(&request, now).await {
             Decision::Deny(denial) => denial,
-            Decision::Allow(authenticated) => match self.replies.allow(&authenticated, &request) {
-                Ok(reply) => return reply,
-                Err(reason) => Denial::new(authenticated.by, reason),
-            },
+            Decision::Allow(authenticated) => {
+                let by = authenticated.by;
+                let acting = match self.replies.impersonation() {
+                    Some(impersonation) => impersonation.acting(authenticated, &request.headers).await,
+                    None => Ok(authenticated),
+                };
+                match acting.and_then(|acting| self.replies.allow(&acting, &request)) {
+                    Ok(reply) => return reply,
+                    Err(reason) => Denial::new(by, reason),
+                }
+            }
         };
         log(&denial, incoming, Some(&request));
         self.replies.deny(&denial)

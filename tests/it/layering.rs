@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// A module and what it may name of ours.
-const MAY_USE: [(&str, &[&str]); 18] = [
+const MAY_USE: [(&str, &[&str]); 19] = [
     ("cel", &["time"]),
     ("identity", &[]),
     ("metrics", &[]),
@@ -32,25 +32,26 @@ const MAY_USE: [(&str, &[&str]); 18] = [
             "time", "yaml",
         ],
     ),
+    ("impersonation", &["authn", "cluster", "decision", "identity", "request"]),
     (
         "config",
         &[
-            "authn", "cel", "chain", "cluster", "decision", "https", "identity", "jose", "pki", "request",
-            "secret", "url", "yaml",
+            "authn", "cel", "chain", "cluster", "decision", "https", "identity", "impersonation", "jose",
+            "pki", "request", "secret", "url", "yaml",
         ],
     ),
     (
         "envoy",
         &[
-            "authn", "cel", "chain", "cluster", "config", "decision", "https", "identity", "jose", "pki",
-            "request", "secret", "yaml",
+            "authn", "cel", "chain", "cluster", "config", "decision", "https", "identity", "impersonation",
+            "jose", "pki", "request", "secret", "yaml",
         ],
     ),
     (
         "telemetry",
         &[
-            "authn", "cel", "chain", "cluster", "config", "decision", "envoy", "https", "identity", "jose",
-            "pki", "request", "secret", "yaml",
+            "authn", "cel", "chain", "cluster", "config", "decision", "envoy", "https", "identity",
+            "impersonation", "jose", "pki", "request", "secret", "yaml",
         ],
     ),
 ];

@@ -14,6 +14,8 @@ mod metadata;
 mod prepared;
 mod scrub;
 
+use std::fmt;
+
 use bytes::Bytes;
 use envoy_types::pb::envoy::config::core::v3::header_value_option::HeaderAppendAction;
 use envoy_types::pb::envoy::config::core::v3::{HeaderValue, HeaderValueOption};
@@ -23,20 +25,28 @@ use envoy_types::pb::envoy::r#type::v3::HttpStatus;
 use envoy_types::pb::google::protobuf::BoolValue;
 use envoy_types::pb::google::rpc;
 use prost::Message;
+use zeroize::{Zeroize, Zeroizing};
 
 use crate::chain::Schemes;
 use crate::config::ReplyConfig;
 use crate::decision::{Authenticated, Denial, Reason};
 use crate::identity::Identity;
+use crate::impersonation::{Impersonation, UpstreamToken};
 use crate::request::{Headers, Request};
 
 use headers::Line;
 use prepared::{Prepared, PreparedReplies};
 use scrub::Scrub;
 
-/// An encoded `CheckResponse`. Only [`Replies`] makes one.
-#[derive(Debug, Clone)]
+/// An encoded `CheckResponse`. Only [`Replies`] makes one. It may hold a credential of ours, so it has no face.
+#[derive(Clone)]
 pub struct Reply(Bytes);
+
+impl fmt::Debug for Reply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Reply({} bytes)", self.0.len())
+    }
+}
 
 impl Reply {
     /// The message as it goes out.
@@ -67,6 +77,15 @@ impl Replies {
         }
     }
 
+    /// How the upstream is told, if that is by impersonation.
+    pub(super) fn impersonation(&self) -> Option<&Impersonation> {
+        self.config.impersonation.as_ref()
+    }
+
+    fn token(&self) -> Option<&UpstreamToken> {
+        self.config.impersonation.as_ref().map(|impersonation| &impersonation.token)
+    }
+
     /// Envoy forwards the request with this identity on it and with every other identity header removed. The reason, if the
     /// identity cannot be told to the upstream as it is: then the request must be denied.
     pub fn allow(&self, authenticated: &Authenticated, request: &Request<'_>) -> Result<Reply, Reason> {
@@ -79,7 +98,7 @@ impl Replies {
             return Ok(prepared.reply.clone());
         }
         let set: Vec<Line> = prepared.set.iter().cloned().chain(protocols).collect();
-        let remove = self.scrub.always(&prepared.set).into_iter().chain(no_protocol).chain(more).collect();
+        let remove = self.always_removed(&prepared.set).chain(no_protocol).chain(more).collect();
         Ok(self.ok(identity, &set, remove))
     }
 
@@ -87,13 +106,21 @@ impl Replies {
     fn prepare(&self, identity: &Identity) -> Result<Prepared, Reason> {
         let set = headers::lines(identity, &self.config)?;
         let bytes = set.iter().map(|(name, value)| name.len() + value.len()).sum();
-        let reply = self.ok(identity, &set, self.scrub.always(&set));
+        let reply = self.ok(identity, &set, self.always_removed(&set).collect());
         Ok(Prepared { set, bytes, reply })
     }
 
+    /// Whatever the client sent: its credential, unless ours takes its place, and the identity headers that are not set.
+    fn always_removed(&self, set: &[Line]) -> impl Iterator<Item = String> {
+        let credential = self.token().is_none().then(|| AUTHORIZATION.to_owned());
+        credential.into_iter().chain(self.scrub.always(set))
+    }
+
     fn ok(&self, identity: &Identity, set: &[Line], remove: Vec<String>) -> Reply {
+        let credential = self.token().map(|token| overwrite(AUTHORIZATION, token.authorization()));
+        let set = set.iter().map(|(name, value)| overwrite(name, value));
         let ok = OkHttpResponse {
-            headers: set.iter().map(overwrite).collect(),
+            headers: set.chain(credential).collect(),
             headers_to_remove: remove,
             ..Default::default()
         };
@@ -114,8 +141,11 @@ impl Replies {
         protocols: Option<&Line>,
     ) -> Result<Vec<String>, Reason> {
         let protocols_bytes = protocols.map_or(0, |(name, value)| name.len() + value.len());
-        let (mut count, mut bytes) =
-            (prepared.set.len() + protocols.iter().count(), prepared.bytes + protocols_bytes);
+        let token_bytes = self.token().map(|token| AUTHORIZATION.len() + token.authorization().len());
+        let (mut count, mut bytes) = (
+            prepared.set.len() + protocols.iter().count() + token_bytes.iter().count(),
+            prepared.bytes + protocols_bytes + token_bytes.unwrap_or_default(),
+        );
         let mut more = Vec::<String>::new();
         for (name, value) in sent.iter() {
             let is = |own: &str| own.as_bytes().eq_ignore_ascii_case(name);
@@ -128,7 +158,7 @@ impl Replies {
                     let name = std::str::from_utf8(name).map_err(|_| Reason::MalformedHeader)?;
                     more.push(name.to_ascii_lowercase());
                 }
-            } else if protocols.is_some_and(|(own, _)| is(own)) {
+            } else if protocols.is_some_and(|(own, _)| is(own)) || token_bytes.is_some() && is(AUTHORIZATION) {
                 continue;
             }
             count += 1;
@@ -153,7 +183,7 @@ impl Replies {
 
 /// On a request: replaces every line of that name, or adds one. Both fields say so, for Envoys that read either.
 #[expect(deprecated, reason = "the deprecated field is the one that Envoy reads")]
-fn overwrite((name, value): &Line) -> HeaderValueOption {
+fn overwrite(name: &str, value: &str) -> HeaderValueOption {
     HeaderValueOption {
         append: Some(BoolValue { value: false }),
         append_action: HeaderAppendAction::OverwriteIfExistsOrAdd.into(),
@@ -208,9 +238,16 @@ fn encode(
     dynamic_metadata: Option<envoy_types::pb::google::protobuf::Struct>,
 ) -> Reply {
     let status = Some(rpc::Status { code, ..Default::default() });
-    let message = CheckResponse { status, dynamic_metadata, http_response: Some(response) };
-    Reply(message.encode_to_vec().into())
+    let mut message = CheckResponse { status, dynamic_metadata, http_response: Some(response) };
+    let encoded = message.encode_to_vec();
+    let Some(HttpResponse::OkResponse(ok)) = &mut message.http_response else { return Reply(encoded.into()) };
+    // One of the lines may be our credential.
+    let lines = ok.headers.iter_mut().filter_map(|line| line.header.as_mut());
+    lines.filter(|line| line.key == AUTHORIZATION).for_each(|line| line.value.zeroize());
+    Reply(Bytes::from_owner(Zeroizing::new(encoded)))
 }
+
+const AUTHORIZATION: &str = "authorization";
 
 /// As many replies as are kept, of about 1 KiB each.
 const MAX_PREPARED: usize = 50_000;

@@ -46,13 +46,12 @@ impl Scrub {
         Self { names, prefixes, numbered, first_bytes }
     }
 
-    /// What to remove whatever the client sent: the credential and the identity headers, but for what is `set` and thereby
-    /// overwritten. A name is set or removed, never both: Envoy would drop it.
+    /// The identity headers to remove whatever the client sent, but for those that are `set` and thereby overwritten. A name is set or
+    /// removed, never both: Envoy would drop it.
     pub(super) fn always(&self, set: &[Line]) -> Vec<String> {
         let is_set = |name: &str| set.iter().any(|(n, _)| n == name);
         // Also unseen: Envoy's `allowed_headers` hides a header from us, not from the upstream.
-        let names = self.names.iter().filter(|name| !is_set(name));
-        ["authorization".to_owned()].into_iter().chain(names.cloned()).collect()
+        self.names.iter().filter(|name| !is_set(name)).cloned().collect()
     }
 
     /// Whether [`Self::always`] has this identity header, unless it is set.

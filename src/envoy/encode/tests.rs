@@ -28,6 +28,7 @@ fn config(groups_encoding: GroupsEncoding) -> ReplyConfig {
         undecided_unavailable: false,
         max_headers_count: 100,
         max_headers_bytes: 60 * 1024,
+        impersonation: None,
     }
 }
 
