@@ -86,11 +86,7 @@ pub struct AccessReviews {
 impl AccessReviews {
     /// Asks this cluster.
     pub fn new(cluster: &Arc<Cluster>) -> Self {
-        Self {
-            cluster: Arc::clone(cluster),
-            turns: Semaphore::new(MAX_TURNS),
-            telling: Telling::default(),
-        }
+        Self { cluster: Arc::clone(cluster), turns: Semaphore::new(MAX_TURNS), telling: Telling::default() }
     }
 
     /// Whether `subject` may do each of these; nothing more is asked after the first that it may not. The caller is to bound their
@@ -115,7 +111,10 @@ impl AccessReviews {
         let answer = answer.await.unwrap_or_else(|_| Err("no answer in time".to_owned()));
         answer.map_err(|error| {
             if self.telling.is_time() {
-                tracing::warn!(error, "cannot ask the cluster what somebody may do; whoever needs that is refused");
+                tracing::warn!(
+                    error,
+                    "cannot ask the cluster what somebody may do; whoever needs that is refused"
+                );
             }
             Unavailable
         })

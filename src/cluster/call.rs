@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::{Cluster, error, lock};
 
 /// An answer is not longer, in bytes. etcd takes objects of 1.5 MiB, which base64 and JSON blow up.
-const MAX_ANSWER: usize = 4 << 20;
+pub(super) const MAX_ANSWER: usize = 4 << 20;
 
 /// Failures are told of this often. They come as often as requests do.
 const TELLING: Duration = Duration::from_secs(10);

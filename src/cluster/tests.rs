@@ -22,6 +22,7 @@ use tower_service::Service;
 
 use super::*;
 
+mod access;
 mod connections;
 
 /// The value `v` of every config map, by name.

@@ -4,8 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::options::option;
-use super::{impersonation, service_accounts};
 use super::values::Values;
+use super::{impersonation, service_accounts};
 use crate::cluster::{Cluster, Clusters, ConnectionError, Kubeconfig};
 use crate::yaml;
 

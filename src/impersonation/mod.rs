@@ -60,11 +60,7 @@ impl Impersonation {
     ///
     /// # Errors
     /// Why it is not.
-    pub async fn acting(
-        &self,
-        who: Authenticated,
-        headers: &Headers<'_>,
-    ) -> Result<Authenticated, Reason> {
+    pub async fn acting(&self, who: Authenticated, headers: &Headers<'_>) -> Result<Authenticated, Reason> {
         let mut asks = false;
         for (name, value) in headers.iter() {
             if is_impersonation(name) {
@@ -102,7 +98,8 @@ fn drops_identity(connection: &[u8]) -> bool {
 }
 
 fn subject(identity: &Identity) -> Subject<'_> {
-    let extra = identity.extra.iter().map(|(key, values)| (&**key, values.iter().map(AsRef::as_ref).collect()));
+    let extra =
+        identity.extra.iter().map(|(key, values)| (&**key, values.iter().map(AsRef::as_ref).collect()));
     Subject {
         user: &identity.username,
         uid: &identity.uid,
@@ -120,8 +117,11 @@ fn accesses(wanted: &Wanted) -> Vec<Access<'_>> {
         Some((namespace, name)) => Access { resource: "serviceaccounts", namespace, name, ..core.clone() },
         None => Access { resource: "users", name: &wanted.username, ..core.clone() },
     };
-    let uid = (!wanted.uid.is_empty())
-        .then(|| Access { resource: "uids", name: &wanted.uid, ..authentication.clone() });
+    let uid = (!wanted.uid.is_empty()).then(|| Access {
+        resource: "uids",
+        name: &wanted.uid,
+        ..authentication.clone()
+    });
     let groups = wanted.groups.iter().map(|name| Access { resource: "groups", name, ..core.clone() });
     let extra = wanted.extra.iter().flat_map(|(key, values)| values.iter().map(move |name| (key, name)));
     let extra = extra.map(|(key, name)| Access {

@@ -1,14 +1,18 @@
 use std::collections::BTreeMap;
 use std::future::pending;
 use std::path::Path;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use kube::client::Body;
 use serde_json::{Value, json};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
+use super::super::call::MAX_ANSWER;
 use super::super::{Clusters, Kubeconfig};
 use super::*;
 

@@ -158,7 +158,8 @@ impl Replies {
                     let name = std::str::from_utf8(name).map_err(|_| Reason::MalformedHeader)?;
                     more.push(name.to_ascii_lowercase());
                 }
-            } else if protocols.is_some_and(|(own, _)| is(own)) || token_bytes.is_some() && is(AUTHORIZATION) {
+            } else if protocols.is_some_and(|(own, _)| is(own)) || token_bytes.is_some() && is(AUTHORIZATION)
+            {
                 continue;
             }
             count += 1;

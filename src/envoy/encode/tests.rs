@@ -448,3 +448,5 @@ fn the_reply_for_a_known_identity_is_made_once() {
     let (tricky, reply) = allocations(&[(b"x_remote_user", b"evil")]);
     assert!(tricky > 20 && reply.as_bytes() != made.as_bytes());
 }
+
+mod impersonation;
