@@ -70,13 +70,19 @@ impl Live {
             live.store(object);
         }
         live.start_api().await;
-        let roles = fs::read_to_string(root("deploy/kubernetes/rbac.yaml")).unwrap();
         live.create(&json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "countersign"}}))
             .await;
-        for object in documents(&roles) {
+        for object in roles(&[]) {
             live.create(&object).await;
         }
         live
+    }
+
+    /// Gives countersign the rights of these options as well.
+    pub(crate) async fn allow(&self, options: &[&str]) {
+        for object in roles(options).split_off(roles(&[]).len()) {
+            self.create(&object).await;
+        }
     }
 
     /// Starts kube-apiserver where there is none, and waits until it is ready.
@@ -305,6 +311,17 @@ pub(crate) fn live_vectors(scenario: &str) -> BTreeMap<String, usize> {
     let text = fs::read_to_string(root("tests/conformance/awaited.yaml")).unwrap();
     let mut awaited: Awaited = serde_saphyr::from_str(&text).unwrap();
     awaited.live.remove(scenario).unwrap()
+}
+
+/// What `deploy/kubernetes/rbac.yaml` has with these options, which come last.
+fn roles(options: &[&str]) -> Vec<Json> {
+    let mut roles = fs::read_to_string(root("deploy/kubernetes/rbac.yaml")).unwrap();
+    for option in options {
+        let mark = format!("#{option}|");
+        assert!(roles.contains(&mark), "the option {option} is gone");
+        roles = roles.replace(&mark, "");
+    }
+    documents(&roles)
 }
 
 fn documents(yaml: &str) -> Vec<Json> {

@@ -19,6 +19,7 @@ mod differential;
 #[allow(dead_code, unused_imports, reason = "Envoy, CAs and an issuer are used here")]
 mod edge;
 mod generate;
+mod impersonation;
 mod json;
 mod jwt;
 mod kubectl;
