@@ -36,19 +36,14 @@ local function remove_others(headers)
   end
 end
 
-function envoy_on_request(handle)
-  local headers = handle:headers()
-  local metadata = handle:streamInfo():dynamicMetadata():get("envoy.filters.http.ext_authz")
-  local identity = metadata and metadata["countersign"]
-  if
-    identity == nil
-    or headers:get(USER_HEADER) ~= identity["username"]
-    or (headers:get(UID_HEADER) or "") ~= identity["uid"]
-  then
-    handle:respond({ [":status"] = "401", ["content-type"] = "application/json" }, UNAUTHORIZED)
-    return
-  end
+-- Whether countersign has told of this identity in its headers as in its metadata.
+local function is_told(headers, identity)
+  return identity ~= nil
+    and headers:get(USER_HEADER) == identity["username"]
+    and (headers:get(UID_HEADER) or "") == identity["uid"]
+end
 
+local function write(headers, identity)
   remove_others(headers)
   for _, group in ipairs(identity["groups"]) do
     headers:add(GROUP_HEADER, group)
@@ -57,5 +52,15 @@ function envoy_on_request(handle)
     for _, value in ipairs(values) do
       headers:add(EXTRA_PREFIX .. escaped(key), value)
     end
+  end
+end
+
+function envoy_on_request(handle)
+  local headers = handle:headers()
+  local metadata = handle:streamInfo():dynamicMetadata():get("envoy.filters.http.ext_authz")
+  local identity = metadata and metadata["countersign"]
+  -- Envoy lets a request go on whose script fails.
+  if not (is_told(headers, identity) and pcall(write, headers, identity)) then
+    handle:respond({ [":status"] = "401", ["content-type"] = "application/json" }, UNAUTHORIZED)
   end
 end

@@ -219,7 +219,7 @@ pub const OPTIONS: &[OptionSpec] = &[
     flag(
         "allow-impersonation",
         "false",
-        "Let clients send Impersonate-* themselves (kubectl --as) where the cluster's RBAC lets them, rather than refuse them",
+        "Let clients send Impersonate-* themselves (kubectl --as) where the RBAC of the cluster, which has to be the upstream, lets them, rather than refuse them",
     ),
     one("identity-user-header", "NAME", "X-Remote-User", "Header for the user's name"),
     one("identity-uid-header", "NAME", "X-Remote-Uid", "Header for the user's uid"),

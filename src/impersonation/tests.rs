@@ -6,6 +6,9 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::thread;
 
+use futures_util::FutureExt;
+use proptest::collection::vec;
+use proptest::prelude::*;
 use serde_json::{Value as Json, json};
 
 use super::*;
@@ -353,6 +356,37 @@ async fn nobody_can_be_asked_about_somebody_who_is_not_named_clearly() {
     let nothing: [Line<'_>; 2] = [(b"impersonate-user", b""), (b"impersonate-uid", b"")];
     assert_eq!(acting(Some(&api.reviews), &who, &nothing).await, Ok((*who.identity).clone()));
     assert_eq!(api.asked(), [Json::Null; 0]);
+}
+
+fn header() -> impl Strategy<Value = (Vec<u8>, Vec<u8>)> {
+    let name = ("[Ii]mpersonate[-_]|impersonat|x-|", "user|UID|group|extra[-_]|", "[a-z%_-]{0,3}");
+    let name = name.prop_map(|(prefix, kind, rest)| format!("{prefix}{kind}{rest}").into_bytes());
+    let value = prop_oneof![vec(any::<u8>(), 0..4), "[a-z]{0,3}".prop_map(String::into_bytes)];
+    (name, value)
+}
+
+proptest! {
+    /// Whatever is read is all that there is: no header that looks like one of these is passed over.
+    #[test]
+    fn what_looks_like_impersonation_is_refused_or_read(lines in vec(header(), 0..5)) {
+        let folded = |name: &[u8]| String::from_utf8_lossy(name).to_lowercase().replace('_', "-");
+        let borrowed: Vec<Line<'_>> = lines.iter().map(|(name, value)| (&**name, &**value)).collect();
+        let headers = request(&borrowed).headers;
+        let looks: Vec<_> = lines.iter().filter(|(name, _)| folded(name).starts_with("impersonate-")).collect();
+        let who = somebody("alice", &[]);
+        let acting = impersonation(None).acting(who.clone(), &headers).now_or_never().expect("nobody is asked");
+        prop_assert_eq!(acting, if looks.is_empty() { Ok(who) } else { Err(Reason::ImpersonationNotAllowed) });
+        match Wanted::read(&headers) {
+            Ok(Some(wanted)) => {
+                let named = 1 + usize::from(!wanted.uid.is_empty()) + wanted.groups.len();
+                let named = named + wanted.extra.values().map(Vec::len).sum::<usize>();
+                let empty = |(name, value): &&&(Vec<u8>, Vec<u8>)| folded(name) == "impersonate-uid" && value.is_empty();
+                prop_assert_eq!(named + looks.iter().filter(empty).count(), looks.len());
+            }
+            Ok(None) => prop_assert!(looks.iter().all(|(_, value)| value.is_empty())),
+            Err(reason) => prop_assert_eq!(reason, Reason::MalformedImpersonation),
+        }
+    }
 }
 
 /// S15, GO-2023-1747, CVE-2025-48865: some load balancer behind Envoy might do as it is told.

@@ -311,6 +311,27 @@ async fn every_group_and_extra_value_becomes_a_line_of_its_own() {
     }
 }
 
+/// Envoy lets requests go on where a script fails, so it must not.
+#[tokio::test]
+async fn metadata_that_name_no_groups_or_no_extras_let_nobody_through() {
+    let upstream = Upstream::start().await;
+    for metadata in [
+        r#"{"other": {}}"#,
+        r#"{"countersign": "alice"}"#,
+        r#"{"countersign": {"username": "alice"}}"#,
+        r#"{"countersign": {"username": "alice", "uid": "", "extra": {}}}"#,
+        r#"{"countersign": {"username": "alice", "uid": "", "groups": ["dev"]}}"#,
+        r#"{"countersign": {"username": "alice", "uid": "", "groups": "dev", "extra": {}}}"#,
+        r#"{"countersign": {"username": "alice", "uid": "", "groups": [["dev"]], "extra": {}}}"#,
+        r#"{"countersign": {"username": "alice", "uid": "", "groups": ["dev"], "extra": {"k": "v"}}}"#,
+    ] {
+        let (envoy, _directory) = envoy_with(metadata, &upstream).await;
+        let response = envoy.edge.http1(&["impersonate-user: alice"]).await;
+        assert_eq!((response.status, response.body.as_str()), (401, UNAUTHORIZED), "{metadata}");
+    }
+    assert_eq!(upstream.seen(), [[""; 0]; 0]);
+}
+
 /// The shipped wiring with a filter in place of ext_authz that sets this metadata for every request.
 async fn envoy_with(metadata: &str, upstream: &Upstream) -> (Envoy, TempDir) {
     let shipped = Config::shipped().without_early_defences().option("impersonate").application(upstream.port);
