@@ -45,13 +45,6 @@ pub struct Impersonation {
     pub reviews: Option<Arc<AccessReviews>>,
 }
 
-/// As much of a name as a line of the log holds, in characters.
-const LOGGED: usize = 256;
-
-fn short(name: &str) -> String {
-    name.chars().take(LOGGED).collect()
-}
-
 /// So many questions are asked about one request. kube-apiserver asks any number, of itself.
 const MAX_REVIEWS: usize = 64;
 
@@ -73,22 +66,39 @@ impl Impersonation {
             return Ok(who);
         }
         let reviews = self.reviews.as_ref().ok_or(Reason::ImpersonationNotAllowed)?;
-        let Some(wanted) = Wanted::read(headers)? else { return Ok(who) };
-        let accesses = accesses(&wanted);
-        if accesses.len() > MAX_REVIEWS {
-            return Err(Reason::MalformedImpersonation);
-        }
-        match reviews.all_allowed(&subject(&who.identity), &accesses).await {
-            Ok(true) => {}
-            Ok(false) => return Err(Reason::ImpersonationForbidden),
-            Err(Unavailable) => return Err(Reason::ImpersonationUnavailable),
-        }
-        let identity = Arc::new(impersonated(wanted));
-        // The upstream's audit log knows ourselves and the one, and not who that really was.
-        let [user, impersonated] = [&who.identity, &identity].map(|i| short(&i.username));
-        tracing::info!(user, impersonated, "impersonating");
-        Ok(Authenticated::new(identity, who.by))
+        // On the heap, since every Check would have to have room for it.
+        Box::pin(impersonate(reviews, who, headers)).await
     }
+}
+
+/// As whom a client acts that asks for somebody, if the cluster allows that.
+async fn impersonate(
+    reviews: &AccessReviews,
+    who: Authenticated,
+    headers: &Headers<'_>,
+) -> Result<Authenticated, Reason> {
+    let Some(wanted) = Wanted::read(headers)? else { return Ok(who) };
+    let accesses = accesses(&wanted);
+    if accesses.len() > MAX_REVIEWS {
+        return Err(Reason::MalformedImpersonation);
+    }
+    match reviews.all_allowed(&subject(&who.identity), &accesses).await {
+        Ok(true) => {}
+        Ok(false) => return Err(Reason::ImpersonationForbidden),
+        Err(Unavailable) => return Err(Reason::ImpersonationUnavailable),
+    }
+    let identity = Arc::new(impersonated(wanted));
+    // The upstream's audit log knows ourselves and the one, and not who that really was.
+    let [user, impersonated] = [&who.identity, &identity].map(|i| short(&i.username));
+    tracing::info!(user, impersonated, "impersonating");
+    Ok(Authenticated::new(identity, who.by))
+}
+
+/// As much of a name as a line of the log holds, in characters.
+const LOGGED: usize = 256;
+
+fn short(name: &str) -> String {
+    name.chars().take(LOGGED).collect()
 }
 
 /// Whether a `Connection` header asks the next hop to drop what says who somebody is.

@@ -164,11 +164,15 @@ async fn naming_identity_headers_in_connection_does_not_strip_them() {
     }
     assert_eq!(stack.upstream.seen().len(), served);
 
-    let lines: Vec<&str> = upgrade.into_iter().chain(["Connection: Upgrade", ALICE]).collect();
+    let lines: Vec<&str> = upgrade.into_iter().chain(["Connection: Upgrade, x-other", ALICE]).collect();
     let mut client = edge.connect1().await;
     client.send(&lines.iter().map(|line| line.as_bytes()).collect::<Vec<_>>()).await;
     assert_eq!(client.head().await.unwrap().0, 101);
     let seen = stack.upstream.seen().pop().unwrap();
+    assert!(
+        seen.contains(&"connection: Upgrade, x-other".to_owned()),
+        "the next hop would be told: {seen:?}"
+    );
     let ours = seen
         .iter()
         .map(String::as_str)
