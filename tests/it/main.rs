@@ -13,6 +13,7 @@ mod certificates;
 mod check;
 mod cluster;
 mod conformance;
+mod impersonation;
 mod jwt;
 mod layering;
 mod lifecycle;
