@@ -56,7 +56,7 @@ pub enum JwsError {
 /// A token, taken apart. What is in it is only worth something once [`SignedToken::verify`] says so.
 pub struct SignedToken<'a> {
     header: Header,
-    payload: Vec<u8>,
+    payload: Cow<'a, [u8]>,
     /// What the signature is over.
     signed: Cow<'a, [u8]>,
     signature: Vec<u8>,
@@ -74,14 +74,20 @@ impl<'a> SignedToken<'a> {
     /// As go-jose does, it leaves out white space anywhere in the token, and what is verified is the parts as they are when encoded
     /// anew: characters that are not the canonical ones do not matter.
     pub fn parse(token: &'a [u8]) -> Result<Self, JwsError> {
+        Self::parse_with(token, |payload| decode_canonical(payload).map(Cow::Owned))
+    }
+
+    fn parse_with(
+        token: &'a [u8],
+        payload_of: impl FnOnce(&'a [u8]) -> Option<Cow<'a, [u8]>>,
+    ) -> Result<Self, JwsError> {
         if token.len() > MAX_TOKEN {
             return Err(JwsError::TooLarge);
         }
         // Nearly always a token is what it would be if it were encoded anew.
-        let canonical = three_parts(token).filter(are_small).and_then(|parts| {
-            let signed = token.get(..parts[0].len() + 1 + parts[1].len())?;
-            let [header, payload, signature] = parts.map(decode_canonical);
-            Some((header?, payload?, signature?, signed))
+        let canonical = three_parts(token).filter(are_small).and_then(|[header, payload, signature]| {
+            let signed = token.get(..header.len() + 1 + payload.len())?;
+            Some((decode_canonical(header)?, payload_of(payload)?, decode_canonical(signature)?, signed))
         });
         let Some((raw_header, payload, signature, signed)) = canonical else {
             return Self::parse_leniently(token);
@@ -107,7 +113,7 @@ impl<'a> SignedToken<'a> {
         };
         let header = Header::parse(&raw_header)?;
         let signed = signed_anew(&raw_header, &header, &payload).into();
-        Ok(Self { header, payload, signed, signature })
+        Ok(Self { header, payload: payload.into(), signed, signature })
     }
 
     /// What is signed, the payload, and the signature.
@@ -158,14 +164,43 @@ impl<'a> SignedToken<'a> {
 }
 
 /// The payload of a token in the compact serialization, without a look at anything else: what the authenticators read the issuer
-/// from. None if the token has not three parts, or a payload that is not base64url, or is larger than [`MAX_TOKEN`]. Go: `hasCorrectIssuer` of
-/// k8s.io/kubernetes/pkg/serviceaccount/jwt.go and of k8s.io/apiserver/plugin/pkg/authenticator/token/oidc/oidc.go.
-pub fn unverified_payload(token: &[u8]) -> Option<Vec<u8>> {
-    if token.len() > MAX_TOKEN || trim_start(token).starts_with(b"{") {
-        return None;
+/// from. Go: `hasCorrectIssuer` of k8s.io/kubernetes/pkg/serviceaccount/jwt.go and of
+/// k8s.io/apiserver/plugin/pkg/authenticator/token/oidc/oidc.go.
+pub struct UnverifiedToken<'a> {
+    token: &'a [u8],
+    payload: Vec<u8>,
+    /// Whether the payload is what it would be if it were encoded anew.
+    is_canonical: bool,
+}
+
+impl<'a> UnverifiedToken<'a> {
+    /// None if the token has not three parts, or a payload that is not base64url, or is larger than [`MAX_TOKEN`].
+    pub fn decode(token: &'a [u8]) -> Option<Self> {
+        if token.len() > MAX_TOKEN || trim_start(token).starts_with(b"{") {
+            return None;
+        }
+        let [_, part, _] = three_parts(token)?;
+        Some(match decode_canonical(part) {
+            Some(payload) => Self { token, payload, is_canonical: true },
+            None => Self { token, payload: decode(part)?, is_canonical: false },
+        })
     }
-    let [_, payload, _] = three_parts(token)?;
-    decode(payload)
+
+    /// The payload, of which nobody knows who wrote it.
+    pub fn payload(&self) -> &[u8] {
+        &self.payload
+    }
+
+    /// As [`SignedToken::parse`], without decoding the payload again.
+    pub fn parse(&self) -> Result<SignedToken<'_>, JwsError> {
+        SignedToken::parse_with(self.token, |_| self.is_canonical.then(|| Cow::Borrowed(&*self.payload)))
+    }
+}
+
+impl fmt::Debug for UnverifiedToken<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("UnverifiedToken(..)")
+    }
 }
 
 fn trim_start(token: &[u8]) -> &[u8] {

@@ -33,7 +33,7 @@ mod tests;
 
 pub use algorithm::{Algorithm, VerificationKey};
 pub use jwk::{JsonWebKey, JsonWebKeySet, KeyError, KeySetError, MAX_KEYS};
-pub use jws::{JwsError, MAX_HEADER, MAX_SIGNATURE, MAX_TOKEN, SignedToken, unverified_payload};
+pub use jws::{JwsError, MAX_HEADER, MAX_SIGNATURE, MAX_TOKEN, SignedToken, UnverifiedToken};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine;

@@ -85,7 +85,7 @@ impl<'a> Headers<'a> {
     pub fn authorization(&self, scheme: &[u8]) -> Credentials<'a> {
         let mut lines = self.get_all(b"authorization");
         let Some(first) = lines.next() else { return Credentials::Absent };
-        if self.get_all(b"authorization").flatten().any(|byte| is_control(*byte)) {
+        if self.get_all(b"authorization").any(has_control) {
             return Credentials::Malformed;
         }
         if lines.next().is_some() || first.contains(&b',') {
@@ -136,9 +136,10 @@ fn names_scheme(value: &[u8], scheme: &[u8]) -> bool {
     value[..end].eq_ignore_ascii_case(scheme)
 }
 
-/// What Go's `httpguts.ValidHeaderFieldValue` refuses: CTL but for the tab.
-fn is_control(byte: u8) -> bool {
-    byte.is_ascii_control() && byte != b'\t'
+/// Whether Go's `httpguts.ValidHeaderFieldValue` refuses `value`: CTL but for the tab. Looks at every byte whatever it finds, so that
+/// it takes many at a time: tokens are long.
+fn has_control(value: &[u8]) -> bool {
+    value.iter().fold(false, |found, byte| found | (byte.is_ascii_control() & (*byte != b'\t')))
 }
 
 /// Go's `strings.EqualFold(value, "websocket")`. Simple folding knows two letters outside ASCII that fold into it.

@@ -22,7 +22,7 @@ use countersign::authn::token::service_account::{
 use countersign::authn::{Now, Outcome, Token};
 use countersign::cluster::{LookupError, Object, TokenSecret};
 use countersign::decision::Reason;
-use countersign::jose::{json, service_account_key_id, unverified_payload};
+use countersign::jose::{UnverifiedToken, json, service_account_key_id};
 use countersign::pki::public_keys_from_pem;
 use futures_util::FutureExt;
 use serde_json::Value;
@@ -109,9 +109,10 @@ struct References(BTreeMap<&'static str, String>);
 impl References {
     fn of(token: &[u8]) -> Self {
         let mut uids = BTreeMap::new();
-        let payload = unverified_payload(token).unwrap_or_default();
+        let token = UnverifiedToken::decode(token);
         // What cannot be read is refused.
-        if let Ok(json::Value::Object(claims)) = json::Value::parse(&payload)
+        if let Some(token) = token
+            && let Ok(json::Value::Object(claims)) = json::Value::parse(token.payload())
             && let Some(json::Value::Object(kubernetes)) = claims.get("kubernetes.io")
         {
             for kind in ["serviceaccount", "pod", "node", "secret"] {

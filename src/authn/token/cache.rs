@@ -100,7 +100,7 @@ impl<A: AuthenticateToken + 'static> AuthenticateToken for TokenCache<A> {
             Entry::Occupied(asking) => (asking.get().clone(), false),
             Entry::Vacant(place) => {
                 let asking =
-                    Arc::clone(shelves).ask(Zeroizing::new(token.0.to_vec()), digest, now).boxed().shared();
+                    Arc::clone(shelves).ask(Zeroizing::new(Box::from(token.0)), digest, now).boxed().shared();
                 (place.insert(asking).clone(), true)
             }
         };
@@ -133,7 +133,7 @@ impl<A: AuthenticateToken> Shelves<A> {
     }
 
     /// Asks, and remembers the answer.
-    async fn ask(self: Arc<Self>, token: Zeroizing<Vec<u8>>, digest: Digest, now: Now) -> Outcome {
+    async fn ask(self: Arc<Self>, token: Zeroizing<Box<[u8]>>, digest: Digest, now: Now) -> Outcome {
         let answer = timeout(TIMEOUT, self.tokens.authenticate(Token(&token), now));
         let outcome = match AssertUnwindSafe(answer).catch_unwind().await {
             Ok(Ok(outcome)) => outcome,

@@ -1,6 +1,7 @@
 //! An identity as header lines, as client-go's front-proxy transport writes it (k8s.io/client-go/transport
 //! `SetAuthProxyHeaders`), or its impersonating one (`impersonatingRoundTripper`), as far as Envoy lets us.
 
+use std::borrow::Cow;
 use std::fmt::Write;
 
 use bstr::ByteSlice;
@@ -12,18 +13,19 @@ use crate::identity::{ALL_UNAUTHENTICATED, ANONYMOUS, Identity};
 use crate::request::Headers;
 
 /// Name, in lower case, and value. No name occurs twice.
-pub(super) type Line = (String, String);
+pub(super) type Line<'a> = (Cow<'a, str>, Cow<'a, str>);
 
 /// The lines that carry `identity`.
-pub(super) fn lines(identity: &Identity, config: &ReplyConfig) -> Result<Vec<Line>, Reason> {
+pub(super) fn lines<'a>(identity: &'a Identity, config: &'a ReplyConfig) -> Result<Vec<Line<'a>>, Reason> {
     let names = &config.headers;
     // An upstream cannot tell an empty name from none.
     if identity.username.is_empty() {
         return Err(Reason::UnsafeIdentityValue);
     }
-    let mut lines = vec![(names.user.clone(), safe(&identity.username)?.to_owned())];
+    let mut lines = Vec::with_capacity(4 + identity.extra.len());
+    lines.push((names.user.as_str().into(), safe(&identity.username)?.into()));
     if !identity.uid.is_empty() {
-        lines.push((names.uid.clone(), safe(&identity.uid)?.to_owned()));
+        lines.push((names.uid.as_str().into(), safe(&identity.uid)?.into()));
     }
     let encoding = config.groups_encoding;
     values(&mut lines, encoding, identity.groups(), |n| indexed_group(&names.group, n))?;
@@ -33,13 +35,13 @@ pub(super) fn lines(identity: &Identity, config: &ReplyConfig) -> Result<Vec<Lin
             return Err(Reason::UnsafeIdentityValue);
         }
         let key = escaped(&key.to_lowercase());
-        let name = |n| format!("{}{key}", indexed_prefix(&names.extra_prefix, n));
+        let name = |n| format!("{}{key}", indexed_prefix(&names.extra_prefix, n)).into();
         values(&mut lines, encoding, extra.iter().map(AsRef::as_ref), name)?;
     }
     if config.impersonation.is_some() {
         // Its groups are in the metadata. kube-apiserver gives some to whoever comes without any; should the Lua filter be missing, which
         // puts them in the place of this one, the user is in none but this, which everybody is in who has no credential.
-        lines.push((names.group.clone(), ALL_UNAUTHENTICATED.to_owned()));
+        lines.push((names.group.as_str().into(), ALL_UNAUTHENTICATED.into()));
         // This it would add.
         if *identity.username == *ANONYMOUS && identity.groups().all(|group| group != ALL_UNAUTHENTICATED) {
             return Err(Reason::UnsafeIdentityValue);
@@ -51,10 +53,10 @@ pub(super) fn lines(identity: &Identity, config: &ReplyConfig) -> Result<Vec<Lin
 
 /// Adds the lines of a header with several values; `name` gives the name of the line with a number.
 fn values<'a>(
-    lines: &mut Vec<Line>,
+    lines: &mut Vec<Line<'a>>,
     encoding: GroupsEncoding,
     values: impl Iterator<Item = &'a str>,
-    name: impl Fn(usize) -> String,
+    name: impl Fn(usize) -> Cow<'a, str>,
 ) -> Result<(), Reason> {
     // kube-apiserver's reader drops empty groups, so they are not sent.
     let values = values.filter(|value| !value.is_empty()).map(safe).collect::<Result<Vec<_>, _>>()?;
@@ -65,16 +67,16 @@ fn values<'a>(
         GroupsEncoding::Joined if values.iter().any(|value| value.contains(',')) => {
             return Err(Reason::UnsafeIdentityValue);
         }
-        GroupsEncoding::Joined => lines.push((name(0), values.join(","))),
+        GroupsEncoding::Joined => lines.push((name(0), values.join(",").into())),
         GroupsEncoding::Indexed => {
-            lines.extend(values.iter().enumerate().map(|(n, value)| (name(n), (*value).to_owned())));
+            lines.extend(values.into_iter().enumerate().map(|(n, value)| (name(n), value.into())));
         }
     }
     Ok(())
 }
 
 /// Of two lines of one name Envoy would keep the second alone: extra keys that differ in case only, for one.
-fn all_different(lines: &[Line]) -> Result<(), Reason> {
+fn all_different(lines: &[Line<'_>]) -> Result<(), Reason> {
     let mut names: Vec<&str> = lines.iter().map(|(name, _)| &**name).collect();
     names.sort_unstable();
     if names.windows(2).any(|pair| pair[0] == pair[1]) { Err(Reason::UnsafeIdentityValue) } else { Ok(()) }
@@ -82,27 +84,29 @@ fn all_different(lines: &[Line]) -> Result<(), Reason> {
 
 /// `x-remote-group`, `x-remote-group-1`, …: kube-apiserver reads them with
 /// `--requestheader-group-headers=X-Remote-Group,X-Remote-Group-1,…`.
-fn indexed_group(name: &str, index: usize) -> String {
-    if index == 0 { name.to_owned() } else { format!("{name}-{index}") }
+fn indexed_group(name: &str, index: usize) -> Cow<'_, str> {
+    if index == 0 { name.into() } else { format!("{name}-{index}").into() }
 }
 
 /// `x-remote-extra-`, `x-remote-extra1-`, …: kube-apiserver reads them with
 /// `--requestheader-extra-headers-prefix=X-Remote-Extra-,X-Remote-Extra1-,…`, and the key stays the key. (An index behind the
 /// key could not be told from a key that ends so.)
-fn indexed_prefix(prefix: &str, index: usize) -> String {
-    if index == 0 { prefix.to_owned() } else { format!("{}{index}-", prefix.trim_end_matches('-')) }
+fn indexed_prefix(prefix: &str, index: usize) -> Cow<'_, str> {
+    if index == 0 { prefix.into() } else { format!("{}{index}-", prefix.trim_end_matches('-')).into() }
 }
 
 /// A request without the token among its websocket subprotocols: a line to set, or a name to remove where nothing is left.
-pub(super) fn without_token(sent: &Headers<'_>) -> Result<(Option<Line>, Option<String>), Reason> {
+pub(super) fn without_token(
+    sent: &Headers<'_>,
+) -> Result<(Option<Line<'static>>, Option<&'static str>), Reason> {
     const NAME: &str = "sec-websocket-protocol";
     match without_token_protocol(sent) {
         None => Ok((None, None)),
-        Some(nothing) if nothing.is_empty() => Ok((None, Some(NAME.to_owned()))),
+        Some(nothing) if nothing.is_empty() => Ok((None, Some(NAME))),
         Some(others) => {
             let others = others.to_str().map_err(|_| Reason::MalformedHeader)?;
             let others = safe(others.trim()).map_err(|_| Reason::MalformedHeader)?;
-            Ok((Some((NAME.to_owned(), others.to_owned())), None))
+            Ok((Some((NAME.into(), others.to_owned().into())), None))
         }
     }
 }
@@ -110,6 +114,10 @@ pub(super) fn without_token(sent: &Headers<'_>) -> Result<(Option<Line>, Option<
 /// A value that arrives as it was sent: control characters would be refused or, worse, split the message (CVE-2023-27493), and
 /// white space at the edges is trimmed on the way, which makes it another value.
 fn safe(value: &str) -> Result<&str, Reason> {
+    // Nearly always, and quick to see.
+    if value.bytes().fold(true, |graphic, byte| graphic & byte.is_ascii_graphic()) {
+        return Ok(value);
+    }
     let edge = |c: Option<char>| c.is_some_and(char::is_whitespace);
     let edges = edge(value.chars().next()) || edge(value.chars().next_back());
     if edges || value.chars().any(char::is_control) { Err(Reason::UnsafeIdentityValue) } else { Ok(value) }

@@ -1,38 +1,55 @@
 //! An identity as Envoy's dynamic metadata: `{"countersign": {username, uid, groups: […], extra: {key: […]}}}`, the JSON shape
 //! of Kubernetes' `UserInfo` (authentication.k8s.io/v1). It may be logged, so it holds no secret, and no credential does.
+//!
+//! Written as google/protobuf/struct.proto has it.
 
-use envoy_types::pb::google::protobuf::value::Kind;
-use envoy_types::pb::google::protobuf::{ListValue, Struct, Value};
-
+use super::wire::{Tag, Writer};
 use crate::identity::Identity;
 
-/// The metadata of an identity: whole, empty groups included.
-pub(super) fn of(identity: &Identity) -> Struct {
-    let extra = identity.extra.iter().map(|(key, values)| (&**key, list(values.iter().map(AsRef::as_ref))));
-    let user_info = structure([
-        ("username", string(&identity.username)),
-        ("uid", string(&identity.uid)),
-        ("groups", list(identity.groups())),
-        ("extra", value(Kind::StructValue(structure(extra)))),
-    ]);
-    structure([(NAMESPACE, value(Kind::StructValue(user_info)))])
+/// Writes the `Struct` of an identity: whole, empty groups included.
+pub(super) fn write(metadata: &mut Writer, identity: &Identity) {
+    field(metadata, NAMESPACE, |user_info| {
+        user_info.message(STRUCT_VALUE, |user_info| {
+            field(user_info, "username", |value| value.string(STRING_VALUE, &identity.username));
+            field(user_info, "uid", |value| value.string(STRING_VALUE, &identity.uid));
+            field(user_info, "groups", |value| list(value, identity.groups()));
+            field(user_info, "extra", |value| {
+                value.message(STRUCT_VALUE, |extra| {
+                    for (key, values) in &identity.extra {
+                        field(extra, key, |value| list(value, values.iter().map(AsRef::as_ref)));
+                    }
+                });
+            });
+        });
+    });
 }
 
 /// The key within the namespace of Envoy's filter.
 const NAMESPACE: &str = "countersign";
 
-fn structure<'a>(fields: impl IntoIterator<Item = (&'a str, Value)>) -> Struct {
-    Struct { fields: fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect() }
+// Of Struct: `map<string, Value> fields`, and of its entries.
+const FIELDS: Tag = 1;
+const KEY: Tag = 1;
+const VALUE: Tag = 2;
+// Of Value's `kind`.
+const STRING_VALUE: Tag = 3;
+const STRUCT_VALUE: Tag = 5;
+const LIST_VALUE: Tag = 6;
+// Of ListValue.
+const VALUES: Tag = 1;
+
+/// An entry of a `Struct`, the `Value` of which `write` writes.
+fn field(structure: &mut Writer, key: &str, write: impl FnOnce(&mut Writer)) {
+    structure.message(FIELDS, |entry| {
+        entry.string(KEY, key);
+        entry.message(VALUE, write);
+    });
 }
 
-fn list<'a>(values: impl Iterator<Item = &'a str>) -> Value {
-    value(Kind::ListValue(ListValue { values: values.map(string).collect() }))
-}
-
-fn string(text: &str) -> Value {
-    value(Kind::StringValue(text.to_owned()))
-}
-
-fn value(kind: Kind) -> Value {
-    Value { kind: Some(kind) }
+fn list<'a>(value: &mut Writer, texts: impl Iterator<Item = &'a str>) {
+    value.message(LIST_VALUE, |list| {
+        for text in texts {
+            list.message(VALUES, |value| value.string(STRING_VALUE, text));
+        }
+    });
 }

@@ -13,19 +13,19 @@ mod headers;
 mod metadata;
 mod prepared;
 mod scrub;
+mod wire;
 
 use std::fmt;
+use std::sync::Arc;
 
-use bytes::Bytes;
 use envoy_types::pb::envoy::config::core::v3::header_value_option::HeaderAppendAction;
 use envoy_types::pb::envoy::config::core::v3::{HeaderValue, HeaderValueOption};
 use envoy_types::pb::envoy::service::auth::v3::check_response::HttpResponse;
-use envoy_types::pb::envoy::service::auth::v3::{CheckResponse, DeniedHttpResponse, OkHttpResponse};
+use envoy_types::pb::envoy::service::auth::v3::{CheckResponse, DeniedHttpResponse};
 use envoy_types::pb::envoy::r#type::v3::HttpStatus;
-use envoy_types::pb::google::protobuf::BoolValue;
 use envoy_types::pb::google::rpc;
 use prost::Message;
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroizing;
 
 use crate::chain::Schemes;
 use crate::config::ReplyConfig;
@@ -37,21 +37,36 @@ use crate::request::{Headers, Request};
 use headers::Line;
 use prepared::{Prepared, PreparedReplies};
 use scrub::Scrub;
+use wire::{Tag, Writer};
 
-/// An encoded `CheckResponse`. Only [`Replies`] makes one. It may hold a credential of ours, so it has no face.
+/// An encoded `CheckResponse`. Only [`Replies`] makes one.
 #[derive(Clone)]
-pub struct Reply(Bytes);
+pub struct Reply(Encoded);
 
-impl fmt::Debug for Reply {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Reply({} bytes)", self.0.len())
-    }
+#[derive(Clone)]
+enum Encoded {
+    Plain(Arc<[u8]>),
+    /// With a credential of ours in it.
+    Secret(Arc<Zeroizing<Vec<u8>>>),
 }
 
 impl Reply {
+    fn plain(message: &[u8]) -> Self {
+        Self(Encoded::Plain(message.into()))
+    }
+
     /// The message as it goes out.
     pub fn as_bytes(&self) -> &[u8] {
-        &self.0
+        match &self.0 {
+            Encoded::Plain(message) => message,
+            Encoded::Secret(message) => message,
+        }
+    }
+}
+
+impl fmt::Debug for Reply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Reply({} bytes)", self.as_bytes().len())
     }
 }
 
@@ -83,7 +98,7 @@ impl Replies {
     }
 
     fn token(&self) -> Option<&UpstreamToken> {
-        self.config.impersonation.as_ref().map(|impersonation| &impersonation.token)
+        self.impersonation().map(|impersonation| &impersonation.token)
     }
 
     /// Envoy forwards the request with this identity on it and with every other identity header removed. The reason, if the
@@ -97,35 +112,50 @@ impl Replies {
         if protocols.is_none() && no_protocol.is_none() && more.is_empty() {
             return Ok(prepared.reply.clone());
         }
-        let set: Vec<Line> = prepared.set.iter().cloned().chain(protocols).collect();
-        let remove = self.always_removed(&prepared.set).chain(no_protocol).chain(more).collect();
+        let identity_lines = headers::lines(identity, &self.config)?;
+        let set: Vec<Line<'_>> = identity_lines.iter().cloned().chain(protocols).collect();
+        let always = self.always_removed(&identity_lines);
+        let remove = always.chain(no_protocol).chain(more.iter().map(String::as_str));
         Ok(self.ok(identity, &set, remove))
     }
 
     /// What is the same for all requests of an identity: nearly always the whole reply.
     fn prepare(&self, identity: &Identity) -> Result<Prepared, Reason> {
         let set = headers::lines(identity, &self.config)?;
-        let bytes = set.iter().map(|(name, value)| name.len() + value.len()).sum();
-        let reply = self.ok(identity, &set, self.always_removed(&set).collect());
-        Ok(Prepared { set, bytes, reply })
+        Ok(Prepared::new(&set, self.ok(identity, &set, self.always_removed(&set))))
+    }
+
+    /// A `CheckResponse` with an `OkHttpResponse` (envoy/service/auth/v3/external_auth.proto).
+    fn ok<'a>(&self, identity: &Identity, set: &[Line<'_>], remove: impl Iterator<Item = &'a str>) -> Reply {
+        let mut reply = Writer::with_capacity(USUAL_REPLY);
+        // Empty, which is code OK.
+        reply.message(STATUS, |_| {});
+        if self.config.dynamic_metadata {
+            reply.message(DYNAMIC_METADATA, |metadata| metadata::write(metadata, identity));
+        }
+        reply.message(OK_RESPONSE, |ok| {
+            for (name, value) in set {
+                ok.message(OK_HEADERS, |option| overwrite(option, name, value));
+            }
+            for name in remove {
+                ok.string(OK_HEADERS_TO_REMOVE, name);
+            }
+            if let Some(token) = self.token() {
+                // Last, and with room for it: a buffer that grows leaves behind what was in it.
+                ok.reserve(AROUND_CREDENTIAL + token.authorization().len());
+                ok.message(OK_HEADERS, |option| overwrite(option, AUTHORIZATION, token.authorization()));
+            }
+        });
+        match self.token() {
+            Some(_) => Reply(Encoded::Secret(Arc::new(Zeroizing::new(reply.into_bytes())))),
+            None => Reply::plain(reply.as_bytes()),
+        }
     }
 
     /// Whatever the client sent: its credential, unless ours takes its place, and the identity headers that are not set.
-    fn always_removed(&self, set: &[Line]) -> impl Iterator<Item = String> {
-        let credential = self.token().is_none().then(|| AUTHORIZATION.to_owned());
+    fn always_removed<'a>(&'a self, set: &'a [Line<'_>]) -> impl Iterator<Item = &'a str> {
+        let credential = self.token().is_none().then_some(AUTHORIZATION);
         credential.into_iter().chain(self.scrub.always(set))
-    }
-
-    fn ok(&self, identity: &Identity, set: &[Line], remove: Vec<String>) -> Reply {
-        let credential = self.token().map(|token| overwrite(AUTHORIZATION, token.authorization()));
-        let set = set.iter().map(|(name, value)| overwrite(name, value));
-        let ok = OkHttpResponse {
-            headers: set.chain(credential).collect(),
-            headers_to_remove: remove,
-            ..Default::default()
-        };
-        let metadata = self.config.dynamic_metadata.then(|| metadata::of(identity));
-        encode(CODE_OK, HttpResponse::OkResponse(ok), metadata)
     }
 
     /// Goes through the client's headers once: the identity headers among them that `prepared` neither sets nor removes, to be
@@ -138,19 +168,19 @@ impl Replies {
         &self,
         sent: &Headers<'_>,
         prepared: &Prepared,
-        protocols: Option<&Line>,
+        protocols: Option<&Line<'_>>,
     ) -> Result<Vec<String>, Reason> {
         let protocols_bytes = protocols.map_or(0, |(name, value)| name.len() + value.len());
         let token_bytes = self.token().map(|token| AUTHORIZATION.len() + token.authorization().len());
         let (mut count, mut bytes) = (
-            prepared.set.len() + protocols.iter().count() + token_bytes.iter().count(),
+            prepared.count + protocols.iter().count() + token_bytes.iter().count(),
             prepared.bytes + protocols_bytes + token_bytes.unwrap_or_default(),
         );
         let mut more = Vec::<String>::new();
         for (name, value) in sent.iter() {
             let is = |own: &str| own.as_bytes().eq_ignore_ascii_case(name);
             if self.scrub.is_identity(name) {
-                if prepared.set.iter().any(|(own, _)| is(own)) {
+                if prepared.names().any(is) {
                     continue;
                 }
                 if !self.scrub.is_always_removed(name) && !more.iter().any(|own| is(own)) {
@@ -182,14 +212,15 @@ impl Replies {
     }
 }
 
-/// On a request: replaces every line of that name, or adds one. Both fields say so, for Envoys that read either.
-#[expect(deprecated, reason = "the deprecated field is the one that Envoy reads")]
-fn overwrite(name: &str, value: &str) -> HeaderValueOption {
-    HeaderValueOption {
-        append: Some(BoolValue { value: false }),
-        append_action: HeaderAppendAction::OverwriteIfExistsOrAdd.into(),
-        ..header(name, value)
-    }
+/// Writes a `HeaderValueOption` that replaces every line of that name, or adds one. Both fields say so, for Envoys that read either.
+fn overwrite(option: &mut Writer, name: &str, value: &str) {
+    option.message(HEADER, |header| {
+        header.string(HEADER_KEY, name);
+        header.string(HEADER_VALUE, value);
+    });
+    // A BoolValue that is empty, which is false.
+    option.message(APPEND, |_| {});
+    option.number(APPEND_ACTION, OVERWRITE_IF_EXISTS_OR_ADD);
 }
 
 /// On a response to the client: adds a line. `append` must be left unset here: `true` would drop the header.
@@ -230,31 +261,37 @@ fn denied(code: i32, status: i32, message: &str, reason: &str, headers: Vec<Head
         headers: [content_type].into_iter().chain(headers).collect(),
         body,
     };
-    encode(code, HttpResponse::DeniedResponse(denied), None)
-}
-
-fn encode(
-    code: i32,
-    response: HttpResponse,
-    dynamic_metadata: Option<envoy_types::pb::google::protobuf::Struct>,
-) -> Reply {
     let status = Some(rpc::Status { code, ..Default::default() });
-    let mut message = CheckResponse { status, dynamic_metadata, http_response: Some(response) };
-    let encoded = message.encode_to_vec();
-    let Some(HttpResponse::OkResponse(ok)) = &mut message.http_response else { return Reply(encoded.into()) };
-    // One of the lines may be our credential.
-    let lines = ok.headers.iter_mut().filter_map(|line| line.header.as_mut());
-    lines.filter(|line| line.key == AUTHORIZATION).for_each(|line| line.value.zeroize());
-    Reply(Bytes::from_owner(Zeroizing::new(encoded)))
+    let http_response = Some(HttpResponse::DeniedResponse(denied));
+    Reply::plain(&CheckResponse { status, dynamic_metadata: None, http_response }.encode_to_vec())
 }
-
-const AUTHORIZATION: &str = "authorization";
 
 /// As many replies as are kept, of about 1 KiB each.
 const MAX_PREPARED: usize = 50_000;
 
-/// google.rpc.Code.OK
-const CODE_OK: i32 = 0;
+/// An OK has rarely more bytes.
+const USUAL_REPLY: usize = 2048;
+
+const AUTHORIZATION: &str = "authorization";
+
+/// More than the keys, lengths and options beside the credential take, and its name.
+const AROUND_CREDENTIAL: usize = 128;
+
+// Of CheckResponse.
+const STATUS: Tag = 1;
+const OK_RESPONSE: Tag = 3;
+const DYNAMIC_METADATA: Tag = 4;
+// Of OkHttpResponse.
+const OK_HEADERS: Tag = 2;
+const OK_HEADERS_TO_REMOVE: Tag = 5;
+// Of HeaderValueOption, and of the HeaderValue within.
+const HEADER: Tag = 1;
+const APPEND: Tag = 2;
+const APPEND_ACTION: Tag = 3;
+const OVERWRITE_IF_EXISTS_OR_ADD: u64 = 2;
+const HEADER_KEY: Tag = 1;
+const HEADER_VALUE: Tag = 2;
+
 /// google.rpc.Code.UNAVAILABLE
 const CODE_UNAVAILABLE: i32 = 14;
 /// google.rpc.Code.UNAUTHENTICATED

@@ -11,12 +11,32 @@ use crate::identity::Identity;
 /// What is the same for all requests of an identity.
 #[derive(Debug)]
 pub(super) struct Prepared {
-    /// The lines that carry the identity.
-    pub(super) set: Vec<Line>,
-    /// The bytes of their names and values.
+    /// The names of the lines that carry the identity, in one piece: each with a line feed behind it.
+    names: Box<str>,
+    /// How many they are.
+    pub(super) count: usize,
+    /// The bytes of those names and their values.
     pub(super) bytes: usize,
     /// The reply, if nothing is removed but what is removed of every request.
     pub(super) reply: Reply,
+}
+
+impl Prepared {
+    /// What `reply` sets in these lines.
+    pub(super) fn new(set: &[Line<'_>], reply: Reply) -> Self {
+        let names = set.iter().flat_map(|(name, _)| [name, "\n"]).collect::<String>().into();
+        Self {
+            names,
+            count: set.len(),
+            bytes: set.iter().map(|(name, value)| name.len() + value.len()).sum(),
+            reply,
+        }
+    }
+
+    /// The names of the lines.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.names.split_terminator('\n')
+    }
 }
 
 /// How many replies of one configuration are kept.
@@ -98,8 +118,7 @@ mod tests {
     }
 
     fn prepared(text: &'static str) -> Result<Prepared, Reason> {
-        let reply = Reply(text.into());
-        Ok(Prepared { set: Vec::new(), bytes: 0, reply })
+        Ok(Prepared::new(&[], Reply::plain(text.as_bytes())))
     }
 
     fn ask(replies: &PreparedReplies, identity: &Identity, text: &'static str) -> (bool, Vec<u8>) {

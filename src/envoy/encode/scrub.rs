@@ -48,10 +48,10 @@ impl Scrub {
 
     /// The identity headers to remove whatever the client sent, but for those that are `set` and thereby overwritten. A name is set or
     /// removed, never both: Envoy would drop it.
-    pub(super) fn always(&self, set: &[Line]) -> Vec<String> {
+    pub(super) fn always<'a>(&'a self, set: &'a [Line<'_>]) -> impl Iterator<Item = &'a str> {
         let is_set = |name: &str| set.iter().any(|(n, _)| n == name);
         // Also unseen: Envoy's `allowed_headers` hides a header from us, not from the upstream.
-        self.names.iter().filter(|name| !is_set(name)).cloned().collect()
+        self.names.iter().map(String::as_str).filter(move |name| !is_set(name))
     }
 
     /// Whether [`Self::always`] has this identity header, unless it is set.

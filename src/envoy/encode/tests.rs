@@ -1,8 +1,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use envoy_types::pb::envoy::service::auth::v3::OkHttpResponse;
 use envoy_types::pb::google::protobuf::value::Kind;
-use envoy_types::pb::google::protobuf::{Struct, Value};
+use envoy_types::pb::google::protobuf::{BoolValue, Struct, Value};
+use proptest::collection::vec;
+use proptest::prelude::*;
 
 use super::*;
 use crate::authn::RequestHeaderNames;
@@ -447,6 +450,26 @@ fn the_reply_for_a_known_identity_is_made_once() {
     assert_eq!((spoofed, reply.as_bytes()), (0, made.as_bytes()));
     let (tricky, reply) = allocations(&[(b"x_remote_user", b"evil")]);
     assert!(tricky > 20 && reply.as_bytes() != made.as_bytes());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+    /// Each length in its place, whatever the number of bytes that it takes.
+    #[test]
+    fn a_reply_is_as_long_as_what_it_decodes_to(
+        (username, uid) in ("[a-z]{1,300}", "[a-z]{0,3}"),
+        groups in vec("[a-zü]{0,40}", 0..600),
+        extra in vec(("[a-z]{1,20}", vec("[a-z]{0,200}", 0..3)), 0..4),
+        encoding in prop_oneof![Just(GroupsEncoding::Joined), Just(GroupsEncoding::Indexed), Just(GroupsEncoding::Metadata)],
+    ) {
+        let boxed = |values: &[String]| values.iter().map(|v| v.as_str().into()).collect::<Vec<Box<str>>>();
+        let extra = extra.iter().map(|(key, values)| (key.as_str().into(), boxed(values))).collect();
+        let identity = Arc::new(Identity::new(&*username, &*uid, boxed(&groups), extra));
+        let config = ReplyConfig { max_headers_count: 1000, max_headers_bytes: usize::MAX, ..config(encoding) };
+        let reply = Replies::new(config, BOTH).allow(&Authenticated::new(identity, Authenticator::Jwt), &request(&[]));
+        let reply = reply.expect("safe");
+        prop_assert_eq!(message(&reply).encoded_len(), reply.as_bytes().len());
+    }
 }
 
 mod impersonation;

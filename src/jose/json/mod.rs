@@ -163,8 +163,12 @@ impl<'a> Object<'a> {
         self.0
             .iter()
             .filter(move |(other, _)| {
-                other.eq_ignore_ascii_case(name)
-                    || !other.is_ascii() && other.chars().map(fold).eq(name.chars())
+                // Letters that fold into ASCII ones are longer than they.
+                if other.len() > name.len() {
+                    !other.is_ascii() && other.chars().map(fold).eq(name.chars())
+                } else {
+                    other.len() == name.len() && other.eq_ignore_ascii_case(name)
+                }
             })
             .map(|(_, value)| value)
     }

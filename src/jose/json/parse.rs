@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use super::{JsonError, MAX_DEPTH, MAX_VALUES, Number, Object, Value};
 
 pub(super) fn document(bytes: &[u8]) -> Result<Value<'_>, JsonError> {
-    let mut parser = Parser { bytes, at: 0, values: 0 };
+    let mut parser = Parser { bytes, text: std::str::from_utf8(bytes).ok(), at: 0, values: 0 };
     parser.skip_space();
     let value = parser.value(0)?;
     parser.skip_space();
@@ -17,6 +17,8 @@ pub(super) fn document(bytes: &[u8]) -> Result<Value<'_>, JsonError> {
 
 struct Parser<'a> {
     bytes: &'a [u8],
+    /// All of the bytes, if they are UTF-8, which then is not looked at for each string.
+    text: Option<&'a str>,
     at: usize,
     /// How many values have begun.
     values: usize,
@@ -36,7 +38,7 @@ impl<'a> Parser<'a> {
     }
 
     fn skip_space(&mut self) {
-        self.at += self.rest().iter().take_while(|byte| b" \t\r\n".contains(byte)).count();
+        self.at += self.rest().iter().take_while(|byte| matches!(byte, b' ' | b'\t' | b'\r' | b'\n')).count();
     }
 
     /// Takes `byte` if it comes next, and the white space behind it.
@@ -162,9 +164,13 @@ impl<'a> Parser<'a> {
         let mut text = Cow::Borrowed("");
         loop {
             let plain = self.rest().iter().take_while(|byte| !matches!(byte, b'"' | b'\\' | 0..0x20)).count();
-            let part = self.rest().get(..plain).unwrap_or_default();
-            self.at += plain;
-            append(&mut text, part);
+            let (start, end) = (self.at, self.at + plain);
+            self.at = end;
+            match self.text.and_then(|text| text.get(start..end)) {
+                Some(part) if text.is_empty() => text = Cow::Borrowed(part),
+                Some(part) => text.to_mut().push_str(part),
+                None => append(&mut text, self.bytes.get(start..end).unwrap_or_default()),
+            }
             match self.peek() {
                 Some(b'"') => break,
                 Some(b'\\') => {

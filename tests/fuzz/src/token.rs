@@ -4,7 +4,7 @@
 use std::sync::LazyLock;
 
 use countersign::jose::json::Value;
-use countersign::jose::{JsonWebKeySet, SignedToken, VerificationKey, unverified_payload};
+use countersign::jose::{JsonWebKeySet, SignedToken, UnverifiedToken, VerificationKey};
 use countersign::pki::public_keys_from_pem;
 use libfuzzer_sys::fuzz_target;
 use rcgen::KeyPair;
@@ -20,9 +20,12 @@ fuzz_target!(|data: &[u8]| {
     if let Ok(value) = Value::parse(data) {
         let _claims = value.object_or_null();
     }
-    if let Some(payload) = unverified_payload(data) {
-        assert!(payload.len() < data.len());
-        let _claims = Value::parse(&payload);
+    if let Some(token) = UnverifiedToken::decode(data) {
+        assert!(token.payload().len() < data.len());
+        let _claims = Value::parse(token.payload());
+        if let Ok(token) = token.parse() {
+            assert!(token.verify(&KEY).is_err(), "nobody has signed it");
+        }
     }
     let Ok(token) = SignedToken::parse(data) else { return };
     let _kid = token.key_id();

@@ -15,7 +15,7 @@ use super::{IssuerKeys, Remote, untrusted_issuer};
 use crate::decision::Reason;
 use crate::https::{Client, Get, Url};
 use crate::jose::json::{TypeError, Value};
-use crate::jose::{MAX_TOKEN, unverified_payload};
+use crate::jose::{MAX_TOKEN, UnverifiedToken};
 
 /// So many issuers of distributed claims are known to one authenticator, beside its own; tokens that lead to more are refused. "It is
 /// assumed that there will be very few", says Kubernetes, which has no limit.
@@ -102,8 +102,8 @@ impl ClaimResolver {
         // Go: `getClaimJWT`, up to http.StatusIMUsed.
         let get = Get { bearer, statuses: 200..=226, max_body: MAX_TOKEN, ..Get::new(&url) };
         let response = self.client.get(&get).await.map_err(|_| Reason::DistributedClaimsUnavailable)?;
-        let payload = unverified_payload(&response.body).ok_or(Reason::DistributedClaims)?;
-        let document = Value::parse(&payload).map_err(|_| Reason::DistributedClaims)?;
+        let token = UnverifiedToken::decode(&response.body).ok_or(Reason::DistributedClaims)?;
+        let document = Value::parse(token.payload()).map_err(|_| Reason::DistributedClaims)?;
         let issuer = untrusted_issuer(&document).ok_or(Reason::DistributedClaims)?.to_owned();
         let keys = self.keys(&issuer)?;
         Ok((response.body, issuer, keys))

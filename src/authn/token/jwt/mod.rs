@@ -38,7 +38,7 @@ use crate::decision::{Authenticated, Authenticator, Lasts, Reason, Standing};
 use crate::https::Proxies;
 use crate::identity::Identity;
 use crate::jose::json::{Object, Value};
-use crate::jose::{Algorithm, JsonWebKeySet, unverified_payload};
+use crate::jose::{Algorithm, JsonWebKeySet, SignedToken, UnverifiedToken};
 
 use claims::Claims;
 use distributed::ClaimResolver;
@@ -136,12 +136,12 @@ impl JwtAuthenticators {
 
 impl AuthenticateToken for JwtAuthenticators {
     async fn authenticate(&self, token: Token<'_>, now: Now) -> Outcome {
-        let Some(payload) = unverified_payload(token.0) else { return Outcome::NoOpinion };
-        let Ok(document) = Value::parse(&payload) else { return Outcome::NoOpinion };
+        let Some(token) = UnverifiedToken::decode(token.0) else { return Outcome::NoOpinion };
+        let Ok(document) = Value::parse(token.payload()) else { return Outcome::NoOpinion };
         let issuer = untrusted_issuer(&document).and_then(|issuer| self.by_issuer.get(issuer));
         let Some(issuer) = issuer else { return Outcome::NoOpinion };
         // In a box, so that a decision about another credential is not larger for it.
-        match Box::pin(issuer.authenticate(token.0, (&payload, &document), now)).await {
+        match Box::pin(issuer.authenticate(&token, &document, now)).await {
             Ok((identity, lasts)) => Outcome::Authenticated(Authenticated {
                 identity: Arc::new(identity),
                 by: Authenticator::Jwt,
@@ -188,22 +188,22 @@ impl Issuer {
         })
     }
 
-    /// Whose token it is. A payload that has been read already, and turns out to be what is signed, is not read again. Go:
-    /// `jwtAuthenticator.AuthenticateToken`.
+    /// Whose token it is. Its payload has been read already, as `unverified`; if that turns out to be what is signed, it is not read
+    /// again. Go: `jwtAuthenticator.AuthenticateToken`.
     async fn authenticate(
         &self,
-        token: &[u8],
-        unverified: (&[u8], &Value<'_>),
+        token: &UnverifiedToken<'_>,
+        unverified: &Value<'_>,
         now: Now,
     ) -> Result<(Identity, Lasts), Reason> {
-        let (payload, set) = self.expectations.verify_signature(token, &self.keys).await?;
+        let signed = token.parse().map_err(|_| Reason::MalformedToken)?;
+        let (payload, set) = self.expectations.verify_signature(&signed, &self.keys).await?;
         let read;
-        let claims = match unverified {
-            (same, document) if same == payload => members_of(document)?,
-            _ => {
-                read = claims_of(&payload)?;
-                members_of(&read)?
-            }
+        let claims = if payload == token.payload() {
+            members_of(unverified)?
+        } else {
+            read = claims_of(payload)?;
+            members_of(&read)?
         };
         let until = self.expectations.check(claims, &self.settings.issuer.url, now)?;
         let verified = Verified { until, sets: vec![(Arc::clone(&self.keys), set)] };
@@ -214,8 +214,9 @@ impl Issuer {
         let endpoint = resolver.endpoint(&claims).map_err(|_| Reason::DistributedClaims)?;
         let Some(endpoint) = endpoint else { return own(verified) };
         let (token, issuer, keys) = resolver.fetch(&endpoint).await?;
-        let (payload, set) = self.expectations.verify_signature(&token, &keys).await?;
-        let document = claims_of(&payload)?;
+        let signed = SignedToken::parse(&token).map_err(|_| Reason::MalformedToken)?;
+        let (payload, set) = self.expectations.verify_signature(&signed, &keys).await?;
+        let document = claims_of(payload)?;
         let elsewhere = members_of(&document)?;
         let until_there = self.expectations.check(elsewhere, &issuer, now)?;
         let value = elsewhere.get(resolver.claim()).ok_or(Reason::DistributedClaims)?;

@@ -32,26 +32,25 @@ pub(super) struct Expectations {
 impl Expectations {
     /// The payload of a token that one of the issuer's keys verifies, and the set that this key is of. Waits if no key that is known
     /// does, and there may be new ones.
-    pub(super) async fn verify_signature(
+    pub(super) async fn verify_signature<'a>(
         &self,
-        token: &[u8],
+        token: &'a SignedToken<'_>,
         keys: &IssuerKeys,
-    ) -> Result<(Vec<u8>, Arc<JsonWebKeySet>), Reason> {
-        let token = SignedToken::parse(token).map_err(|_| Reason::MalformedToken)?;
+    ) -> Result<(&'a [u8], Arc<JsonWebKeySet>), Reason> {
         if !token.algorithm().is_some_and(|algorithm| self.algorithms.contains(&algorithm)) {
             return Err(Reason::UnsupportedAlgorithm);
         }
         let known = keys.current().ok_or_else(|| unavailable(keys))?;
-        if let Some(payload) = verify(&token, &known) {
+        if let Some(payload) = verify(token, &known) {
             return Ok((payload, known));
         }
         match keys.newer(&known).await {
-            Ok(newer) => match verify(&token, &newer) {
+            Ok(newer) => match verify(token, &newer) {
                 Some(payload) => Ok((payload, newer)),
-                None => Err(refusal(&token, &newer)),
+                None => Err(refusal(token, &newer)),
             },
-            Err(NoNewerKeys::Unknown) => Err(refusal(&token, &known)),
-            Err(NoNewerKeys::Unavailable) => match refusal(&token, &known) {
+            Err(NoNewerKeys::Unknown) => Err(refusal(token, &known)),
+            Err(NoNewerKeys::Unavailable) => match refusal(token, &known) {
                 Reason::UnknownKey => Err(unavailable(keys)),
                 refusal => Err(refusal),
             },
@@ -94,8 +93,8 @@ impl Expectations {
 }
 
 /// Go: `remoteKeySet.verify` of github.com/coreos/go-oidc/jwks.go.
-fn verify(token: &SignedToken<'_>, keys: &Arc<JsonWebKeySet>) -> Option<Vec<u8>> {
-    keys.candidates(token.key_id()).find_map(|key| token.verify(key).ok()).map(<[u8]>::to_vec)
+fn verify<'a>(token: &'a SignedToken<'_>, keys: &JsonWebKeySet) -> Option<&'a [u8]> {
+    keys.candidates(token.key_id()).find_map(|key| token.verify(key).ok())
 }
 
 /// Why there are no keys. Kubernetes may read a set that we do not, and asks nobody else then.

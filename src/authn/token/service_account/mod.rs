@@ -31,7 +31,7 @@ use crate::cluster::Objects;
 use crate::decision::{Authenticated, Authenticator, Lasts, Reason};
 use crate::identity::Identity;
 use crate::jose::json::Value;
-use crate::jose::{SignedToken, unverified_payload};
+use crate::jose::{SignedToken, UnverifiedToken};
 
 use claims::PublicClaims;
 
@@ -76,10 +76,9 @@ impl<G: ServiceAccountTokenGetter> ServiceAccount<G> {
 
     /// Go: `AuthenticateToken`.
     pub async fn authenticate(&self, token: Token<'_>, now: Now) -> Outcome {
-        if !self.has_correct_issuer(token) {
-            return Outcome::NoOpinion;
-        }
-        let Ok(signed) = SignedToken::parse(token.0) else { return Outcome::NoOpinion };
+        let unverified = UnverifiedToken::decode(token.0).filter(|token| self.has_correct_issuer(token));
+        let Some(unverified) = unverified else { return Outcome::NoOpinion };
+        let Ok(signed) = unverified.parse() else { return Outcome::NoOpinion };
         let by = match self.kind {
             Kind::Legacy { .. } => Authenticator::LegacyServiceAccount,
             Kind::Bound { .. } => Authenticator::ServiceAccount,
@@ -135,9 +134,8 @@ impl<G: ServiceAccountTokenGetter> ServiceAccount<G> {
     }
 
     /// Whether the token is of this kind. Nothing in it has been verified yet. Go: `hasCorrectIssuer`.
-    fn has_correct_issuer(&self, token: Token<'_>) -> bool {
-        let Some(payload) = unverified_payload(token.0) else { return false };
-        let Ok(claims) = Value::parse(&payload) else { return false };
+    fn has_correct_issuer(&self, token: &UnverifiedToken<'_>) -> bool {
+        let Ok(claims) = Value::parse(token.payload()) else { return false };
         let Ok(Some(claims)) = claims.object_or_null() else { return false };
         claims.string_field("iss").is_ok_and(|issuer| self.is_issuer(issuer))
     }

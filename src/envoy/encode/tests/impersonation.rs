@@ -114,7 +114,7 @@ fn a_reply_with_our_credential_is_kept_and_goes_with_it() {
         (counted.count_total, reply.unwrap())
     };
     let [first, second, third] = [ask(&old), ask(&old), ask(&old)];
-    assert!(first.0 > 20 && third.0 == 0, "{} {}", first.0, third.0);
+    assert!(first.0 > 0 && third.0 == 0, "{} {}", first.0, third.0);
     assert_eq!(second.1.as_bytes(), third.1.as_bytes());
     let contains =
         |reply: &Reply, token: &str| reply.as_bytes().windows(token.len()).any(|w| w == token.as_bytes());
