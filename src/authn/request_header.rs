@@ -77,10 +77,8 @@ impl RequestHeaderNames {
             for (name, value) in headers.iter() {
                 let Some((head, key)) = name.split_at_checked(prefix.len()) else { continue };
                 if head.eq_ignore_ascii_case(prefix.as_bytes()) {
-                    extra
-                        .entry(unescaped_extra_key(key).ok_or(Reason::AmbiguousIdentityHeader)?)
-                        .or_default()
-                        .push(text(headers, value)?.into());
+                    let key = unescaped_extra_key(key).ok_or(Reason::AmbiguousIdentityHeader)?;
+                    extra.entry(key).or_default().push(text(headers, value)?.into());
                 }
             }
         }

@@ -11,6 +11,8 @@
 //! - Nor may a client name these headers as hop-by-hop ones in `Connection`. Envoy passes that on where a connection is upgraded, and
 //!   a load balancer in front of kube-apiserver might drop them.
 //!
+//! The user upstream is exactly the identity, but for an extra key without values, which no header can carry.
+//!
 //! Of kube-apiserver's ways to authorize impersonation this is the first and simplest, the verb `impersonate`, which it calls legacy.
 //! It tries "constrained" ones before (`ConstrainedImpersonation`, on by default since 1.36), which depend on what is to be done with
 //! it. Who may impersonate only by those is refused here; and who may act as a node by both is not in `system:nodes` here.
