@@ -3,6 +3,7 @@
 //! (threats S30). `source.principal` is what Envoy makes of a certificate and is never looked at.
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
@@ -14,7 +15,7 @@ use crate::decision::Reason;
 use crate::identity::{Extra, Groups, Identity};
 use crate::pki::{CertPool, Certificate, Invalid, RevocationLists, VerifyError, verify};
 use crate::request::Request;
-use crate::secret::{Digest, Digester};
+use crate::secret::{Fingerprint, Fingerprinter};
 
 /// Verifies client certificates against a bundle of CAs.
 pub struct ClientCertificates {
@@ -23,10 +24,10 @@ pub struct ClientCertificates {
     /// How many proxies, the Envoy that asks us included, have written an element of `x-forwarded-client-cert`. 0: it is not
     /// looked at.
     xfcc_trusted_hops: usize,
-    digester: Digester,
-    /// What was presented and has been verified, by digest of the text. Only what is good is remembered, so that nobody can
+    fingerprinter: Fingerprinter,
+    /// What was presented and has been verified, by fingerprint of the text. Only what is good is remembered, so that nobody can
     /// fill this who has no certificate.
-    verified: Cache<Digest, Arc<VerifiedCertificate>>,
+    verified: Cache<Fingerprint, Arc<VerifiedCertificate>>,
 }
 
 /// What a request presents to one bundle of CAs.
@@ -51,28 +52,47 @@ pub(super) struct VerifiedCertificate {
     not_after: i64,
 }
 
+/// The leaf behind its length, so that no two presentations have one text, and what was forwarded.
+struct Text {
+    bytes: Vec<u8>,
+    leaf: Range<usize>,
+}
+
+/// Of a length.
+const LENGTH: usize = size_of::<usize>();
+/// A leaf, and a leaf and a chain of two forwarded, each URL-encoded, have some 6 KiB.
+const USUAL_TEXT: usize = 8192;
+
+impl Text {
+    fn parts(&self) -> (&[u8], &[u8]) {
+        (&self.bytes[self.leaf.clone()], &self.bytes[self.leaf.end..])
+    }
+}
+
 impl ClientCertificates {
     /// Verifies against `roots` and `revocations`, and reads the chain from `x-forwarded-client-cert` if that is trusted.
     pub fn new(roots: Arc<CertPool>, revocations: Arc<RevocationLists>, xfcc_trusted_hops: usize) -> Self {
-        let (digester, verified) = (Digester::random(), Cache::new(REMEMBERED));
-        Self { roots, revocations, xfcc_trusted_hops, digester, verified }
+        let (fingerprinter, verified) = (Fingerprinter::random(), Cache::new(REMEMBERED));
+        Self { roots, revocations, xfcc_trusted_hops, fingerprinter, verified }
     }
 
     /// The certificate of a request.
     pub(super) fn presented(&self, request: &Request<'_>, now: Now) -> Presented {
-        let leaf = request.client_certificate;
-        let forwarded = self.forwarded(request);
+        let text = self.text(request);
+        let (leaf, forwarded) = text.parts();
         // Behind more than one proxy the leaf is the last proxy's, not the client's.
         if forwarded.is_empty() && (leaf.is_empty() || self.xfcc_trusted_hops > 1) {
             return Presented::Nothing;
         }
-        let key = self.digester.digest_of(&[leaf, &forwarded]);
+        let Some(key) = self.fingerprinter.fingerprint(&text.bytes) else {
+            return Presented::Rejected(Reason::MalformedCertificate);
+        };
         if let Some(known) = self.verified.get(&key)
             && seconds(now) < known.not_after
         {
             return Presented::Verified(known);
         }
-        match self.verify(leaf, &forwarded, now) {
+        match self.verify(leaf, forwarded, now) {
             Err(reason) => Presented::Rejected(reason),
             Ok(None) => Presented::Nothing,
             Ok(Some(certificate)) => {
@@ -83,12 +103,19 @@ impl ClientCertificates {
         }
     }
 
-    /// The value of `x-forwarded-client-cert`, if anybody is trusted to have written it.
-    fn forwarded(&self, request: &Request<'_>) -> Vec<u8> {
-        if self.xfcc_trusted_hops == 0 {
-            return Vec::new();
+    /// What was presented: the leaf, and the value of `x-forwarded-client-cert`, if anybody is trusted to have written it.
+    fn text(&self, request: &Request<'_>) -> Text {
+        let leaf = request.client_certificate;
+        let mut bytes = Vec::with_capacity(USUAL_TEXT);
+        bytes.extend_from_slice(&leaf.len().to_ne_bytes());
+        bytes.extend_from_slice(leaf);
+        if self.xfcc_trusted_hops > 0 {
+            for (number, value) in request.headers.get_all(b"x-forwarded-client-cert").enumerate() {
+                bytes.extend_from_slice(if number == 0 { b"" } else { b"," });
+                bytes.extend_from_slice(value);
+            }
         }
-        request.headers.get_all(b"x-forwarded-client-cert").collect::<Vec<_>>().join(&b","[..])
+        Text { bytes, leaf: LENGTH..LENGTH + leaf.len() }
     }
 
     /// Go: `leaf.Verify(VerifyOptions{Roots, Intermediates, CurrentTime, KeyUsages: [ClientAuth]})`. `None` if the client

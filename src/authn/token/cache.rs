@@ -29,11 +29,10 @@ use std::time::{Duration, SystemTime};
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
 use tokio::time::timeout;
-use zeroize::Zeroizing;
 
 use crate::authn::{AuthenticateToken, Now, Outcome, Token};
 use crate::decision::{Authenticated, Authenticator, Fault, Lasts, Reason};
-use crate::secret::{Digest, Digester};
+use crate::secret::{Digest, Digester, SecretBytes};
 
 use shelf::Shelf;
 
@@ -100,7 +99,7 @@ impl<A: AuthenticateToken + 'static> AuthenticateToken for TokenCache<A> {
             Entry::Occupied(asking) => (asking.get().clone(), false),
             Entry::Vacant(place) => {
                 let asking =
-                    Arc::clone(shelves).ask(Zeroizing::new(Box::from(token.0)), digest, now).boxed().shared();
+                    Arc::clone(shelves).ask(SecretBytes::copy_of(token.0), digest, now).boxed().shared();
                 (place.insert(asking).clone(), true)
             }
         };
@@ -133,8 +132,8 @@ impl<A: AuthenticateToken> Shelves<A> {
     }
 
     /// Asks, and remembers the answer.
-    async fn ask(self: Arc<Self>, token: Zeroizing<Box<[u8]>>, digest: Digest, now: Now) -> Outcome {
-        let answer = timeout(TIMEOUT, self.tokens.authenticate(Token(&token), now));
+    async fn ask(self: Arc<Self>, token: SecretBytes, digest: Digest, now: Now) -> Outcome {
+        let answer = timeout(TIMEOUT, self.tokens.authenticate(Token(token.expose()), now));
         let outcome = match AssertUnwindSafe(answer).catch_unwind().await {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(_elapsed)) => Outcome::rejected(Authenticator::Bearer, Reason::TokenLookupTimeout),

@@ -126,12 +126,16 @@ fn safe(value: &str) -> Result<&str, Reason> {
 /// client-go's `headerKeyEscape`: every byte that is no token character (RFC 7230, section 3.2.6), and `%`, becomes `%xx`. The
 /// digits are in lower case, as everything in a header name is behind Envoy.
 fn escaped(key: &str) -> String {
-    let mut escaped = String::with_capacity(key.len());
+    let mut escaped = String::with_capacity(key.len() + 2);
     for byte in key.bytes() {
-        if byte != b'%' && (byte.is_ascii_alphanumeric() || b"!#$&'*+-.^_`|~".contains(&byte)) {
-            escaped.push(char::from(byte));
-        } else {
-            let _infallible = write!(escaped, "%{byte:02x}");
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' => escaped.push(char::from(byte)),
+            b'!' | b'#' | b'$' | b'&' | b'\'' | b'*' | b'+' | b'^' | b'`' | b'|' | b'~' => {
+                escaped.push(char::from(byte));
+            }
+            _ => {
+                let _infallible = write!(escaped, "%{byte:02x}");
+            }
         }
     }
     escaped

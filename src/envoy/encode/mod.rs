@@ -288,7 +288,7 @@ const OK_HEADERS_TO_REMOVE: Tag = 5;
 const HEADER: Tag = 1;
 const APPEND: Tag = 2;
 const APPEND_ACTION: Tag = 3;
-const OVERWRITE_IF_EXISTS_OR_ADD: u64 = 2;
+const OVERWRITE_IF_EXISTS_OR_ADD: usize = 2;
 const HEADER_KEY: Tag = 1;
 const HEADER_VALUE: Tag = 2;
 
