@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use smallvec::SmallVec;
+use strum::{EnumCount, VariantArray};
 
 use crate::identity::Identity;
 
 /// The members of the chain, named as in Kubernetes' source. Also the label in logs and metrics.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, EnumCount, VariantArray)]
 pub enum Authenticator {
     /// A front proxy's headers, behind `--requestheader-client-ca-file`.
     RequestHeader,
@@ -60,8 +61,8 @@ impl Authenticator {
     }
 }
 
-/// Whose fault a rejection is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Whose fault a rejection is, the worst last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, EnumCount, VariantArray)]
 pub enum Fault {
     /// The credential is bad, or there is none.
     Client,
@@ -71,8 +72,19 @@ pub enum Fault {
     Bug,
 }
 
+impl Fault {
+    /// The label in metrics.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::Dependency => "dependency",
+            Self::Bug => "bug",
+        }
+    }
+}
+
 /// Why a request was rejected. For logs, metrics and traces only: a client never sees it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, EnumCount, VariantArray)]
 pub enum Reason {
     /// Several Authorization values, or one joined by commas: nobody can tell which one was meant.
     AmbiguousAuthorization,
@@ -393,6 +405,11 @@ impl Denial {
     /// A denial for one reason.
     pub fn new(by: Authenticator, reason: Reason) -> Self {
         Self { rejections: SmallVec::from_iter([Rejection { by, reason }]) }
+    }
+
+    /// The worst fault of all.
+    pub fn fault(&self) -> Fault {
+        self.rejections.iter().map(|rejection| rejection.reason.fault()).max().unwrap_or(Fault::Client)
     }
 
     /// Whether something that we depend on kept us from deciding. Then a retry may give another answer.

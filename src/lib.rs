@@ -12,13 +12,14 @@
 //!
 //! | module | may use |
 //! |---|---|
-//! | [`identity`], [`metrics`], [`request`], [`secret`], [`time`], [`url`], [`yaml`] | nothing of ours |
+//! | [`identity`], [`request`], [`secret`], [`time`], [`url`], [`yaml`] | nothing of ours |
 //! | [`cluster`] | `secret` |
 //! | [`cel`] | `time` |
 //! | [`pki`] | `time`, `url` |
 //! | [`decision`] | `identity` |
+//! | [`metrics`] | `decision`, `identity` |
 //! | [`https`], [`jose`] | `pki` |
-//! | [`authn`] | `cel`, `cluster`, `decision`, `https`, `identity`, `jose`, `pki`, `request`, `secret`, `time`, `yaml` |
+//! | [`authn`] | `cel`, `cluster`, `decision`, `https`, `identity`, `jose`, `metrics`, `pki`, `request`, `secret`, `time`, `yaml` |
 //! | [`chain`] | `authn` and what it uses |
 //! | [`config`] | `chain` and what it uses |
 //! | [`envoy`] | all of the above; alone in naming protobuf types |

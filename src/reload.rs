@@ -62,6 +62,11 @@ impl Reloader {
         &self.remote
     }
 
+    /// What metrics tell of the file that `--authentication-config` names.
+    pub(crate) fn authentication_config(&self) -> Option<String> {
+        self.files.authentication_config().map(str::to_owned)
+    }
+
     /// Watches until it is dropped. `SIGHUP` makes it load at once, whether anything looks changed or not.
     pub(crate) async fn run(
         mut self,
@@ -104,13 +109,13 @@ impl Reloader {
             tokio::task::spawn_blocking(move || Config::load(&matches, environment, &remote, &clusters));
         let Ok(Loaded { config, files }) = loading.await else {
             tracing::error!("loading the configuration panicked; the old one goes on serving");
-            status.metrics.reloaded(ReloadResult::Error);
+            status.metrics.reloads.reloaded(ReloadResult::Error, self.authentication_config());
             return self;
         };
         self.files = files;
         match config {
             Err(errors) => {
-                status.metrics.reloaded(ReloadResult::Error);
+                status.metrics.reloads.reloaded(ReloadResult::Error, self.authentication_config());
                 for error in errors {
                     tracing::error!(%error, "not reloaded; the old configuration goes on serving");
                 }
@@ -133,15 +138,18 @@ impl Reloader {
                 if let (Some(tls), Some(Tls(settings))) = (tls, new_tls) {
                     tls.store(settings);
                 }
-                status.metrics.reloaded(ReloadResult::Success);
-                status.metrics.last_reload_successful.set(self.next_jwt.is_none().into());
+                let result = match self.next_jwt {
+                    None => ReloadResult::Success,
+                    Some(_) => ReloadResult::Partly,
+                };
+                status.metrics.reloads.reloaded(result, self.authentication_config());
                 for warning in warnings {
                     tracing::warn!("{warning}");
                 }
                 if turned || server != *running {
                     tracing::warn!("options of the listener have changed, which takes a restart");
                 }
-                tracing::info!(generation = status.metrics.generation.get(), "reloaded");
+                tracing::info!(generation = status.metrics.reloads.generation(), "reloaded");
             }
         }
         self

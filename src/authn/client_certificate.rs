@@ -12,6 +12,7 @@ use moka::sync::Cache;
 use super::{Now, pem_text, xfcc};
 use crate::decision::Reason;
 use crate::identity::{Extra, Groups, Identity};
+use crate::metrics::Histogram;
 use crate::pki::{CertPool, Certificate, Invalid, RevocationLists, VerifyError, verify};
 use crate::request::Request;
 use crate::secret::{Digest, Digester};
@@ -27,6 +28,8 @@ pub struct ClientCertificates {
     /// What was presented and has been verified, by digest of the text. Only what is good is remembered, so that nobody can
     /// fill this who has no certificate.
     verified: Cache<Digest, Arc<VerifiedCertificate>>,
+    /// For how long those that are presented are still valid, if anybody wants to know.
+    expirations: Option<Arc<Histogram>>,
 }
 
 /// What a request presents to one bundle of CAs.
@@ -49,13 +52,26 @@ pub(super) struct VerifiedCertificate {
     pub(super) identity: Result<Option<Arc<Identity>>, Reason>,
     /// Until when the chain that was found is valid, in seconds since 1970.
     not_after: i64,
+    /// Until when the certificate itself is.
+    leaf_not_after: i64,
 }
 
 impl ClientCertificates {
     /// Verifies against `roots` and `revocations`, and reads the chain from `x-forwarded-client-cert` if that is trusted.
     pub fn new(roots: Arc<CertPool>, revocations: Arc<RevocationLists>, xfcc_trusted_hops: usize) -> Self {
         let (digester, verified) = (Digester::random(), Cache::new(REMEMBERED));
-        Self { roots, revocations, xfcc_trusted_hops, digester, verified }
+        Self { roots, revocations, xfcc_trusted_hops, digester, verified, expirations: None }
+    }
+
+    /// Tells of each certificate that is presented for how many seconds it is still valid. Go: `clientCertificateExpirationHistogram`.
+    pub fn counted_in(self, expirations: Arc<Histogram>) -> Self {
+        Self { expirations: Some(expirations), ..self }
+    }
+
+    fn observe(&self, leaf_not_after: i64, now: Now) {
+        if let Some(expirations) = &self.expirations {
+            expirations.observe_seconds(leaf_not_after.saturating_sub(seconds(now)));
+        }
     }
 
     /// The certificate of a request.
@@ -70,6 +86,7 @@ impl ClientCertificates {
         if let Some(known) = self.verified.get(&key)
             && seconds(now) < known.not_after
         {
+            self.observe(known.leaf_not_after, now);
             return Presented::Verified(known);
         }
         match self.verify(leaf, &forwarded, now) {
@@ -99,12 +116,14 @@ impl ClientCertificates {
         // kube-apiserver ends the handshake when any of them cannot be parsed.
         let parsed = parsed.map_err(|_| Reason::MalformedCertificate)?;
         let (leaf, intermediates) = parsed.split_first().ok_or(Reason::MalformedCertificate)?;
+        self.observe(leaf.not_after(), now);
         let verified = verify(leaf, intermediates, &self.roots, Some(&self.revocations), now.0);
         let not_after = verified.map_err(|error| reason(&error))?;
         Ok(Some(VerifiedCertificate {
             common_name: leaf.common_name().into(),
             identity: identity(leaf),
             not_after,
+            leaf_not_after: leaf.not_after(),
         }))
     }
 }

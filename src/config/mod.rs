@@ -173,7 +173,7 @@ impl Config {
         let (mut warnings, mut deadlines) = (Vec::new(), Deadlines::default());
         let xfcc_trusted_hops = values.number(option("xfcc-trusted-hops"), 0, MAX_HOPS);
         let certificates =
-            certificates::authenticators(values, xfcc_trusted_hops, &mut deadlines, &mut warnings);
+            certificates::authenticators(values, xfcc_trusted_hops, remote, &mut deadlines, &mut warnings);
         let front_proxy = certificates.header_names.clone();
         let cluster = cluster::read(values, clusters, &mut warnings);
         let chain = members(values, certificates, remote, cluster.as_ref(), &mut warnings);
@@ -258,13 +258,15 @@ fn members(
         }
     }
     let webhook = webhook::authenticator(values, remote, warnings);
-    tokens.extend(webhook.map(TokenAuthenticator::webhook));
+    let statistics = || Arc::clone(&remote.metrics().token_cache);
+    tokens.extend(webhook.map(|webhook| TokenAuthenticator::webhook(webhook, statistics())));
     let token_cache = Ttl {
         good: values.duration(option("token-success-cache-ttl")),
         bad: values.duration(option("token-failure-cache-ttl")),
         refusals: true,
     };
-    Members { request_header, basic, x509, tokens, token_cache, anonymous }
+    let token_cache_statistics = statistics();
+    Members { request_header, basic, x509, tokens, token_cache, token_cache_statistics, anonymous }
 }
 
 fn reply(values: &mut Values<'_>, front_proxy: RequestHeaderNames, xfcc: bool) -> ReplyConfig {

@@ -10,7 +10,7 @@ use tracing_subscriber::EnvFilter;
 use zeroize::Zeroizing;
 
 use super::file::{Files, NamedFile};
-use super::options::OptionSpec;
+use super::options::{OptionSpec, option};
 use super::sources::Sources;
 use super::{ConfigError, ListenAddress, identity_headers};
 use crate::authn::csv;
@@ -171,6 +171,16 @@ impl<'e> Values<'e> {
     pub(super) fn file(&mut self, option: &OptionSpec) -> Option<NamedFile> {
         let path = self.text(option);
         if path.is_empty() { None } else { self.read(option, &path) }
+    }
+
+    /// The file that `--authentication-config` names, which metrics tell apart from the others.
+    pub(super) fn authentication_config(&mut self) -> Option<NamedFile> {
+        let option = option("authentication-config");
+        let file = self.file(option);
+        if self.is_set(option) {
+            self.files.note_authentication_config(file.as_ref().map_or(&[], |file| &file.bytes));
+        }
+        file
     }
 
     /// The files that an option names, those that can be read.

@@ -62,7 +62,7 @@ pub(super) fn authenticator(
     };
     let Connection { client, url, authorization } = connection;
     let audiences = service_accounts::audiences(values);
-    let requests = Arc::clone(remote.requests());
+    let requests = Arc::clone(&remote.metrics().requests);
     Some(Webhook::new(Settings { client, url, authorization, version, audiences, cache_ttl, requests }))
 }
 

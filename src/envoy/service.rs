@@ -16,6 +16,7 @@ use crate::authn::Now;
 use crate::chain::Chain;
 use crate::config::ReplyConfig;
 use crate::decision::{Authenticator, Decision, Denial, Fault, Reason};
+use crate::metrics::Metrics;
 use crate::request::Request;
 
 /// A configuration at work: immutable, and replaced as a whole.
@@ -32,21 +33,23 @@ impl Snapshot {
         Self { chain, replies }
     }
 
-    async fn answer(&self, incoming: &Incoming, now: Now) -> Reply {
+    async fn answer(&self, incoming: &Incoming, now: Now) -> (Reply, Decision) {
         let Some(request) = incoming.request() else {
-            let denial = Denial::new(Authenticator::Chain, Reason::MalformedRequest);
-            log(&denial, incoming, None);
-            return self.replies.deny(&denial);
+            return self.deny(Denial::new(Authenticator::Chain, Reason::MalformedRequest), incoming, None);
         };
         let denial = match self.chain.decide(&request, now).await {
             Decision::Deny(denial) => denial,
             Decision::Allow(authenticated) => match self.replies.allow(&authenticated, &request) {
-                Ok(reply) => return reply,
+                Ok(reply) => return (reply, Decision::Allow(authenticated)),
                 Err(reason) => Denial::new(authenticated.by, reason),
             },
         };
-        log(&denial, incoming, Some(&request));
-        self.replies.deny(&denial)
+        self.deny(denial, incoming, Some(&request))
+    }
+
+    fn deny(&self, denial: Denial, incoming: &Incoming, request: Option<&Request<'_>>) -> (Reply, Decision) {
+        log(&denial, incoming, request);
+        (self.replies.deny(&denial), Decision::Deny(denial))
     }
 }
 
@@ -54,12 +57,13 @@ impl Snapshot {
 #[derive(Debug, Clone)]
 pub struct CheckService {
     current: Arc<ArcSwap<Snapshot>>,
+    metrics: Arc<Metrics>,
 }
 
 impl CheckService {
-    /// Answers from whatever `current` holds when a Check comes in.
-    pub fn new(current: Arc<ArcSwap<Snapshot>>) -> Self {
-        Self { current }
+    /// Answers from whatever `current` holds when a Check comes in, and counts in `metrics`.
+    pub fn new(current: Arc<ArcSwap<Snapshot>>, metrics: Arc<Metrics>) -> Self {
+        Self { current, metrics }
     }
 }
 
@@ -70,25 +74,20 @@ impl Authorization for CheckService {
     async fn check(&self, incoming: tonic::Request<Incoming>) -> Result<Response<Reply>, Status> {
         #[expect(clippy::disallowed_methods, reason = "the one place that reads the clock for a Check")]
         let now = Now(SystemTime::now());
+        let in_flight = self.metrics.checks.begin();
         let snapshot = self.current.load_full();
         let incoming = incoming.into_inner();
         let answer = AssertUnwindSafe(snapshot.answer(&incoming, now)).catch_unwind().await;
-        let reply = answer.unwrap_or_else(|_panic| {
-            let denial = Denial::new(Authenticator::Chain, Reason::Panicked);
-            log(&denial, &incoming, None);
-            snapshot.replies.deny(&denial)
+        let (reply, decision) = answer.unwrap_or_else(|_panic| {
+            snapshot.deny(Denial::new(Authenticator::Chain, Reason::Panicked), &incoming, None)
         });
+        in_flight.end(&decision);
         Ok(Response::new(reply))
     }
 }
 
 /// One line for each denial: where to find the request, and who rejected it why. No header but the request id, no query.
 fn log(denial: &Denial, incoming: &Incoming, request: Option<&Request<'_>>) {
-    let worst = denial.rejections.iter().map(|r| r.reason.fault()).max_by_key(|fault| match fault {
-        Fault::Client => 0,
-        Fault::Dependency => 1,
-        Fault::Bug => 2,
-    });
     let short = |bytes: &[u8]| bytes[..bytes.len().min(LOGGED_BYTES)].to_str_lossy().into_owned();
     macro_rules! event {
         ($level:ident) => {{
@@ -106,10 +105,10 @@ fn log(denial: &Denial, incoming: &Incoming, request: Option<&Request<'_>>) {
             )
         }};
     }
-    match worst {
-        Some(Fault::Bug) => event!(error),
-        Some(Fault::Dependency) => event!(warn),
-        Some(Fault::Client) | None => event!(info),
+    match denial.fault() {
+        Fault::Bug => event!(error),
+        Fault::Dependency => event!(warn),
+        Fault::Client => event!(info),
     }
 }
 

@@ -66,8 +66,9 @@ async fn serve(config: Config, reloader: Reloader) -> Result<(), ServerError> {
     // Before anybody knows that we are there: a signal that is not listened to ends the process.
     let mut signals = Signals::new().map_err(ServerError::Start)?;
     let hangup = signal(SignalKind::hangup()).map_err(ServerError::Start)?;
-    let status = Arc::new(Status::new(Arc::clone(reloader.remote().requests())));
+    let status = Arc::new(Status::new(Arc::clone(reloader.remote().metrics())));
     status.told_of(&config.deadlines);
+    status.metrics.reloads.started(reloader.authentication_config());
     let Config { mut chain, cluster, reply, server: limits, tls, .. } = config;
     let jwt = chain.jwt().map(|jwt| Arc::clone(jwt));
     status.issuers(jwt.as_deref());
@@ -76,8 +77,9 @@ async fn serve(config: Config, reloader: Reloader) -> Result<(), ServerError> {
     let tls = tls.map(|Tls(settings)| Arc::new(ArcSwap::new(settings)));
     let current = Arc::new(ArcSwap::from_pointee(Snapshot::new(chain.into_chain(), reply)));
     let (mut health, health_service) = health_reporter();
-    let check = AuthorizationServer::new(CheckService::new(Arc::clone(&current)))
-        .max_decoding_message_size(limits.max_check_request_bytes);
+    let check =
+        AuthorizationServer::new(CheckService::new(Arc::clone(&current), Arc::clone(&status.metrics)))
+            .max_decoding_message_size(limits.max_check_request_bytes);
     let descriptors = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)

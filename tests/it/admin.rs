@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use crate::message::get;
 use crate::support::program::{Server, countersign};
 
 const FLAGS: [&str; 3] =
@@ -71,6 +72,50 @@ async fn reloads_and_their_errors_are_counted_and_a_bad_file_leaves_us_ready() {
     server.wait_for("reloaded");
     assert_eq!(figures(&server).await, ["2", "1", "2", "1"]);
     assert_eq!(metric(&server, "countersign_client_crl_next_update_timestamp_seconds").await, "0");
+}
+
+/// Go: `Handler` of k8s.io/component-base/metrics/legacyregistry, which never answers in OpenMetrics: a counter's name would end in `_total`.
+#[tokio::test]
+async fn a_scrape_is_in_prometheus_text_format_and_says_what_became_of_each_check() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("tokens.csv"), "token-1,alice,1\ntoken-2,bob@example.test,2\n").unwrap();
+    let server = Server::start(folder.path(), &[FLAGS[0], "--anonymous-auth=false"]);
+    let mut client = server.client().await;
+    let tokens: [(&[u8], _); 4] =
+        [(b"Bearer token-1", 0), (b"Bearer token-2", 0), (b"Bearer nope", 16), (b"", 16)];
+    for (authorization, expected) in tokens {
+        let response = client.check(get("/", &[("authorization", authorization)])).await.unwrap();
+        assert_eq!(response.get_ref().status.as_ref().unwrap().code, expected);
+    }
+    let (head, page) = server.admin_answer("GET", "/metrics", "").await;
+    assert!(
+        head.to_lowercase().contains("\r\ncontent-type: text/plain; version=0.0.4; charset=utf-8\r\n"),
+        "{head}"
+    );
+    for line in [
+        "authenticated_user_requests{username=\"email_id\"} 1",
+        "authenticated_user_requests{username=\"other\"} 1",
+        "authentication_attempts{result=\"error\"} 1",
+        "authentication_attempts{result=\"failure\"} 1",
+        "authentication_attempts{result=\"success\"} 2",
+        "authentication_duration_seconds_count{result=\"success\"} 2",
+        "countersign_check_duration_seconds_count 4",
+        "countersign_checks_allowed_total{authenticator=\"tokenfile\"} 2",
+        "countersign_checks_denied_total{fault=\"client\"} 2",
+        "countersign_checks_in_flight 0",
+        "countersign_rejections_total{authenticator=\"bearer\",reason=\"invalid_bearer_token\"} 1",
+        "countersign_rejections_total{authenticator=\"chain\",reason=\"no_credentials\"} 1",
+        concat!(
+            "countersign_build_info{kubernetes=\"1.36.3\",version=\"",
+            env!("CARGO_PKG_VERSION"),
+            "\"} 1"
+        ),
+    ] {
+        assert!(page.lines().any(|each| each == line), "{line} in\n{page}");
+    }
+    for secret in ["alice", "bob", "token-1", "nope"] {
+        assert!(!page.contains(secret), "{secret} in\n{page}");
+    }
 }
 
 #[tokio::test]

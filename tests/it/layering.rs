@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 const MAY_USE: [(&str, &[&str]); 18] = [
     ("cel", &["time"]),
     ("identity", &[]),
-    ("metrics", &[]),
+    ("metrics", &["decision", "identity"]),
     ("request", &[]),
     ("secret", &[]),
     ("time", &[]),
@@ -21,36 +21,36 @@ const MAY_USE: [(&str, &[&str]); 18] = [
     (
         "authn",
         &[
-            "cel", "cluster", "decision", "https", "identity", "jose", "pki", "request", "secret", "time",
-            "yaml",
+            "cel", "cluster", "decision", "https", "identity", "jose", "metrics", "pki", "request", "secret",
+            "time", "yaml",
         ],
     ),
     (
         "chain",
         &[
-            "authn", "cel", "cluster", "decision", "https", "identity", "jose", "pki", "request", "secret",
-            "time", "yaml",
+            "authn", "cel", "cluster", "decision", "https", "identity", "jose", "metrics", "pki", "request",
+            "secret", "time", "yaml",
         ],
     ),
     (
         "config",
         &[
-            "authn", "cel", "chain", "cluster", "decision", "https", "identity", "jose", "pki", "request",
-            "secret", "url", "yaml",
+            "authn", "cel", "chain", "cluster", "decision", "https", "identity", "jose", "metrics", "pki",
+            "request", "secret", "url", "yaml",
         ],
     ),
     (
         "envoy",
         &[
-            "authn", "cel", "chain", "cluster", "config", "decision", "https", "identity", "jose", "pki",
-            "request", "secret", "yaml",
+            "authn", "cel", "chain", "cluster", "config", "decision", "https", "identity", "jose", "metrics",
+            "pki", "request", "secret", "yaml",
         ],
     ),
     (
         "telemetry",
         &[
             "authn", "cel", "chain", "cluster", "config", "decision", "envoy", "https", "identity", "jose",
-            "pki", "request", "secret", "yaml",
+            "metrics", "pki", "request", "secret", "yaml",
         ],
     ),
 ];

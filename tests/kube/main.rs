@@ -24,6 +24,7 @@ mod jwt;
 mod kubectl;
 mod live;
 mod live_accounts;
+mod metrics;
 mod random;
 mod service_accounts;
 #[path = "../support/mod.rs"]

@@ -89,16 +89,23 @@ impl Server {
 
     /// A page of the admin listener: status and body.
     pub(crate) async fn admin_page(&self, path: &str) -> (u16, String) {
+        let (head, body) = self.admin_answer("GET", path, "").await;
+        (head.split(' ').nth(1).unwrap().parse().unwrap(), body)
+    }
+
+    /// What the admin listener answers: head and body.
+    pub(crate) async fn admin_answer(&self, method: &str, path: &str, body: &str) -> (String, String) {
         let events = self.logged.lines().filter_map(|line| serde_json::from_str(line).ok());
         let listening = |event: &serde_json::Value| event["fields"]["message"] == "health and metrics";
         let event = events.into_iter().find(listening).unwrap();
         let mut stream = TcpStream::connect(event["fields"]["address"].as_str().unwrap()).await.unwrap();
-        let request = format!("GET {path} HTTP/1.0\r\n\r\n");
+        let length = body.len();
+        let request = format!("{method} {path} HTTP/1.0\r\ncontent-length: {length}\r\n\r\n{body}");
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.unwrap();
         let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+        (head.to_owned(), body.to_owned())
     }
 
     /// A connection.
