@@ -3,6 +3,8 @@
 //!
 //! Paths and words are kube-apiserver's (k8s.io/apiserver/pkg/server/healthz).
 
+mod debug;
+
 use std::fmt::Write;
 use std::io;
 use std::net::SocketAddr;
@@ -16,6 +18,7 @@ use axum::extract::{RawQuery, State};
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
+use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::time::timeout;
 
@@ -24,6 +27,7 @@ use crate::authn::token::jwt::IssuerKeys;
 use crate::cluster::{self, Cluster};
 use crate::config::Deadlines;
 use crate::metrics::{self, IssuerStatus, Measured, Metrics, WatchStatus};
+use crate::telemetry::LogFilter;
 
 /// What the pages are made from.
 #[derive(Debug)]
@@ -39,6 +43,8 @@ pub(crate) struct Status {
     cluster: ArcSwapOption<Cluster>,
     /// When the first of the revocation lists is past its nextUpdate, in seconds since 1970; 0 without lists.
     crl_next_update: AtomicI64,
+    /// The options of the configuration that serves, by name.
+    options: ArcSwap<Value>,
 }
 
 impl Status {
@@ -50,12 +56,18 @@ impl Status {
             issuers: ArcSwap::default(),
             cluster: ArcSwapOption::empty(),
             crl_next_update: AtomicI64::default(),
+            options: ArcSwap::default(),
         }
     }
 
     /// What a configuration that serves says about its own end.
     pub(crate) fn told_of(&self, deadlines: &Deadlines) {
         self.crl_next_update.store(deadlines.first_next_update().unwrap_or_default(), Ordering::Relaxed);
+    }
+
+    /// The options of a configuration that serves.
+    pub(crate) fn options(&self, options: Value) {
+        self.options.store(Arc::new(options));
     }
 
     /// The issuers that a configuration which serves has.
@@ -163,25 +175,39 @@ fn remark_on_watch(watch: &cluster::Status) -> String {
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// Serves the pages until it is dropped with the runtime. Returns the address.
-pub(crate) async fn listen(address: SocketAddr, status: Arc<Status>) -> io::Result<SocketAddr> {
+pub(crate) async fn listen(
+    address: SocketAddr,
+    debugging: bool,
+    status: Arc<Status>,
+    log: LogFilter,
+) -> io::Result<SocketAddr> {
     let listener = TcpListener::bind(address).await?;
     let address = listener.local_addr()?;
+    let debug = debug::pages(address, debugging, &status, log);
     let pages = Router::new()
-        .route("/livez", get(async || "ok"))
+        .route("/livez", get(livez))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics_page))
-        .with_state(status);
+        .with_state(status)
+        .merge(debug);
     tokio::spawn(async move { axum::serve(listener, pages).await });
     Ok(address)
+}
+
+/// That this is answered is all there is to it. Go: `PingHealthz` of healthz.go.
+async fn livez(RawQuery(query): RawQuery) -> &'static str {
+    if is_verbose(query) { "[+]ping ok\nlivez check passed\n" } else { "ok" }
+}
+
+fn is_verbose(query: Option<String>) -> bool {
+    query.is_some_and(|query| query.split('&').any(|item| item.split('=').next() == Some("verbose")))
 }
 
 /// 200 or 503; with `?verbose`, or when something fails, check by check. Go: `handleRootHealth` of healthz.go.
 async fn readyz(State(status): State<Arc<Status>>, RawQuery(query): RawQuery) -> impl IntoResponse {
     let checks = status.checks();
     let ready = checks.iter().all(|(_, holds, _)| *holds);
-    let verbose =
-        query.is_some_and(|query| query.split('&').any(|item| item.split('=').next() == Some("verbose")));
-    if ready && !verbose {
+    if ready && !is_verbose(query) {
         return (StatusCode::OK, "ok".to_owned());
     }
     let mut page = String::new();

@@ -21,7 +21,8 @@
 //! | [`https`], [`jose`] | `pki` |
 //! | [`authn`] | `cel`, `cluster`, `decision`, `https`, `identity`, `jose`, `metrics`, `pki`, `request`, `secret`, `time`, `yaml` |
 //! | [`chain`] | `authn` and what it uses |
-//! | [`config`] | `chain` and what it uses |
+//! | [`audit`] | `authn`, `decision`, `identity`, `metrics`, `request` |
+//! | [`config`] | `audit`, `chain` and what they use |
 //! | [`envoy`] | all of the above; alone in naming protobuf types |
 //! | `admin`, [`reload`], [`server`], [`telemetry`], `main` | everything |
 //!
@@ -30,6 +31,7 @@
 //! header that may have been two lines is refused, whichever of them was good.
 
 mod admin;
+pub mod audit;
 pub mod authn;
 pub mod cel;
 pub mod chain;

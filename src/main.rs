@@ -31,12 +31,12 @@ fn main() -> ExitCode {
     if command == "check-config" {
         return report(&config);
     }
-    telemetry::start(&config.log);
+    let log = telemetry::start(&config.log);
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
     let reloader = Reloader::new(arguments.clone(), environment, (remote, clusters), files, &mut config);
-    match server::run(config, reloader) {
+    match server::run(config, reloader, log) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!(%error, "stopped");

@@ -120,7 +120,17 @@ impl Reloader {
                     tracing::error!(%error, "not reloaded; the old configuration goes on serving");
                 }
             }
-            Ok(Config { mut chain, cluster, reply, server, tls: new_tls, warnings, deadlines, .. }) => {
+            Ok(Config {
+                mut chain,
+                cluster,
+                reply,
+                server,
+                tls: new_tls,
+                warnings,
+                deadlines,
+                options,
+                ..
+            }) => {
                 self.next_jwt = None;
                 if let (Some(new), Some(old)) = (chain.jwt(), &self.jwt) {
                     join_all(new.keys_not_of(old).map(|keys| keys.wait_ready(MAX_WAIT_FOR_KEYS))).await;
@@ -132,6 +142,7 @@ impl Reloader {
                 status.issuers(self.jwt.as_deref());
                 status.cluster(cluster);
                 status.told_of(&deadlines);
+                status.options(options);
                 self.deadlines = deadlines;
                 current.store(Arc::new(Snapshot::new(chain.into_chain(), reply)));
                 let turned = tls.is_some() != new_tls.is_some();
@@ -147,7 +158,9 @@ impl Reloader {
                     tracing::warn!("{warning}");
                 }
                 if turned || server != *running {
-                    tracing::warn!("options of the listener have changed, which takes a restart");
+                    tracing::warn!(
+                        "options of the listener or the audit log have changed, which takes a restart"
+                    );
                 }
                 tracing::info!(generation = status.metrics.reloads.generation(), "reloaded");
             }

@@ -11,7 +11,7 @@ use moka::sync::Cache;
 
 use super::{Now, pem_text, xfcc};
 use crate::decision::Reason;
-use crate::identity::{Extra, Groups, Identity};
+use crate::identity::{CREDENTIAL_ID, Extra, Groups, Identity};
 use crate::metrics::Histogram;
 use crate::pki::{CertPool, Certificate, Invalid, RevocationLists, VerifyError, verify};
 use crate::request::Request;
@@ -134,6 +134,12 @@ impl fmt::Debug for ClientCertificates {
     }
 }
 
+/// The SHA-256 of the certificate that Envoy's peer has presented, in hexadecimal, whatever else is to be said of it.
+pub fn certificate_fingerprint(request: &Request<'_>) -> Option<String> {
+    let certificates = pem_text::url_encoded(request.client_certificate)?;
+    certificates.first().map(|certificate| sha256_hex(certificate))
+}
+
 /// The certificates that the client presented, leaf first, as DER.
 fn chain(leaf: &[u8], forwarded: &[u8], hops: usize) -> Result<Option<Vec<Vec<u8>>>, Reason> {
     let leaf = match leaf {
@@ -213,7 +219,5 @@ fn sha256_hex(bytes: &[u8]) -> String {
     })
 }
 
-/// Go's `user.CredentialIDKey`.
-const CREDENTIAL_ID: &str = "authentication.kubernetes.io/credential-id";
 /// As many verified certificates as are remembered for one bundle: about 1 KiB each.
 const REMEMBERED: u64 = 10_000;

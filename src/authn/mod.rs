@@ -47,7 +47,7 @@ use crate::request::Request;
 pub use anonymous::Anonymous;
 pub use basic::Basic;
 pub use bearer::Bearer;
-pub use client_certificate::ClientCertificates;
+pub use client_certificate::{ClientCertificates, certificate_fingerprint};
 pub use request_header::{RequestHeader, RequestHeaderNames};
 pub use union::Union;
 pub use websocket::{WebSocket, without_token_protocol};

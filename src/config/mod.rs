@@ -30,6 +30,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::audit::{AuditConfig, Level};
 use crate::authn::token::jwt::Remote;
 use crate::authn::token::{BootstrapTokens, JwtAuthenticators, TokenAuthenticator, TokenFile, Ttl};
 use crate::authn::{Basic, RequestHeaderNames, user_file};
@@ -68,6 +69,8 @@ pub struct Config {
     pub warnings: Vec<String>,
     /// What will deserve one, and when.
     pub deadlines: Deadlines,
+    /// The options by name, with the values that they have: an object. Files are named, not quoted.
+    pub options: serde_json::Value,
 }
 
 /// How an identity is told to the upstream, and a refusal to the client.
@@ -118,6 +121,10 @@ pub struct ServerConfig {
     pub shutdown_delay: Duration,
     /// After that, how long what is in flight may take.
     pub shutdown_timeout: Duration,
+    /// Whether the admin listener has pages for debugging although others than this host can ask for them.
+    pub debugging: bool,
+    /// The audit log, if there is one.
+    pub audit: Option<AuditConfig>,
 }
 
 /// What is logged, and how.
@@ -179,13 +186,14 @@ impl Config {
         let chain = members(values, certificates, remote, cluster.as_ref(), &mut warnings);
         let reply = reply(values, front_proxy, xfcc_trusted_hops > 0);
         let tls = tls::listener(values, &mut deadlines, &mut warnings);
-        let server = server(values);
+        let server = server(values, &mut warnings);
         let log = LogConfig {
             json: values.choice(option("log-format"), &["text", "json"]) == "json",
             filter: values.log_filter(option("log-level")),
         };
         warnings.extend(deadlines.take_passed());
-        Self { chain, cluster, reply, server, tls, log, warnings, deadlines }
+        let options = values.options();
+        Self { chain, cluster, reply, server, tls, log, warnings, deadlines, options }
     }
 }
 
@@ -303,7 +311,7 @@ fn reply(values: &mut Values<'_>, front_proxy: RequestHeaderNames, xfcc: bool) -
     }
 }
 
-fn server(values: &mut Values<'_>) -> ServerConfig {
+fn server(values: &mut Values<'_>, warnings: &mut Vec<String>) -> ServerConfig {
     let listen = values.listen(option("listen"));
     let tls = values.is_set(option("tls-cert-file"));
     if !tls && !values.bool(option("insecure-listen-plaintext")) && !listen.is_local() {
@@ -335,7 +343,35 @@ fn server(values: &mut Values<'_>) -> ServerConfig {
         reload_interval: values.duration(option("reload-interval")).max(MIN_RELOAD_INTERVAL),
         shutdown_delay: values.duration(option("shutdown-delay-duration")),
         shutdown_timeout: values.duration(option("shutdown-timeout")),
+        debugging: values.bool(option("enable-debugging-handlers")),
+        audit: audit(values, warnings),
     }
+}
+
+fn audit(values: &mut Values<'_>, warnings: &mut Vec<String>) -> Option<AuditConfig> {
+    let path = values.text(option("audit-log-path"));
+    let level = match values.choice(option("audit-level"), &["none", "denied", "all"]) {
+        "denied" => Level::Denied,
+        "all" => Level::All,
+        _ => {
+            if !path.is_empty() {
+                warnings.push(
+                    "--audit-log-path: nothing is told of there unless --audit-level is denied or all"
+                        .to_owned(),
+                );
+            }
+            return None;
+        }
+    };
+    let path = match &*path {
+        "" => {
+            values.error("--audit-level", "needs a place to tell of decisions: set --audit-log-path");
+            return None;
+        }
+        "-" => None,
+        path => Some(path.into()),
+    };
+    Some(AuditConfig { level, path })
 }
 
 /// The options that bring an authenticator of credentials.

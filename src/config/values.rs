@@ -10,7 +10,7 @@ use tracing_subscriber::EnvFilter;
 use zeroize::Zeroizing;
 
 use super::file::{Files, NamedFile};
-use super::options::{OptionSpec, option};
+use super::options::{Kind, OPTIONS, OptionSpec, option};
 use super::sources::Sources;
 use super::{ConfigError, ListenAddress, identity_headers};
 use crate::authn::csv;
@@ -140,6 +140,19 @@ impl<'e> Values<'e> {
             Some(_) => vec![self.text(option)],
             None => Vec::new(),
         }
+    }
+
+    /// All options by name, with their values or defaults, as JSON has them.
+    pub(super) fn options(&mut self) -> serde_json::Value {
+        let value = |option: &OptionSpec| -> serde_json::Value {
+            match option.kind {
+                Kind::Bool => self.bool(option).into(),
+                Kind::One(_) => self.text(option).into(),
+                Kind::List => self.list(option).into(),
+                Kind::Repeated(_) => self.repeated(option).into(),
+            }
+        };
+        OPTIONS.iter().map(|option| option.name.to_owned()).zip(OPTIONS.iter().map(value)).collect()
     }
 
     /// Comma-separated, as pflag's StringSlice: CSV, so that quotes keep a comma; nothing between the commas is an empty item.

@@ -12,6 +12,7 @@ use tonic::{Response, Status};
 use super::decode::Incoming;
 use super::encode::{Replies, Reply};
 use super::view::server::authorization_server::Authorization;
+use crate::audit::Auditor;
 use crate::authn::Now;
 use crate::chain::Chain;
 use crate::config::ReplyConfig;
@@ -33,23 +34,42 @@ impl Snapshot {
         Self { chain, replies }
     }
 
-    async fn answer(&self, incoming: &Incoming, now: Now) -> (Reply, Decision) {
+    async fn answer(&self, incoming: &Incoming, now: Now, audit: Option<&Auditor>) -> (Reply, Decision) {
         let Some(request) = incoming.request() else {
-            return self.deny(Denial::new(Authenticator::Chain, Reason::MalformedRequest), incoming, None);
+            let denial = Denial::new(Authenticator::Chain, Reason::MalformedRequest);
+            return self.deny(denial, incoming, None, now, audit);
         };
         let denial = match self.chain.decide(&request, now).await {
             Decision::Deny(denial) => denial,
             Decision::Allow(authenticated) => match self.replies.allow(&authenticated, &request) {
-                Ok(reply) => return (reply, Decision::Allow(authenticated)),
+                Ok(reply) => {
+                    let decision = Decision::Allow(authenticated);
+                    if let Some(audit) = audit {
+                        audit.record(now.0, &decision, Some(&request), incoming.stream_id());
+                    }
+                    return (reply, decision);
+                }
                 Err(reason) => Denial::new(authenticated.by, reason),
             },
         };
-        self.deny(denial, incoming, Some(&request))
+        self.deny(denial, incoming, Some(&request), now, audit)
     }
 
-    fn deny(&self, denial: Denial, incoming: &Incoming, request: Option<&Request<'_>>) -> (Reply, Decision) {
+    fn deny(
+        &self,
+        denial: Denial,
+        incoming: &Incoming,
+        request: Option<&Request<'_>>,
+        now: Now,
+        audit: Option<&Auditor>,
+    ) -> (Reply, Decision) {
         log(&denial, incoming, request);
-        (self.replies.deny(&denial), Decision::Deny(denial))
+        let reply = self.replies.deny(&denial);
+        let decision = Decision::Deny(denial);
+        if let Some(audit) = audit {
+            audit.record(now.0, &decision, request, incoming.stream_id());
+        }
+        (reply, decision)
     }
 }
 
@@ -58,12 +78,13 @@ impl Snapshot {
 pub struct CheckService {
     current: Arc<ArcSwap<Snapshot>>,
     metrics: Arc<Metrics>,
+    audit: Option<Arc<Auditor>>,
 }
 
 impl CheckService {
-    /// Answers from whatever `current` holds when a Check comes in, and counts in `metrics`.
-    pub fn new(current: Arc<ArcSwap<Snapshot>>, metrics: Arc<Metrics>) -> Self {
-        Self { current, metrics }
+    /// Answers from whatever `current` holds when a Check comes in, counts in `metrics`, and tells `audit` of it.
+    pub fn new(current: Arc<ArcSwap<Snapshot>>, metrics: Arc<Metrics>, audit: Option<Arc<Auditor>>) -> Self {
+        Self { current, metrics, audit }
     }
 }
 
@@ -77,9 +98,11 @@ impl Authorization for CheckService {
         let in_flight = self.metrics.checks.begin();
         let snapshot = self.current.load_full();
         let incoming = incoming.into_inner();
-        let answer = AssertUnwindSafe(snapshot.answer(&incoming, now)).catch_unwind().await;
+        let audit = self.audit.as_deref();
+        let answer = AssertUnwindSafe(snapshot.answer(&incoming, now, audit)).catch_unwind().await;
         let (reply, decision) = answer.unwrap_or_else(|_panic| {
-            snapshot.deny(Denial::new(Authenticator::Chain, Reason::Panicked), &incoming, None)
+            let denial = Denial::new(Authenticator::Chain, Reason::Panicked);
+            snapshot.deny(denial, &incoming, None, now, audit)
         });
         in_flight.end(&decision);
         Ok(Response::new(reply))
@@ -114,3 +137,6 @@ fn log(denial: &Denial, incoming: &Incoming, request: Option<&Request<'_>>) {
 
 /// As much of a client's words as a line of the log holds of each.
 const LOGGED_BYTES: usize = 256;
+
+#[cfg(test)]
+mod tests;

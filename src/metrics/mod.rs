@@ -4,6 +4,7 @@
 //! What a Check counts is a few relaxed atomics in arrays that are there from the start, indexed by the variants of enums. Everything
 //! else is done when somebody asks for the page.
 
+mod audit;
 mod cells;
 mod checks;
 mod histogram;
@@ -24,6 +25,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 
 use page::{Kind, Page, float};
 
+pub use audit::AuditStatistics;
 pub use checks::{Checks, InFlight};
 pub use histogram::Histogram;
 pub use issuers::{IssuerStatus, Verification, Verifications};
@@ -47,6 +49,8 @@ pub struct Metrics {
     pub requests: Arc<Requests>,
     /// Configurations.
     pub reloads: Reloads,
+    /// The audit log.
+    pub audit: Arc<AuditStatistics>,
     /// What Kubernetes' label `apiserver_id_hash` says of us.
     host: String,
 }
@@ -84,6 +88,7 @@ impl Default for Metrics {
             verifications: Verifications::default(),
             requests: Arc::default(),
             reloads: Reloads::default(),
+            audit: Arc::default(),
             host: process::host_name().map_or_else(String::new, |name| hash(name.as_bytes())),
         }
     }
@@ -105,6 +110,7 @@ impl Metrics {
         self.verifications.write(&mut page);
         issuers::write(&mut page, &measured.issuers, &self.host);
         self.requests.write(&mut page);
+        self.audit.write(&mut page);
         self.reloads.write(&mut page, &self.host);
         page.single(
             "countersign_client_crl_next_update_timestamp_seconds",

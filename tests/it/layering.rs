@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// A module and what it may name of ours.
-const MAY_USE: [(&str, &[&str]); 18] = [
+const MAY_USE: [(&str, &[&str]); 19] = [
     ("cel", &["time"]),
     ("identity", &[]),
     ("metrics", &["decision", "identity"]),
@@ -25,6 +25,7 @@ const MAY_USE: [(&str, &[&str]); 18] = [
             "time", "yaml",
         ],
     ),
+    ("audit", &["authn", "decision", "identity", "metrics", "request"]),
     (
         "chain",
         &[
@@ -35,22 +36,22 @@ const MAY_USE: [(&str, &[&str]); 18] = [
     (
         "config",
         &[
-            "authn", "cel", "chain", "cluster", "decision", "https", "identity", "jose", "metrics", "pki",
-            "request", "secret", "url", "yaml",
+            "audit", "authn", "cel", "chain", "cluster", "decision", "https", "identity", "jose", "metrics",
+            "pki", "request", "secret", "url", "yaml",
         ],
     ),
     (
         "envoy",
         &[
-            "authn", "cel", "chain", "cluster", "config", "decision", "https", "identity", "jose", "metrics",
-            "pki", "request", "secret", "yaml",
+            "audit", "authn", "cel", "chain", "cluster", "config", "decision", "https", "identity", "jose",
+            "metrics", "pki", "request", "secret", "yaml",
         ],
     ),
     (
         "telemetry",
         &[
-            "authn", "cel", "chain", "cluster", "config", "decision", "envoy", "https", "identity", "jose",
-            "metrics", "pki", "request", "secret", "yaml",
+            "audit", "authn", "cel", "chain", "cluster", "config", "decision", "envoy", "https", "identity",
+            "jose", "metrics", "pki", "request", "secret", "yaml",
         ],
     ),
 ];

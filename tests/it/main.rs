@@ -9,6 +9,7 @@
 )]
 
 mod admin;
+mod audit;
 mod certificates;
 mod check;
 mod cluster;

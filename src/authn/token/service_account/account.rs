@@ -2,12 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use crate::identity::Identity;
+use crate::identity::{CREDENTIAL_ID, Identity};
 
 const USERNAME_PREFIX: &str = "system:serviceaccount:";
 const ALL_GROUP: &str = "system:serviceaccounts";
 
-const CREDENTIAL_ID: &str = "authentication.kubernetes.io/credential-id";
 const POD_NAME: &str = "authentication.kubernetes.io/pod-name";
 const POD_UID: &str = "authentication.kubernetes.io/pod-uid";
 const NODE_NAME: &str = "authentication.kubernetes.io/node-name";
