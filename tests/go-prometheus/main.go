@@ -2,23 +2,28 @@
 //
 //	go-prometheus page       a page in the text format on stdin: its families as JSON, and what promlint has against them
 //	go-prometheus queries    PromQL on stdin, an expression a line: the metrics and labels of each as JSON
+//	go-prometheus rules      a file of rules on stdin: the expressions of its alerts, if Prometheus takes it
 package main
 
 import (
 	"bufio"
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log"
+	"log/slog"
 	"os"
 	"slices"
+	"strings"
 
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/model/rulefmt"
 	"github.com/prometheus/prometheus/promql/parser"
 )
 
@@ -124,14 +129,28 @@ func queries(in []byte) (any, error) {
 	return all, lines.Err()
 }
 
+func rules(in []byte) (any, error) {
+	groups, errs := rulefmt.Parse(in, false, model.LegacyValidation, parser.NewParser(parser.Options{}), slog.Default())
+	if len(errs) > 0 {
+		return nil, errors.Join(errs...)
+	}
+	expressions := []string{}
+	for _, group := range groups.Groups {
+		for _, rule := range group.Rules {
+			expressions = append(expressions, strings.Join(strings.Fields(rule.Expr), " "))
+		}
+	}
+	return expressions, nil
+}
+
 func main() {
 	in, err := io.ReadAll(os.Stdin)
 	if err != nil {
 		log.Fatal(err)
 	}
-	commands := map[string]func([]byte) (any, error){"page": page, "queries": queries}
+	commands := map[string]func([]byte) (any, error){"page": page, "queries": queries, "rules": rules}
 	if len(os.Args) != 2 || commands[os.Args[1]] == nil {
-		log.Fatal("usage: go-prometheus page | queries")
+		log.Fatal("usage: go-prometheus page | queries | rules")
 	}
 	told, err := commands[os.Args[1]](in)
 	if err != nil {

@@ -1,6 +1,8 @@
 //! The metrics of a real kube-apiserver and ours, after the same requests to both: what has a name of Kubernetes' is what it is there. Both
 //! pages are read by Prometheus' own parser (`tests/go-prometheus`).
 
+mod queries;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Write;
@@ -43,12 +45,12 @@ struct Family {
     bounds: Vec<f64>,
 }
 
-/// Names, types, helps, labels and buckets; and, for what nobody else adds to, numbers.
+/// Names, types, helps, labels and buckets; and, for what nobody else adds to, numbers. And all that our dashboard and alerts ask for.
 #[tokio::test(flavor = "multi_thread")] // the start of a server blocks, and the issuer and the webhook are in this process
-async fn metrics_of_kubernetes_are_what_they_are_there() {
+async fn metrics_of_kubernetes_are_what_they_are_there_and_dashboard_and_alerts_find_theirs() {
     let world = World::start().await;
     let cluster = Cluster::start(world.dir.path(), &world.flags).await;
-    let ours = Server::start(world.dir.path(), &world.flags);
+    let ours = Server::start(world.dir.path(), &[&world.flags[..], &world.more_of_ours(&cluster)].concat());
     ours.until_ready().await;
     let requests = world.requests();
     let theirs = async |request: &Request| wire::ask(&cluster.door, request, "metrics").await.unwrap().status;
@@ -71,18 +73,7 @@ async fn metrics_of_kubernetes_are_what_they_are_there() {
     until("our reload", async || page(&ours).await.contains(reloads)).await;
 
     let (their_page, our_page) = (scrape(&cluster).await, page(&ours).await);
-    let theirs: BTreeMap<String, Family> = families(&their_page);
-    let shared: Vec<Family> = families(&our_page)
-        .into_values()
-        .filter(|family| !family.name.starts_with("countersign_") && !NOT_SHOWN.contains(&&*family.name))
-        .inspect(|ours| {
-            let theirs = theirs.get(&ours.name);
-            assert_eq!(Some(ours), theirs, "as Kubernetes has it");
-        })
-        .collect();
-    let names: Vec<&str> = shared.iter().map(|family| &*family.name).collect();
-    assert_eq!(names, OF_KUBERNETES);
-
+    assert_same_families(&families(&their_page), &families(&our_page));
     // The same requests count the same. Those that kube-apiserver sends itself are all good, and of nobody whom metrics name.
     let after = (samples(&their_page), samples(&our_page));
     for sample in SAME {
@@ -91,6 +82,16 @@ async fn metrics_of_kubernetes_are_what_they_are_there() {
         };
         let (theirs, ours) = (more(&before.0, &after.0), more(&before.1, &after.1));
         assert!(theirs == ours && ours > 0.0, "{sample}: {theirs} there and {ours} here");
+    }
+    queries::assert_found(&families(&our_page), &our_page);
+}
+
+fn assert_same_families(theirs: &BTreeMap<String, Family>, ours: &BTreeMap<String, Family>) {
+    let of_kubernetes = |name: &&String| !name.starts_with("countersign_") && !NOT_SHOWN.contains(&&***name);
+    let names: Vec<&String> = ours.keys().filter(of_kubernetes).collect();
+    assert_eq!(names, OF_KUBERNETES);
+    for name in names {
+        assert_eq!(ours.get(name), theirs.get(name), "as Kubernetes has it");
     }
 }
 
@@ -190,6 +191,26 @@ impl World {
         let mut configuration: Value = serde_json::from_str(&jwt).unwrap();
         configuration["anonymous"] = json!({"enabled": false});
         configuration.to_string()
+    }
+
+    /// What countersign does that adds to no number which is compared: it looks at the cluster, and keeps an audit log.
+    fn more_of_ours(&self, cluster: &Cluster) -> Vec<String> {
+        let kubeconfig = json!({
+            "clusters": [{"name": "k", "cluster": {
+                "server": format!("https://127.0.0.1:{}", cluster.door.port), "tls-server-name": SERVER_NAME,
+                "certificate-authority": cluster.certificate()}}],
+            "users": [{"name": "u", "user": {"token": READY_TOKEN}}],
+            "contexts": [{"name": "c", "context": {"cluster": "k", "user": "u"}}],
+            "current-context": "c",
+        });
+        fs::write(self.dir.path().join("cluster.kubeconfig"), kubeconfig.to_string()).unwrap();
+        let flags = [
+            "--kubeconfig=cluster.kubeconfig",
+            "--enable-bootstrap-token-auth",
+            "--audit-level=all",
+            "--audit-log-path=audit.log",
+        ];
+        flags.map(str::to_owned).into()
     }
 
     /// The first [`GOOD`] are good.
