@@ -1,7 +1,7 @@
 //! A line.
 
 use std::io::{self, Write};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bstr::ByteSlice;
 use serde::Serialize;
@@ -79,7 +79,7 @@ impl Event {
             Decision::Deny(denial) => denial.rejections.iter().any(|refused| by_certificate(refused.by)),
         };
         Self {
-            time: humantime::format_rfc3339_micros(at).to_string(),
+            time: humantime::format_rfc3339_micros(at.clamp(UNIX_EPOCH, end_of_time())).to_string(),
             request_id: text(request_id.unwrap_or(stream_id)),
             decision: if user.is_some() { "allowed" } else { "denied" },
             authenticator: authenticator.map(Authenticator::label),
@@ -122,6 +122,11 @@ impl User {
 fn refusals(denial: &Denial) -> Vec<Refusal> {
     let refusal = |by: Authenticator, reason: &'static str| Refusal { authenticator: by.label(), reason };
     denial.rejections.iter().map(|refused| refusal(refused.by, refused.reason.code())).collect()
+}
+
+/// The last second that RFC 3339 can write, which no clock shows that is set.
+fn end_of_time() -> SystemTime {
+    UNIX_EPOCH + Duration::from_secs(253_402_300_799)
 }
 
 /// A text of somebody else's, which ends with an ellipsis if it is not all of it.

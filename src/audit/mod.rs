@@ -18,6 +18,7 @@ mod writer;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
@@ -54,11 +55,16 @@ pub struct AuditConfig {
 pub struct Auditor {
     level: Level,
     queue: mpsc::Sender<Message>,
+    /// How many bytes of lines wait.
+    waiting: Arc<AtomicUsize>,
     statistics: Arc<AuditStatistics>,
 }
 
 /// So many lines wait to be written; more are lost. Go: `DefaultBatchConfig` of the log backend, 10,000.
 pub const MAX_WAITING: usize = 10_000;
+
+/// So many bytes of lines wait; more are lost. Lines of usual requests have some hundred.
+pub const MAX_WAITING_BYTES: usize = 16 * 1024 * 1024;
 
 /// As much of a text as a line holds, in bytes: a user's name, a path, a group.
 pub const MAX_TEXT: usize = 1024;
@@ -83,10 +89,13 @@ impl Auditor {
             Some(path) => Target::open(path.clone())?,
             None => Target::stdout(),
         };
-        let (queue, waiting) = mpsc::channel(MAX_WAITING);
-        let counted = Arc::clone(&statistics);
-        thread::Builder::new().name("audit".to_owned()).spawn(move || write(target, waiting, &counted))?;
-        Ok(Self { level: config.level, queue, statistics })
+        let (queue, lines) = mpsc::channel(MAX_WAITING);
+        let (waiting, counted) = (Arc::<AtomicUsize>::default(), Arc::clone(&statistics));
+        let bytes = Arc::clone(&waiting);
+        thread::Builder::new()
+            .name("audit".to_owned())
+            .spawn(move || write(target, lines, &bytes, &counted))?;
+        Ok(Self { level: config.level, queue, waiting, statistics })
     }
 
     /// Tells of a decision about `request`, if there was one to be seen. Without that, `stream_id` is what to find it by.
@@ -102,7 +111,10 @@ impl Auditor {
         }
         self.statistics.event();
         let line = Event::new(at, decision, request, stream_id).line();
-        if self.queue.try_send(Message::Line(line)).is_err() {
+        let bytes = line.len();
+        let waiting = self.waiting.fetch_add(bytes, Ordering::Relaxed);
+        if waiting > MAX_WAITING_BYTES - bytes || self.queue.try_send(Message::Line(line)).is_err() {
+            self.waiting.fetch_sub(bytes, Ordering::Relaxed);
             self.statistics.lost(1);
         }
     }

@@ -197,7 +197,8 @@ async fn what_cannot_be_written_is_counted_and_a_new_file_is_tried() {
 fn a_full_queue_loses_what_comes_and_holds_up_nobody() {
     let (queue, mut waiting) = mpsc::channel(2);
     let statistics = Arc::new(AuditStatistics::default());
-    let auditor = Auditor { level: Level::All, queue, statistics: Arc::clone(&statistics) };
+    let auditor =
+        Auditor { level: Level::All, queue, waiting: Arc::default(), statistics: Arc::clone(&statistics) };
     for id in 0..5 {
         record(&auditor, &alice(), id);
     }
@@ -209,6 +210,40 @@ fn a_full_queue_loses_what_comes_and_holds_up_nobody() {
     drop(tell);
     let kept: Vec<Value> = told.iter().map(|line| parsed(&String::from_utf8_lossy(&line))).collect();
     assert_eq!(kept.iter().map(|event| &event["request_id"]).collect::<Vec<_>>(), ["0", "1"]);
+}
+
+/// Nor does memory run out where every line is as long as can be.
+#[test]
+fn so_many_bytes_wait_and_no_more() {
+    let (queue, _waiting) = mpsc::channel(MAX_WAITING);
+    let statistics = Arc::new(AuditStatistics::default());
+    let auditor =
+        Auditor { level: Level::All, queue, waiting: Arc::default(), statistics: Arc::clone(&statistics) };
+    let name = "\u{1}".repeat(MAX_TEXT);
+    let groups: Vec<Box<str>> = (0..MAX_GROUPS).map(|_| name.as_str().into()).collect();
+    let identity = Identity::new("a", "", groups, Extra::new());
+    let decision = Decision::Allow(Authenticated::new(Arc::new(identity), Authenticator::TokenFile));
+    let length = line(&decision, None).len();
+    for id in 0..100 {
+        record(&auditor, &decision, id);
+    }
+    let (events, lost, failed) = statistics.totals();
+    let kept = usize::try_from(events - lost).expect("few");
+    assert_eq!((events, failed), (100, 0));
+    assert!(
+        (MAX_WAITING_BYTES - 2 * length..=MAX_WAITING_BYTES).contains(&(kept * length)),
+        "{kept} of {length}"
+    );
+}
+
+#[test]
+fn a_clock_that_is_not_set_is_no_reason_to_panic() {
+    let year = |at: SystemTime| {
+        let event = Event::new(at, &alice(), None, b"");
+        parsed(&String::from_utf8_lossy(&event.line()))["time"].clone()
+    };
+    assert_eq!(year(UNIX_EPOCH - Duration::from_secs(1)), "1970-01-01T00:00:00.000000Z");
+    assert_eq!(year(UNIX_EPOCH + Duration::from_secs(1 << 40)), "9999-12-31T23:59:59.000000Z");
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
@@ -68,7 +69,12 @@ fn is_at(file: &File, path: &Path) -> bool {
 }
 
 /// Writes what comes until nobody is left to send anything.
-pub(super) fn write(mut target: Target, mut queue: mpsc::Receiver<Message>, statistics: &AuditStatistics) {
+pub(super) fn write(
+    mut target: Target,
+    mut queue: mpsc::Receiver<Message>,
+    waiting: &AtomicUsize,
+    statistics: &AuditStatistics,
+) {
     let (mut is_failing, mut is_torn) = (false, false);
     let mut batch = Vec::with_capacity(BATCH);
     while let Some(message) = queue.blocking_recv() {
@@ -81,6 +87,7 @@ pub(super) fn write(mut target: Target, mut queue: mpsc::Receiver<Message>, stat
         while let Some(message) = next {
             match message {
                 Message::Line(line) => {
+                    waiting.fetch_sub(line.len(), Ordering::Relaxed);
                     batch.extend(line);
                     lines += 1;
                 }
