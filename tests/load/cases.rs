@@ -1,21 +1,21 @@
 //! What is measured: the program's flags and files, the calls, and what they cannot do without.
 
+use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Instant;
 
-use aws_lc_rs::signature::{RSA_PKCS1_2048_8192_SHA256, RsaKeyPair, UnparsedPublicKey};
-use aws_lc_rs::{rand::SystemRandom, signature::KeyPair as _, signature::RSA_PKCS1_SHA256};
-use bytes::Bytes;
-use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, PKCS_RSA_SHA256,
-};
+use bytes::{BufMut, Bytes, BytesMut};
+use prost::Message;
 
-use crate::Plan;
 use crate::api_server::{ApiServer, bootstrap_tokens};
-use crate::client::{OK, UNAUTHENTICATED, framed};
+use crate::certificates::{Chains, rsa_verification};
 use crate::envoy::{Encoding, Request, check_request};
 use crate::jwt;
+
+/// google.rpc.Code of an answer.
+pub(crate) const OK: i32 = 0;
+/// Likewise.
+pub(crate) const UNAUTHENTICATED: i32 = 16;
 
 /// One kind of call.
 pub(crate) struct Case {
@@ -43,22 +43,29 @@ pub(crate) enum Calls {
 
 /// As Envoy with `encode_raw_headers` makes the call for a request.
 pub(crate) fn frame(request: &Request) -> Bytes {
-    framed(&check_request(request, Encoding::Raw))
+    let message = check_request(request, Encoding::Raw);
+    let length = message.encoded_len();
+    // The message as gRPC frames it: not compressed, its length, itself.
+    let mut frame = BytesMut::with_capacity(5 + length);
+    frame.put_u8(0);
+    frame.put_u32(u32::try_from(length).unwrap());
+    message.encode(&mut frame).unwrap();
+    frame.freeze()
 }
 
 impl Case {
-    /// The calls of each round, and of one before the first.
-    pub(crate) fn rounds(&self, plan: &Plan) -> Vec<Arc<[Bytes]>> {
+    /// So many calls, unless there are fewer, for each of `rounds`, and for one before the first.
+    pub(crate) fn rounds(&self, rounds: usize, calls: usize) -> Vec<Arc<[Bytes]>> {
         let mut serial = 0;
         let round = |_| match &self.calls {
-            Calls::Same(request) => vec![frame(request); plan.calls].into(),
+            Calls::Same(request) => vec![frame(request); calls].into(),
             Calls::Fresh(make) => {
-                let calls = plan.calls.min(MAX_FRESH_CALLS);
+                let calls = calls.min(MAX_FRESH_CALLS);
                 serial += calls;
                 (serial - calls..serial).map(|number| frame(&make(number))).collect()
             }
         };
-        (0..=plan.rounds).map(round).collect()
+        (0..=rounds).map(round).collect()
     }
 }
 
@@ -66,7 +73,6 @@ impl Case {
 const MAX_FRESH_CALLS: usize = 6_000;
 
 pub(crate) fn cases() -> Vec<Case> {
-    let token = |token: &str| request(&[("Authorization", format!("Bearer {token}"))]);
     let tokens = || vec![("tokens.csv", "token-1,alice,1,\"dev,ops\"\n".to_owned())];
     let none = || -> Box<dyn Fn() -> f64> { Box::new(|| 0.0) };
     let chains = Chains::new();
@@ -89,7 +95,7 @@ pub(crate) fn cases() -> Vec<Case> {
             ready: None,
             expected: OK,
             limit: 0.75,
-            calls: Calls::Same(token("token-1")),
+            calls: Calls::Same(bearer("token-1")),
             unavoidable: none(),
         },
         Case {
@@ -99,7 +105,7 @@ pub(crate) fn cases() -> Vec<Case> {
             ready: None,
             expected: UNAUTHENTICATED,
             limit: 0.90,
-            calls: Calls::Same(token("nobody")),
+            calls: Calls::Same(bearer("nobody")),
             unavoidable: none(),
         },
         Case {
@@ -130,7 +136,7 @@ fn bootstrap_token((name, count): (&'static str, usize)) -> Case {
     const SECRET: &str = "0123456789abcdef";
     let api =
         ApiServer::start(200, &bootstrap_tokens((0..count).map(|number| format!("{number:06}")), SECRET));
-    let request = || request(&[("Authorization", format!("Bearer 000007.{SECRET}"))]);
+    let request = || bearer(format_args!("000007.{SECRET}"));
     Case {
         name,
         flags: vec!["--enable-bootstrap-token-auth", "--kubeconfig=kubeconfig", "--anonymous-auth=false"],
@@ -141,6 +147,11 @@ fn bootstrap_token((name, count): (&'static str, usize)) -> Case {
         calls: Calls::Same(request()),
         unavoidable: Box::new(|| 0.0),
     }
+}
+
+/// A request with this token.
+pub(crate) fn bearer(token: impl Display) -> Request {
+    request(&[("Authorization", format!("Bearer {token}"))])
 }
 
 /// A request of an ordinary size: 13 headers in all.
@@ -161,59 +172,6 @@ pub(crate) fn request(headers: &[(&str, String)]) -> Request {
         certificates: Vec::new(),
         key: None,
     }
-}
-
-/// RSA-2048 throughout: a root, an intermediate, and leaves that differ in their serial numbers.
-#[derive(Clone)]
-struct Chains {
-    root: String,
-    intermediate: String,
-    issuer: Arc<Issuer<'static, KeyPair>>,
-    leaf: Arc<KeyPair>,
-}
-
-impl Chains {
-    fn new() -> Self {
-        let key = || KeyPair::generate_for(&PKCS_RSA_SHA256).unwrap();
-        let ca = |name: &str| {
-            let mut params = CertificateParams::default();
-            params.distinguished_name.push(DnType::CommonName, name);
-            params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-            params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
-            params
-        };
-        let (root_key, intermediate_key) = (key(), key());
-        let root = ca("root").self_signed(&root_key).unwrap();
-        let above = Issuer::new(ca("root"), root_key);
-        let params = ca("intermediate");
-        let intermediate = params.signed_by(&intermediate_key, &above).unwrap();
-        Self {
-            root: root.pem(),
-            intermediate: intermediate.pem().replace('\r', ""),
-            issuer: Arc::new(Issuer::new(params, intermediate_key)),
-            leaf: Arc::new(key()),
-        }
-    }
-
-    fn request(&self, serial: usize) -> Request {
-        let mut params = CertificateParams::default();
-        params.distinguished_name.push(DnType::CommonName, "bob");
-        params.distinguished_name.push(DnType::OrganizationName, "dev");
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-        params.serial_number = Some(u64::try_from(serial + 1).unwrap().into());
-        let leaf = params.signed_by(&*self.leaf, &*self.issuer).unwrap().pem().replace('\r', "");
-        Request { certificates: vec![leaf, self.intermediate.clone()], ..request(&[]) }
-    }
-}
-
-/// One verification of an RSA-2048 signature by aws-lc-rs, in µs.
-fn rsa_verification() -> f64 {
-    let key = RsaKeyPair::generate(aws_lc_rs::rsa::KeySize::Rsa2048).unwrap();
-    let message = [7; 700];
-    let mut signature = vec![0; key.public_modulus_len()];
-    key.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), &message, &mut signature).unwrap();
-    let public = UnparsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, key.public_key().as_ref());
-    microseconds(|| public.verify(&message, &signature).unwrap())
 }
 
 /// How long some work takes, in µs: the median of several thousand times.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use bytes::{BufMut, Bytes, BytesMut};
-use envoy_types::pb::envoy::service::auth::v3::{CheckRequest, CheckResponse};
+use bytes::{Bytes, BytesMut};
+use envoy_types::pb::envoy::service::auth::v3::CheckResponse;
 use h2::client::SendRequest;
 use http::{Method, Request, Version};
 use prost::Message;
@@ -20,25 +20,10 @@ const STREAMS: usize = 16;
 /// How long the program may take to fetch what it needs.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// google.rpc.Code of an answer.
-pub(crate) const OK: i32 = 0;
-/// Likewise.
-pub(crate) const UNAUTHENTICATED: i32 = 16;
-
 /// Connections to a server.
 pub(crate) struct Client {
     connections: Vec<SendRequest<Bytes>>,
     uri: String,
-}
-
-/// A message as gRPC frames it.
-pub(crate) fn framed(request: &CheckRequest) -> Bytes {
-    let length = request.encoded_len();
-    let mut frame = BytesMut::with_capacity(5 + length);
-    frame.put_u8(0);
-    frame.put_u32(u32::try_from(length).unwrap());
-    request.encode(&mut frame).unwrap();
-    frame.freeze()
 }
 
 impl Client {

@@ -18,6 +18,7 @@
 mod api_server;
 mod bare;
 mod cases;
+mod certificates;
 mod client;
 #[path = "../support/envoy.rs"]
 #[allow(dead_code, reason = "the benchmark makes requests and does not compare verdicts")]
@@ -28,10 +29,11 @@ mod process;
 #[path = "../support/tls.rs"]
 #[allow(dead_code, reason = "no client shows a certificate here")]
 mod tls;
+mod tokens;
 
 use std::env;
 
-use cases::{Case, cases, frame};
+use cases::{Case, OK, cases, frame};
 use client::Client;
 use process::Server;
 
@@ -99,7 +101,7 @@ fn main() {
 /// One case, in turns.
 async fn measure(case: Case, plan: &Plan) -> Measured {
     // Beforehand: while it signs, the client would not answer the servers' pings.
-    let mut rounds = case.rounds(plan).into_iter();
+    let mut rounds = case.rounds(plan.rounds, plan.calls).into_iter();
     let folder = tempfile::tempdir().unwrap();
     for (name, content) in &case.files {
         std::fs::write(folder.path().join(name), content).unwrap();
@@ -111,12 +113,12 @@ async fn measure(case: Case, plan: &Plan) -> Measured {
     let unavoidable = (case.unavoidable)();
 
     if let Some(request) = &case.ready {
-        ours_client.wait_for(&frame(request), client::OK).await;
+        ours_client.wait_for(&frame(request), OK).await;
     }
     // The first round warms both up.
     let first = rounds.next().unwrap();
     ours_client.run(&first, case.expected).await;
-    bare_client.run(&first, client::OK).await;
+    bare_client.run(&first, OK).await;
     let mut measured =
         Measured { name: case.name, ours: Vec::new(), bare: Vec::new(), unavoidable, limit: case.limit };
     for (number, calls) in rounds.enumerate() {
@@ -128,9 +130,9 @@ async fn measure(case: Case, plan: &Plan) -> Measured {
         // In turns also within a round: whatever comes second may find the machine in another mood.
         if number % 2 == 0 {
             measured.ours.push(round(&ours, &mut ours_client, case.expected).await);
-            measured.bare.push(round(&bare, &mut bare_client, client::OK).await);
+            measured.bare.push(round(&bare, &mut bare_client, OK).await);
         } else {
-            measured.bare.push(round(&bare, &mut bare_client, client::OK).await);
+            measured.bare.push(round(&bare, &mut bare_client, OK).await);
             measured.ours.push(round(&ours, &mut ours_client, case.expected).await);
         }
     }
