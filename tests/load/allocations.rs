@@ -80,7 +80,8 @@ fn a_check_allocates_as_often_as_it_is_known_to() {
 
 #[test]
 fn the_future_of_a_check_is_as_large_as_it_is_known_to_be() {
-    let (case, folder) = (cases().remove(0), tempfile::tempdir().unwrap());
+    let case = cases().remove(0);
+    let folder = case.folder();
     let size = runtime().block_on(async {
         let service = in_process::service(&case, folder.path()).await;
         let incoming = in_process::decode(&case.rounds(0, 1)[0][0]).await;
@@ -90,7 +91,7 @@ fn the_future_of_a_check_is_as_large_as_it_is_known_to_be() {
 }
 
 fn allocations(case: &Case) -> Allocations {
-    let (folder, runtime) = (tempfile::tempdir().unwrap(), runtime());
+    let (folder, runtime) = (case.folder(), runtime());
     let _entered = runtime.enter();
     let service = runtime.block_on(in_process::service(case, folder.path()));
     let mut rounds = case.rounds(5, CALLS).into_iter();

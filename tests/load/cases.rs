@@ -1,11 +1,15 @@
 //! What is measured: the program's flags and files, the calls, and what they cannot do without.
 
 use std::fmt::Display;
+use std::fs;
+use std::iter;
 use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use prost::Message;
+use serde_json::json;
+use tempfile::TempDir;
 
 use crate::api_server::{ApiServer, bootstrap_tokens};
 use crate::certificates::{Chains, rsa_verification};
@@ -39,6 +43,8 @@ pub(crate) enum Calls {
     Same(Request),
     /// None twice: makes the one with this number.
     Fresh(Box<dyn Fn(usize) -> Request>),
+    /// One after the other, so many, and then again from the first: all of them before the first round.
+    Cycle(usize, Box<dyn Fn(usize) -> Request>),
 }
 
 /// As Envoy with `encode_raw_headers` makes the call for a request.
@@ -54,18 +60,37 @@ pub(crate) fn frame(request: &Request) -> Bytes {
 }
 
 impl Case {
+    /// A folder with its files.
+    pub(crate) fn folder(&self) -> TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, content) in &self.files {
+            fs::write(folder.path().join(name), content).unwrap();
+        }
+        folder
+    }
+
     /// So many calls, unless there are fewer, for each of `rounds`, and for one before the first.
     pub(crate) fn rounds(&self, rounds: usize, calls: usize) -> Vec<Arc<[Bytes]>> {
-        let mut serial = 0;
-        let round = |_| match &self.calls {
-            Calls::Same(request) => vec![frame(request); calls].into(),
+        match &self.calls {
+            Calls::Same(request) => {
+                let frame = frame(request);
+                (0..=rounds).map(|_| vec![frame.clone(); calls].into()).collect()
+            }
             Calls::Fresh(make) => {
                 let calls = calls.min(MAX_FRESH_CALLS);
-                serial += calls;
-                (serial - calls..serial).map(|number| frame(&make(number))).collect()
+                let round = |round| (calls * round..calls * (round + 1)).map(|number| frame(&make(number)));
+                (0..=rounds).map(|number| round(number).collect()).collect()
             }
-        };
-        (0..=rounds).map(round).collect()
+            Calls::Cycle(count, make) => {
+                // With few calls a round, few altogether.
+                let all: Vec<Bytes> =
+                    (0..(*count).min(10 * calls)).map(|number| frame(&make(number))).collect();
+                let mut cycle = all.iter().cloned().cycle();
+                let later: Vec<Arc<[Bytes]>> =
+                    (0..rounds).map(|_| cycle.by_ref().take(calls).collect()).collect();
+                iter::once(all.clone().into()).chain(later).collect()
+            }
+        }
     }
 }
 
@@ -126,9 +151,36 @@ pub(crate) fn cases() -> Vec<Case> {
             Box::new(|| 2.0 * rsa_verification()),
         ),
     ];
+    cases.push(webhook());
     cases.extend([("bootstrap-token", 10), ("bootstrap-token-of-10000", 10_000)].map(bootstrap_token));
     cases.extend(jwt::cases());
     cases
+}
+
+/// A token that a webhook knows, and that it is asked about once.
+fn webhook() -> Case {
+    let user =
+        json!({"username": "alice", "uid": "1", "groups": ["dev", "ops"], "extra": {"scopes": ["read"]}});
+    let review = json!({
+        "apiVersion": "authentication.k8s.io/v1",
+        "kind": "TokenReview",
+        "status": {"authenticated": true, "user": user},
+    });
+    let api = ApiServer::start(200, &review.to_string());
+    Case {
+        name: "webhook-remembered",
+        flags: vec![
+            "--authentication-token-webhook-config-file=kubeconfig",
+            "--authentication-token-webhook-version=v1",
+            "--anonymous-auth=false",
+        ],
+        files: vec![("kubeconfig", api.kubeconfig("token"))],
+        ready: None,
+        expected: OK,
+        limit: 0.75,
+        calls: Calls::Same(bearer("only-the-webhook-knows-it")),
+        unavoidable: Box::new(|| 0.0),
+    }
 }
 
 /// A bootstrap token, where there are so many.

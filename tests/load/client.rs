@@ -15,21 +15,34 @@ use tokio::task::JoinSet;
 
 use crate::process::Server;
 
-const CONNECTIONS: usize = 4;
-const STREAMS: usize = 16;
+/// So many connections, with so many calls at a time on each.
+#[derive(Clone, Copy)]
+pub(crate) struct Pattern {
+    connections: usize,
+    streams: usize,
+}
+
+impl Pattern {
+    /// What the cost of a call is measured with.
+    pub(crate) const ORDINARY: Self = Self { connections: 4, streams: 16 };
+    /// An Envoy has a connection for each of its workers: here two.
+    pub(crate) const TWO_WORKERS: Self = Self { connections: 2, streams: 32 };
+}
+
 /// How long the program may take to fetch what it needs.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Connections to a server.
 pub(crate) struct Client {
     connections: Vec<SendRequest<Bytes>>,
+    streams: usize,
     uri: String,
 }
 
 impl Client {
-    pub(crate) async fn connect(server: &Server) -> Self {
+    pub(crate) async fn connect(server: &Server, pattern: Pattern) -> Self {
         let mut connections = Vec::new();
-        for _ in 0..CONNECTIONS {
+        for _ in 0..pattern.connections {
             let tcp = TcpStream::connect(&server.address).await.unwrap();
             tcp.set_nodelay(true).unwrap();
             let (send, connection) = h2::client::handshake(tcp).await.unwrap();
@@ -37,7 +50,7 @@ impl Client {
             connections.push(send);
         }
         let path = "/envoy.service.auth.v3.Authorization/Check";
-        Self { connections, uri: format!("http://{}{path}", server.address) }
+        Self { connections, streams: pattern.streams, uri: format!("http://{}{path}", server.address) }
     }
 
     /// Makes this call until it is answered so.
@@ -53,7 +66,7 @@ impl Client {
         let next = Arc::new(AtomicUsize::new(0));
         let mut streams = JoinSet::new();
         for connection in &self.connections {
-            for _ in 0..STREAMS {
+            for _ in 0..self.streams {
                 let (connection, calls, next) = (connection.clone(), Arc::clone(calls), Arc::clone(&next));
                 let uri = self.uri.clone();
                 streams.spawn(async move {

@@ -73,7 +73,7 @@ fn decide(criterion: &mut Criterion) {
 const FRESH: usize = 200;
 
 fn measure(group: &mut BenchmarkGroup<'_, WallTime>, case: &Case) {
-    let (folder, runtime) = (tempfile::tempdir().unwrap(), runtime());
+    let (folder, runtime) = (case.folder(), runtime());
     let _entered = runtime.enter();
     let load = || runtime.block_on(in_process::load(case, folder.path())).0;
     let decoded = |count| -> Vec<Incoming> {
@@ -86,7 +86,7 @@ fn measure(group: &mut BenchmarkGroup<'_, WallTime>, case: &Case) {
             verdict(case, &chain, &incoming);
             group.bench_function(case.name, |bencher| bencher.iter(|| verdict(case, &chain, &incoming)));
         }
-        Calls::Fresh(_) => {
+        Calls::Fresh(_) | Calls::Cycle(..) => {
             let incoming = decoded(FRESH);
             group.bench_function(case.name, |bencher| {
                 bencher.iter_custom(|iterations| {

@@ -1,6 +1,5 @@
 //! The program's configuration at work in this process, without a listener.
 
-use std::fs;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
@@ -22,11 +21,8 @@ use tower_service::Service;
 
 use crate::cases::Case;
 
-/// What the flags and files of a case mean. Whoever has to fetch something begins with it.
+/// What the flags of a case and its files in `folder` mean. Whoever has to fetch something begins with it.
 pub(crate) async fn load(case: &Case, folder: &Path) -> (Chain, ReplyConfig) {
-    for (name, content) in &case.files {
-        fs::write(folder.join(name), content).unwrap();
-    }
     // A flag that names one of the files names it from where this process runs.
     let flag = |flag: &&str| match flag.split_once('=') {
         Some((option, file)) if case.files.iter().any(|(name, _)| *name == file) => {

@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use countersign::authn::token::cache;
 use serde_json::{Value, json};
 
 use crate::cases::{Calls, Case, OK, UNAUTHENTICATED, bearer};
@@ -10,6 +11,8 @@ use crate::tokens::{Key, Tokens};
 
 /// So many issuers an AuthenticationConfiguration may have.
 const ISSUERS: usize = 64;
+/// More tokens than are remembered: each is forgotten when it comes again.
+const MORE_THAN_REMEMBERED: usize = 3 * cache::MAX_GOOD / 2;
 /// So many keys a set may have.
 const KEYS: usize = 100;
 
@@ -34,7 +37,15 @@ pub(crate) fn cases() -> Vec<Case> {
     let rs256 = Tokens::new(&rsa, person(&issuers.url(0)));
     let es256 = Tokens::new(&ecdsa, person(&issuers.url(0)));
     let account = Tokens::new(&rsa, service_account());
-    let forged = rs256.clone();
+    let (forged, many_tokens) = (rs256.clone(), es256.clone());
+    let account_flags = || {
+        vec![
+            "--service-account-key-file=sa.pub",
+            "--service-account-issuer=https://kubernetes.default.svc",
+            "--service-account-lookup-mode=offline",
+            "--anonymous-auth=false",
+        ]
+    };
     let one = || [issuer(0)];
     vec![
         case("rs256-first-seen", &rs256, 1.10, &one()),
@@ -43,12 +54,7 @@ pub(crate) fn cases() -> Vec<Case> {
         case("rs256-64-issuers", &rs256, 1.10, &(0..ISSUERS).map(issuer).collect::<Vec<_>>()),
         case("rs256-100-keys", &rs256, 1.10, &[many_keys]),
         Case {
-            flags: vec![
-                "--service-account-key-file=sa.pub",
-                "--service-account-issuer=https://kubernetes.default.svc",
-                "--service-account-lookup-mode=offline",
-                "--anonymous-auth=false",
-            ],
+            flags: account_flags(),
             files: vec![("sa.pub", rsa.pem())],
             ..case("service-account-first-seen", &account, 1.10, &[])
         },
@@ -56,6 +62,20 @@ pub(crate) fn cases() -> Vec<Case> {
             calls: Calls::Same(bearer(rs256.number(1))),
             unavoidable: Box::new(|| 0.0),
             ..case("rs256-remembered", &rs256, 0.75, &one())
+        },
+        Case {
+            flags: account_flags(),
+            files: vec![("sa.pub", rsa.pem())],
+            calls: Calls::Same(bearer(account.number(1))),
+            unavoidable: Box::new(|| 0.0),
+            ..case("service-account-remembered", &account, 0.75, &[])
+        },
+        Case {
+            calls: Calls::Cycle(
+                MORE_THAN_REMEMBERED,
+                Box::new(move |number| bearer(many_tokens.number(number))),
+            ),
+            ..case("es256-more-than-remembered", &es256, 1.10, &one())
         },
         Case {
             expected: UNAUTHENTICATED,
