@@ -17,7 +17,7 @@ mod certificates;
 #[allow(dead_code, reason = "requests are made here, verdicts not compared")]
 mod envoy;
 mod in_process;
-#[allow(dead_code, reason = "one issuer is used")]
+#[allow(dead_code, reason = "its keys do not change")]
 mod issuer;
 mod jwt;
 #[path = "../support/tls.rs"]

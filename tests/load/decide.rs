@@ -23,6 +23,7 @@ mod certificates;
 mod envoy;
 #[allow(dead_code, reason = "the service around the chain is not needed")]
 mod in_process;
+#[allow(dead_code, reason = "its keys do not change")]
 mod issuer;
 mod jwt;
 #[path = "../support/tls.rs"]

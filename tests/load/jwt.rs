@@ -87,16 +87,11 @@ pub(crate) fn cases() -> Vec<Case> {
 
 /// Good tokens, each seen for the first time, and authenticators for them.
 fn case(name: &'static str, tokens: &Tokens, limit: f64, authenticators: &[Value]) -> Case {
-    let configuration = json!({
-        "apiVersion": "apiserver.config.k8s.io/v1",
-        "kind": "AuthenticationConfiguration",
-        "jwt": authenticators,
-    });
     let (calls, verified) = (tokens.clone(), tokens.clone());
     Case {
         name,
         flags: vec!["--authentication-config=authentication.json", "--anonymous-auth=false"],
-        files: vec![("authentication.json", configuration.to_string())],
+        files: vec![("authentication.json", configuration(authenticators).to_string())],
         ready: Some(bearer(tokens.number(0))),
         expected: OK,
         limit,
@@ -105,8 +100,17 @@ fn case(name: &'static str, tokens: &Tokens, limit: f64, authenticators: &[Value
     }
 }
 
+/// What `--authentication-config` names.
+pub(crate) fn configuration(authenticators: &[Value]) -> Value {
+    json!({
+        "apiVersion": "apiserver.config.k8s.io/v1",
+        "kind": "AuthenticationConfiguration",
+        "jwt": authenticators,
+    })
+}
+
 /// An authenticator that maps claims without expressions.
-fn issuer(issuers: &Issuers, number: usize) -> Value {
+pub(crate) fn issuer(issuers: &Issuers, number: usize) -> Value {
     json!({
         "issuer": {"url": issuers.url(number), "audiences": ["shop"], "certificateAuthority": issuers.authority},
         "claimMappings": {
@@ -117,7 +121,7 @@ fn issuer(issuers: &Issuers, number: usize) -> Value {
 }
 
 /// What an ID token says of somebody.
-fn person(issuer: &str) -> Value {
+pub(crate) fn person(issuer: &str) -> Value {
     json!({
         "iss": issuer, "sub": "00u1a2b3c4d5e6f7g8h9", "aud": ["shop", "account"], "azp": "shop",
         "auth_time": 1_790_000_000, "sid": "0d6f8f4e-5a35-4d2b-9c64-0a7f1a1ed2c3", "acr": "1", "scope": "openid profile email",

@@ -3,7 +3,11 @@
 //!
 //! ```text
 //!   cargo bench --bench load [-- [CASE]... [--rounds N] [--calls N] [--json FILE]]
+//!   cargo bench --bench load -- soak [--seconds N]
+//!   tests/load/run
 //! ```
+//!
+//! `soak` is everything at once, for ten minutes; `tests/load/run` measures how long callers wait.
 //!
 //! And what it takes besides: memory, time to start. One table comes out, and the same in JSON, by default in `target/load.json`.
 #![allow(
@@ -26,9 +30,11 @@ mod contest;
 mod envoy;
 mod issuer;
 mod jwt;
+mod latency;
 mod process;
 mod report;
 mod resources;
+mod soak;
 #[path = "../support/tls.rs"]
 #[allow(dead_code, reason = "no client shows a certificate here")]
 mod tls;
@@ -36,6 +42,7 @@ mod tokens;
 
 use std::env;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use cases::cases;
 
@@ -50,6 +57,9 @@ struct Plan {
     /// Calls of one round, unless a case has fewer to offer.
     calls: usize,
     json: PathBuf,
+    /// The binary of ghz.
+    ghz: Option<PathBuf>,
+    soak: Duration,
 }
 
 /// With so many calls a round a figure means something.
@@ -58,7 +68,8 @@ const CALLS: usize = 60_000;
 impl Plan {
     fn of(mut arguments: impl Iterator<Item = String>) -> Self {
         let json = concat!(env!("CARGO_MANIFEST_DIR"), "/target/load.json").into();
-        let mut plan = Self { only: Vec::new(), rounds: 5, calls: CALLS, json };
+        let soak = Duration::from_secs(600);
+        let mut plan = Self { only: Vec::new(), rounds: 5, calls: CALLS, json, ghz: None, soak };
         while let Some(argument) = arguments.next() {
             let mut value = || arguments.next().expect("a value");
             let mut number = || value().parse().expect("a number");
@@ -66,8 +77,8 @@ impl Plan {
                 "--rounds" => plan.rounds = number(),
                 "--calls" => plan.calls = number(),
                 "--json" => plan.json = value().into(),
-                // What cargo itself adds.
-                "--bench" => {}
+                "--ghz" => plan.ghz = Some(value().into()),
+                "--seconds" => plan.soak = Duration::from_secs(value().parse().expect("a number")),
                 case => plan.only.push(case.to_owned()),
             }
         }
@@ -85,23 +96,35 @@ impl Plan {
 }
 
 fn main() {
-    let arguments = env::args().skip(1);
-    if env::args().nth(1).as_deref() == Some("bare") {
+    // `--bench` is what cargo itself adds.
+    let mut arguments = env::args().skip(1).filter(|argument| argument != "--bench").peekable();
+    let modes = ["bare", "latency", "soak"];
+    let mode = arguments.next_if(|argument| modes.contains(&&**argument)).unwrap_or_default();
+    if mode == "bare" {
         return bare::serve();
     }
     let plan = Plan::of(arguments);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let rows = runtime.block_on(async {
-        let mut rows = Vec::new();
-        for case in cases().iter().filter(|case| plan.wants(case.name)) {
-            rows.push(contest::measure(case, &plan).await);
+        match &*mode {
+            "latency" => latency::measure(&plan).await,
+            "soak" => soak::soak(plan.soak).await,
+            _ => costs(&plan).await,
         }
-        if plan.wants("two-workers") {
-            rows.push(contest::two_workers(&plan).await);
-        }
-        rows.extend(resources::measure(&plan).await);
-        rows
     });
     assert!(!rows.is_empty(), "nothing is called {:?}", plan.only);
     report::report(&rows, &plan.json);
+}
+
+/// CPU time per call, and what it takes besides.
+async fn costs(plan: &Plan) -> Vec<report::Row> {
+    let mut rows = Vec::new();
+    for case in cases().iter().filter(|case| plan.wants(case.name)) {
+        rows.push(contest::measure(case, plan).await);
+    }
+    if plan.wants("two-workers") {
+        rows.push(contest::two_workers(plan).await);
+    }
+    rows.extend(resources::measure(plan).await);
+    rows
 }

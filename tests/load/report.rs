@@ -12,15 +12,15 @@ pub(crate) struct Row {
 }
 
 pub(crate) enum Figures {
-    /// CPU time in µs per call, one figure of each server for each round.
+    /// µs per call, one figure of each server for each round.
     Ratio {
         ours: Vec<f64>,
         rival: Vec<f64>,
         /// Work that a call cannot do without, as far as it is not the rival's, measured by itself.
         unavoidable: f64,
     },
-    /// Something else of ours, and of the bare server if it has any.
-    Plain { unit: &'static str, ours: Vec<f64>, bare: Vec<f64>, peak: Option<f64> },
+    /// Something else of ours, what it is to be seen beside, and the most that it has ever been.
+    Plain { unit: &'static str, ours: Vec<f64>, other: Vec<f64>, peak: Option<f64> },
 }
 
 impl Row {
@@ -52,10 +52,10 @@ impl Row {
                     String::new(),
                 )
             }
-            Figures::Plain { unit, bare, peak, .. } => {
-                let bare = bare.first().map(|_| format!("{:.1} {unit}", median(&sorted(bare.clone()))));
+            Figures::Plain { unit, other, peak, .. } => {
+                let other = other.first().map(|_| format!("{:.1} {unit}", median(&sorted(other.clone()))));
                 let peak = peak.map(|peak| format!("{peak:.1} {unit} at most"));
-                (peak.unwrap_or_default(), bare.unwrap_or_default(), String::new(), format!(" {unit}"))
+                (peak.unwrap_or_default(), other.unwrap_or_default(), String::new(), format!(" {unit}"))
             }
         };
         let held = if cfg!(debug_assertions) {
@@ -74,10 +74,10 @@ impl Row {
     fn json(&self) -> Value {
         let mut row = match &self.figures {
             Figures::Ratio { ours, rival, unavoidable } => {
-                json!({"countersign_us": ours, "bare_us": rival, "unavoidable_us": unavoidable, "unit": "ratio"})
+                json!({"countersign_us": ours, "other_us": rival, "unavoidable_us": unavoidable, "unit": "ratio"})
             }
-            Figures::Plain { unit, ours, bare, peak } => {
-                json!({"countersign": ours, "bare": bare, "peak": peak, "unit": unit})
+            Figures::Plain { unit, ours, other, peak } => {
+                json!({"countersign": ours, "other": other, "peak": peak, "unit": unit})
             }
         };
         row["case"] = self.name.clone().into();

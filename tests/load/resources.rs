@@ -58,7 +58,7 @@ async fn identities(plan: &Plan) -> Row {
     case.flags.push("--token-success-cache-ttl=1h");
     let folder = case.folder();
     let server = Server::countersign(&case.flags, folder.path());
-    let mut client = Client::connect(&server, Pattern::ORDINARY).await;
+    let client = Client::connect(&server, Pattern::ORDINARY).await;
     client.wait_for(&frame(case.ready.as_ref().unwrap()), OK).await;
     let Calls::Fresh(make) = &case.calls else { panic!("first seen") };
     let numbers: Vec<usize> = (0..count).collect();
@@ -93,7 +93,7 @@ async fn start(plan: &Plan) -> Row {
         first_check(&bare(folder.path())).await;
         others.push(milliseconds(begun.elapsed()));
     }
-    let figures = Figures::Plain { unit: "ms", ours, bare: others, peak: None };
+    let figures = Figures::Plain { unit: "ms", ours, other: others, peak: None };
     Row { name: "start".to_owned(), figures, goal: 50.0 }
 }
 
@@ -104,7 +104,7 @@ const STARTS: usize = 4;
 fn binary() -> Row {
     let bytes = u32::try_from(fs::metadata(COUNTERSIGN).unwrap().len()).unwrap();
     let figures =
-        Figures::Plain { unit: "MB", ours: vec![f64::from(bytes) / 1e6], bare: Vec::new(), peak: None };
+        Figures::Plain { unit: "MB", ours: vec![f64::from(bytes) / 1e6], other: Vec::new(), peak: None };
     Row { name: "binary".to_owned(), figures, goal: 20.0 }
 }
 
@@ -120,10 +120,13 @@ async fn first_check(server: &Server) {
     Client::connect(server, Pattern::ORDINARY).await.wait_for(&frame(&bearer("token-1")), OK).await;
 }
 
-fn mebibytes(ours: Vec<u32>, bare: Vec<u32>, peak: Option<u32>) -> Figures {
-    let mebibytes = |kibibytes: u32| f64::from(kibibytes) / 1024.0;
-    let [ours, bare] = [ours, bare].map(|figures| figures.into_iter().map(mebibytes).collect());
-    Figures::Plain { unit: "MiB", ours, bare, peak: peak.map(mebibytes) }
+fn mebibytes(ours: Vec<u32>, other: Vec<u32>, peak: Option<u32>) -> Figures {
+    let [ours, other] = [ours, other].map(|figures| figures.into_iter().map(in_mebibytes).collect());
+    Figures::Plain { unit: "MiB", ours, other, peak: peak.map(in_mebibytes) }
+}
+
+pub(crate) fn in_mebibytes(kibibytes: u32) -> f64 {
+    f64::from(kibibytes) / 1024.0
 }
 
 fn milliseconds(time: Duration) -> f64 {
