@@ -60,7 +60,7 @@ pub(crate) async fn measure(case: &Case, plan: &Plan) -> Row {
     let folder = case.folder();
     let ours = Server::countersign(&case.flags, folder.path());
     let mut ours = Side::new(ours, Pattern::ORDINARY, case.expected).await;
-    let mut bare = Side::new(bare(folder.path()), Pattern::ORDINARY, OK).await;
+    let mut bare = Side::new(bare(folder.path(), 1), Pattern::ORDINARY, OK).await;
     let unavoidable = (case.unavoidable)();
     if let Some(request) = &case.ready {
         ours.client.wait_for(&frame(request), OK).await;
@@ -97,7 +97,7 @@ pub(crate) async fn two_workers(plan: &Plan) -> Row {
     }
 }
 
-/// The server that we are measured against.
-pub(crate) fn bare(folder: &Path) -> Server {
-    Server::start(env::current_exe().unwrap().to_str().unwrap(), &["bare"], folder)
+/// The server that we are measured against, with so many threads.
+pub(crate) fn bare(folder: &Path, threads: usize) -> Server {
+    Server::start(env::current_exe().unwrap().to_str().unwrap(), &["bare"], folder, threads)
 }

@@ -44,7 +44,7 @@ pub(crate) async fn measure(plan: &Plan) -> Vec<Row> {
 async fn pair(case: &Case, generator: &Generator, plan: &Plan) -> [Row; 2] {
     let folder = case.folder();
     let frame = case.rounds(0, 1)[0][0].clone();
-    let (ours, bare) = (Server::countersign(&case.flags, folder.path()), bare(folder.path()));
+    let (ours, bare) = (Server::countersign(&case.flags, folder.path()), bare(folder.path(), 1));
     for (server, expected) in [(&ours, case.expected), (&bare, OK)] {
         Client::connect(server, Pattern::ORDINARY).await.wait_for(&frame, expected).await;
     }

@@ -4,10 +4,11 @@
 //! ```text
 //!   cargo bench --bench load [-- [CASE]... [--rounds N] [--calls N] [--json FILE]]
 //!   cargo bench --bench load -- soak [--seconds N]
+//!   COUNTERSIGN_TEST_ENVOY=$(deploy/envoy/get-envoy) cargo bench --bench load -- envoy [--rounds N] [--calls N] [--json FILE]
 //!   tests/load/run
 //! ```
 //!
-//! `soak` is everything at once, for ten minutes; `tests/load/run` measures how long callers wait.
+//! `soak` is everything at once, for ten minutes; `envoy` is what a request costs by way of a real Envoy; `tests/load/run` measures how long callers wait.
 //!
 //! And what it takes besides: memory, time to start. One table comes out, and the same in JSON, by default in `target/load.json`.
 #![allow(
@@ -25,6 +26,7 @@ mod cases;
 mod certificates;
 mod client;
 mod contest;
+mod edge;
 #[path = "../support/envoy.rs"]
 #[allow(dead_code, reason = "the benchmark makes requests and does not compare verdicts")]
 mod envoy;
@@ -98,13 +100,16 @@ impl Plan {
 fn main() {
     // `--bench` is what cargo itself adds.
     let mut arguments = env::args().skip(1).filter(|argument| argument != "--bench").peekable();
-    let modes = ["bare", "latency", "soak"];
+    let modes = ["bare", "envoy", "latency", "soak"];
     let mode = arguments.next_if(|argument| modes.contains(&&**argument)).unwrap_or_default();
     if mode == "bare" {
         return bare::serve();
     }
     let plan = Plan::of(arguments);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    if mode == "envoy" {
+        return runtime.block_on(edge::measure(&plan));
+    }
     let rows = runtime.block_on(async {
         match &*mode {
             "latency" => latency::measure(&plan).await,

@@ -21,6 +21,18 @@ pub(crate) struct Server {
 pub(crate) struct Cpu(HashMap<OsString, Duration>);
 
 impl Cpu {
+    /// What the threads of a process have taken so far, in user and kernel mode. To the nanosecond, where `stat` of proc(5) has 10 ms.
+    pub(crate) fn of(process: u32) -> Self {
+        let tasks = fs::read_dir(format!("/proc/{process}/task")).unwrap();
+        // A thread may end meanwhile.
+        let task = |task: DirEntry| {
+            let schedstat = fs::read_to_string(task.path().join("schedstat")).ok()?;
+            let nanoseconds = schedstat.split(' ').next().unwrap().parse().unwrap();
+            Some((task.file_name(), Duration::from_nanos(nanoseconds)))
+        };
+        Self(tasks.map(Result::unwrap).filter_map(task).collect())
+    }
+
     /// What came to it after `earlier`. Threads that have ended take theirs with them: those that answer Checks never do.
     pub(crate) fn since(&self, earlier: &Self) -> Duration {
         let before = |thread| earlier.0.get(thread).copied().unwrap_or_default();
@@ -49,13 +61,13 @@ impl Server {
             "--log-format=json",
             "--log-level=countersign=info,countersign::envoy=error",
         ];
-        Self::start(COUNTERSIGN, &[&ours, flags].concat(), folder)
+        Self::start(COUNTERSIGN, &[&ours, flags].concat(), folder, 1)
     }
 
-    /// Starts a program, and waits until it says where it serves.
-    pub(crate) fn start(program: &str, arguments: &[&str], folder: &Path) -> Self {
+    /// Starts a program, and waits until it says where it serves. A runtime that asks nobody has so many threads.
+    pub(crate) fn start(program: &str, arguments: &[&str], folder: &Path, threads: usize) -> Self {
         let mut command = Command::new(program);
-        command.args(arguments).current_dir(folder).env("TOKIO_WORKER_THREADS", "1");
+        command.args(arguments).current_dir(folder).env("TOKIO_WORKER_THREADS", threads.to_string());
         let mut process = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(process.stderr.take().unwrap()).lines().map_while(Result::ok);
         let mut said = String::new();
@@ -70,16 +82,8 @@ impl Server {
         Self { process, address: address.unwrap_or_else(|| panic!("the server has ended: {said}")) }
     }
 
-    /// What its threads have taken so far, in user and kernel mode. To the nanosecond, where `stat` of proc(5) has 10 ms.
     pub(crate) fn cpu(&self) -> Cpu {
-        let tasks = fs::read_dir(format!("/proc/{}/task", self.process.id())).unwrap();
-        // A thread may end meanwhile.
-        let task = |task: DirEntry| {
-            let schedstat = fs::read_to_string(task.path().join("schedstat")).ok()?;
-            let nanoseconds = schedstat.split(' ').next().unwrap().parse().unwrap();
-            Some((task.file_name(), Duration::from_nanos(nanoseconds)))
-        };
-        Cpu(tasks.map(Result::unwrap).filter_map(task).collect())
+        Cpu::of(self.process.id())
     }
 
     /// proc(5), `status`.

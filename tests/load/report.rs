@@ -102,11 +102,12 @@ pub(crate) fn report(rows: &[Row], file: &Path) {
     std::fs::write(file, serde_json::to_string_pretty(&report).unwrap()).unwrap();
 }
 
-fn sorted(mut figures: Vec<f64>) -> Vec<f64> {
+pub(crate) fn sorted(mut figures: Vec<f64>) -> Vec<f64> {
     figures.sort_by(f64::total_cmp);
     figures
 }
 
-fn median(sorted: &[f64]) -> f64 {
+/// Of figures in order of size.
+pub(crate) fn median(sorted: &[f64]) -> f64 {
     sorted[sorted.len() / 2]
 }

@@ -111,6 +111,10 @@ fn published(keys: &[Rc<Key>]) -> serde_json::Value {
 /// So long.
 pub(crate) async fn soak(length: Duration) -> Vec<Row> {
     let mut credentials = Credentials::new();
+    // Beforehand: while it signs, the client would not answer the server's pings.
+    credentials.certificates = if length > SETTLED { CERTIFICATES } else { 0 };
+    let certificates = 0..credentials.certificates;
+    let certificates = certificates.map(|number| frame(&credentials.chains.request(number))).collect();
     let folder = folder(&credentials);
     let server = Server::countersign(
         &[
@@ -120,17 +124,15 @@ pub(crate) async fn soak(length: Duration) -> Vec<Row> {
             "--authentication-config=authentication.json",
             "--anonymous-auth=false",
             "--reload-interval=1s",
+            // The client has no other connections to go to.
+            "--max-connection-age=1h",
             "--worker-threads=2",
         ],
         folder.path(),
     );
     let client = Client::connect(&server, Pattern::ORDINARY).await;
     client.wait_for(&frame(&bearer(credentials.tokens.number(0))), OK).await;
-    if length > SETTLED {
-        let calls = (0..CERTIFICATES).map(|number| frame(&credentials.chains.request(number)));
-        client.run(&calls.collect(), OK).await;
-        credentials.certificates = CERTIFICATES;
-    }
+    client.run(&certificates, OK).await;
     let (begun, mut settled, mut calls) = (Instant::now(), None, 0);
     let (mut beat, mut rotations, mut rotated) = (0, 0, begun);
     while begun.elapsed() < length {
