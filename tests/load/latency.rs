@@ -21,7 +21,7 @@ const CALLERS: usize = 64;
 /// They share so many connections.
 const CONNECTIONS: usize = 4;
 
-/// What is called: remembered, refused, and verified each time.
+/// What is called with: a token in memory, one that nobody knows, and one that is remembered.
 const CASES: [&str; 3] = ["static-token", "unknown-token", "rs256-remembered"];
 
 /// Both generators, as far as they are there, on every case.

@@ -10,7 +10,8 @@
 //!
 //! `soak` is everything at once, for ten minutes; `envoy` is what a request costs by way of a real Envoy; `tests/load/run` measures how long callers wait.
 //!
-//! And what it takes besides: memory, time to start. One table comes out, and the same in JSON, by default in `target/load.json`.
+//! And what it takes besides: memory, time to start. One table comes out, and the same in JSON, by default in `target/load*.json`.
+//! With few calls the sizes of what is measured are small too: see that it runs, and read nothing.
 #![allow(
     clippy::unwrap_used,
     clippy::print_stdout,
@@ -43,7 +44,7 @@ mod tls;
 mod tokens;
 
 use std::env;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use cases::cases;
@@ -68,8 +69,10 @@ struct Plan {
 const CALLS: usize = 60_000;
 
 impl Plan {
-    fn of(mut arguments: impl Iterator<Item = String>) -> Self {
-        let json = concat!(env!("CARGO_MANIFEST_DIR"), "/target/load.json").into();
+    /// The plan for a mode: none is that which measures what a Check costs.
+    fn of(mode: &str, mut arguments: impl Iterator<Item = String>) -> Self {
+        let name = if mode.is_empty() { "load.json".to_owned() } else { format!("load-{mode}.json") };
+        let json = Path::new(env!("CARGO_MANIFEST_DIR")).join("target").join(name);
         let soak = Duration::from_secs(600);
         let mut plan = Self { only: Vec::new(), rounds: 5, calls: CALLS, json, ghz: None, soak };
         while let Some(argument) = arguments.next() {
@@ -105,7 +108,7 @@ fn main() {
     if mode == "bare" {
         return bare::serve();
     }
-    let plan = Plan::of(arguments);
+    let plan = Plan::of(&mode, arguments);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     if mode == "envoy" {
         return runtime.block_on(edge::measure(&plan));
