@@ -1,5 +1,6 @@
 //! What a Check allocates, exactly, and how large its future is. Time differs from run to run, these numbers do not: a change that
-//! makes one of them larger fails here, and one that makes it smaller is asked to lower the number.
+//! makes one of them larger fails here, and one that makes it smaller is asked to lower the number. They are those of a build without
+//! optimisation.
 #![allow(
     clippy::unwrap_used,
     clippy::disallowed_methods,

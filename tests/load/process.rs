@@ -41,7 +41,7 @@ impl Cpu {
 }
 
 /// Of a process, in KiB.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Memory {
     /// `VmRSS` of proc(5).
     pub(crate) now: u32,

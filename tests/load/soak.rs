@@ -159,13 +159,16 @@ pub(crate) async fn soak(length: Duration) -> Vec<Row> {
         "{calls} calls in {:?}, all answered as they should be. Configurations: {beat}, key changes: {rotations}.\n",
         begun.elapsed(),
     );
+    // A short run has not settled.
+    let flat = FLAT * in_mebibytes(settled.now);
+    assert!(length <= SETTLED || in_mebibytes(end.now) <= flat, "memory has grown: {settled:?}, {end:?}");
     let figures = Figures::Plain {
         unit: "MiB",
         ours: vec![in_mebibytes(end.now)],
         other: vec![in_mebibytes(settled.now)],
         peak: Some(in_mebibytes(end.peak)),
     };
-    vec![Row { name: format!("soak of {length:?}: memory"), figures, goal: FLAT * in_mebibytes(settled.now) }]
+    vec![Row { name: format!("soak of {length:?}: memory"), figures, goal: flat }]
 }
 
 /// Memory is flat if it has not grown by more.
