@@ -18,6 +18,7 @@ mod differential;
 #[path = "../envoy/support/mod.rs"]
 #[allow(dead_code, unused_imports, reason = "Envoy, CAs and an issuer are used here")]
 mod edge;
+mod faults;
 mod generate;
 mod json;
 mod jwt;
@@ -31,6 +32,7 @@ mod support;
 #[path = "../it/conformance/vectors.rs"]
 #[allow(dead_code, reason = "only the requests that need a cluster are replayed here")]
 mod vectors;
+mod way;
 mod webhook;
 mod wire;
 mod x509;
