@@ -20,7 +20,7 @@ use super::vectors::data;
 use super::way::{State, Way};
 
 /// A token of the TokenRequest API for each of these Pods, which are made for it.
-async fn bound<const N: usize>(live: &Live, names: [&str; N]) -> [String; N] {
+pub(super) async fn bound<const N: usize>(live: &Live, names: [&str; N]) -> [String; N] {
     let mut tokens = Vec::new();
     for name in names {
         live.create(&pod(name)).await;
@@ -196,7 +196,7 @@ async fn an_api_server_that_is_the_webhook_too_holds_up_nobody_who_does_not_need
 }
 
 /// A token that kube-apiserver alone knows.
-const WEBHOOK_ONLY: &str = "admin-token";
+pub(super) const WEBHOOK_ONLY: &str = "admin-token";
 
 /// Lets countersign ask for reviews, as the README says.
 pub(super) fn may_review() -> Json {

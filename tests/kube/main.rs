@@ -25,6 +25,7 @@ mod jwt;
 mod kubectl;
 mod live;
 mod live_accounts;
+mod pod;
 mod random;
 mod service_accounts;
 #[path = "../support/mod.rs"]

@@ -48,12 +48,20 @@ impl Server {
     /// Starts `serve` with `flags` in `folder`, on a port of its own choice unless a flag says otherwise, and waits until it
     /// serves.
     pub(crate) fn start<S: AsRef<OsStr>>(folder: &Path, flags: &[S]) -> Self {
-        let mut command = countersign(
-            "serve",
-            folder,
-            &["--listen=127.0.0.1:0", "--admin-listen=127.0.0.1:0", "--log-format=json"],
-        );
-        let mut process = command.args(flags).stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        Self::run(Self::command(folder, flags))
+    }
+
+    /// What [`Self::start`] runs.
+    pub(crate) fn command<S: AsRef<OsStr>>(folder: &Path, flags: &[S]) -> Command {
+        let own = ["--listen=127.0.0.1:0", "--admin-listen=127.0.0.1:0", "--log-format=json"];
+        let mut command = countersign("serve", folder, &own);
+        command.args(flags);
+        command
+    }
+
+    /// Runs a command that becomes `serve`, and waits until it serves.
+    pub(crate) fn run(mut command: Command) -> Self {
+        let mut process = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let stderr = process.stderr.take().unwrap();
         let (lines, log) = mpsc::channel();
         // Reads to the end, because a full pipe would stop the program.
