@@ -17,6 +17,7 @@ mod kubeconfig;
 mod listen;
 mod oidc_flags;
 pub mod options;
+mod pod;
 mod service_accounts;
 mod sources;
 mod tls;

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use config::{Value, ValueKind};
 use tracing_subscriber::EnvFilter;
-use zeroize::Zeroizing;
 
 use super::file::{Files, NamedFile};
 use super::options::OptionSpec;
@@ -176,11 +175,6 @@ impl<'e> Values<'e> {
     /// The files that an option names, those that can be read.
     pub(super) fn files(&mut self, option: &OptionSpec) -> Vec<NamedFile> {
         self.repeated(option).iter().filter_map(|path| self.read(option, path)).collect()
-    }
-
-    /// A file that another file names.
-    pub(super) fn read_named(&mut self, path: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
-        self.files.read(path)
     }
 
     fn read(&mut self, option: &OptionSpec, path: &str) -> Option<NamedFile> {
