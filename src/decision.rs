@@ -92,6 +92,8 @@ pub enum Reason {
     RevocationListExpired,
     /// A client certificate that the CAs do not vouch for.
     UntrustedCertificate,
+    /// A client certificate that cannot be verified here, in one of the ways in which only Kubernetes might.
+    UnsupportedCertificate,
     /// A client certificate with two uids, or an empty one.
     CertificateUid,
     /// A front proxy's certificate without an allowed common name.
@@ -201,6 +203,7 @@ impl Reason {
             Self::CertificateRevoked => "certificate_revoked",
             Self::RevocationListExpired => "revocation_list_expired",
             Self::UntrustedCertificate => "untrusted_certificate",
+            Self::UnsupportedCertificate => "unsupported_certificate",
             Self::CertificateUid => "certificate_uid",
             Self::ProxyNameNotAllowed => "proxy_name_not_allowed",
             Self::MalformedHeader => "malformed_header",
@@ -254,7 +257,7 @@ impl Reason {
     /// Whether no other credential of the same request may be taken in place of the one that was rejected, and nobody else be asked
     /// about a token. Kubernetes does not reject for these reasons but would have read the credential, as somebody perhaps, from the
     /// client's own header lines; or it would have ended the connection, and with it the whole request; or it would have believed the
-    /// token, perhaps since it knows the cluster where we do not, while here the webhook might name somebody else.
+    /// certificate or the token, perhaps since it knows what we do not, while here the next authenticator might name somebody else.
     ///
     /// What is not among them although Kubernetes may know better: sizes and numbers beyond our limits and CEL's rare forms, in tokens
     /// that only their own issuer can sign like this, and that no issuer signs; and issuers that are away, which they would be for
@@ -265,6 +268,7 @@ impl Reason {
             Self::AmbiguousAuthorization
                 | Self::AmbiguousIdentityHeader
                 | Self::AmbiguousUpgrade
+                | Self::CertificateRevoked
                 | Self::ClusterUnavailable
                 | Self::DistributedClaims
                 | Self::DistributedClaimsUnavailable
@@ -272,8 +276,16 @@ impl Reason {
                 | Self::MalformedForwardedCertificate
                 | Self::MalformedHeader
                 | Self::MalformedIssuerKeys
+                | Self::MalformedTokenReview
                 | Self::NeverExpires
+                | Self::Panicked
+                | Self::PasswordVerificationBusy
+                | Self::RevocationListExpired
+                | Self::TokenLookupTimeout
+                | Self::TokenReviewBusy
+                | Self::TokenReviewUnavailable
                 | Self::UndecodableToken
+                | Self::UnsupportedCertificate
                 | Self::UnsupportedSignature
         )
     }

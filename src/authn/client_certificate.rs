@@ -177,6 +177,7 @@ fn reason(error: &VerifyError) -> Reason {
         }
         VerifyError::Revoked { .. } => Reason::CertificateRevoked,
         VerifyError::RevocationListExpired => Reason::RevocationListExpired,
+        VerifyError::BeyondUs | VerifyError::TooManyCertificates => Reason::UnsupportedCertificate,
         _ => Reason::UntrustedCertificate,
     }
 }
