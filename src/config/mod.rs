@@ -33,7 +33,7 @@ use std::time::Duration;
 
 use crate::authn::token::jwt::Remote;
 use crate::authn::token::{BootstrapTokens, JwtAuthenticators, TokenAuthenticator, TokenFile, Ttl};
-use crate::authn::{Basic, RequestHeaderNames, user_file};
+use crate::authn::{Basic, RequestHeaderNames};
 use crate::chain::Members;
 use crate::cluster::{Cluster, Clusters};
 
@@ -201,8 +201,8 @@ fn members(
     let mut tokens = Vec::new();
     if let Some(file) = values.file(option("token-auth-file")) {
         let warn = |line, text: &str| warnings.push(format!("{}: line {line}: {text}", file.place));
-        match user_file::parse(&file.bytes, "token") {
-            Ok(users) => tokens.push(TokenAuthenticator::TokenFile(Box::new(TokenFile::new(users, warn)))),
+        match TokenFile::new(&file.bytes, warn) {
+            Ok(users) => tokens.push(TokenAuthenticator::TokenFile(Box::new(users))),
             Err(errors) => values.file_errors(&file, errors),
         }
     }
@@ -214,7 +214,7 @@ fn members(
     let mut basic = None;
     if let Some(file) = values.file(option("basic-auth-file")) {
         let warn = |line, text: &str| warnings.push(format!("{}: line {line}: {text}", file.place));
-        match user_file::parse(&file.bytes, "password").and_then(|users| Basic::new(users, warn)) {
+        match Basic::new(&file.bytes, warn) {
             Ok(users) => basic = Some(users),
             Err(errors) => values.file_errors(&file, errors),
         }

@@ -37,6 +37,8 @@ pub(crate) struct Case {
 pub(crate) enum Calls {
     /// The same one over and over.
     Same(Request),
+    /// These in turn, over and over.
+    InTurn(Vec<Request>),
     /// None twice: makes the one with this number.
     Fresh(Box<dyn Fn(usize) -> Request>),
 }
@@ -52,6 +54,10 @@ impl Case {
         let mut serial = 0;
         let round = |_| match &self.calls {
             Calls::Same(request) => vec![frame(request); plan.calls].into(),
+            Calls::InTurn(requests) => {
+                let frames: Vec<Bytes> = requests.iter().map(frame).collect();
+                frames.iter().cycle().take(plan.calls).cloned().collect()
+            }
             Calls::Fresh(make) => {
                 let calls = plan.calls.min(MAX_FRESH_CALLS);
                 serial += calls;
@@ -120,9 +126,37 @@ pub(crate) fn cases() -> Vec<Case> {
             Box::new(|| 2.0 * rsa_verification()),
         ),
     ];
-    cases.extend([("bootstrap-token", 10), ("bootstrap-token-of-10000", 10_000)].map(bootstrap_token));
+    cases.extend(
+        [("static-token-of-10", 10), ("static-token-of-1000", 1_000), ("static-token-of-1000000", 1_000_000)]
+            .map(static_token),
+    );
+    cases.extend(
+        [("bootstrap-token", 10), ("bootstrap-token-of-1000", 1_000), ("bootstrap-token-of-10000", 10_000)]
+            .map(bootstrap_token),
+    );
     cases.extend(jwt::cases());
     cases
+}
+
+/// So many clients call at a time.
+const CALLERS: usize = 1_000;
+
+/// Static tokens of [`CALLERS`] users, or of all that there are, where there are so many.
+fn static_token((name, count): (&'static str, usize)) -> Case {
+    let token = |number: usize| format!("token-{number}-5f0c1e2d3b4a59687786");
+    let row = |number| format!("{},user-{number},uid-{number},\"dev,ops\"\n", token(number));
+    // A prime, so that they are all over the place.
+    let caller = |number| request(&[("Authorization", format!("Bearer {}", token(number * 7919 % count)))]);
+    Case {
+        name,
+        flags: vec!["--token-auth-file=tokens.csv", "--anonymous-auth=false"],
+        files: vec![("tokens.csv", (0..count).map(row).collect())],
+        ready: None,
+        expected: OK,
+        limit: 0.75,
+        calls: Calls::InTurn((0..CALLERS.min(count)).map(caller).collect()),
+        unavoidable: Box::new(|| 0.0),
+    }
 }
 
 /// A bootstrap token, where there are so many.
