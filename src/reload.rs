@@ -86,6 +86,7 @@ impl Reloader {
             for problem in self.deadlines.take_passed() {
                 tracing::warn!("{problem}");
             }
+            give_back();
         }
     }
 
@@ -147,6 +148,16 @@ impl Reloader {
         self
     }
 }
+
+/// The old configuration, and the files that the new one was read from, are large if they hold a million tokens. The allocator (mimalloc 3)
+/// gives the system memory that was freed more than a second ago, but looks for it only when it is given something large again, which
+/// Checks do not do.
+fn give_back() {
+    drop(std::hint::black_box(Vec::<u8>::with_capacity(LARGE)));
+}
+
+/// In bytes, of which none is written. mimalloc keeps no block of this size for later.
+const LARGE: usize = 16 << 20;
 
 /// A new configuration waits so long for the keys of issuers that the old one has not. Kubernetes waits a minute, and nothing else
 /// depends on it there.
