@@ -3,11 +3,13 @@
 //!
 //! Paths and words are kube-apiserver's (k8s.io/apiserver/pkg/server/healthz).
 
+mod debug;
+
 use std::fmt::Write;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -16,20 +18,21 @@ use axum::extract::{RawQuery, State};
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
+use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::time::timeout;
 
 use crate::authn::token::JwtAuthenticators;
 use crate::authn::token::jwt::IssuerKeys;
-use crate::authn::token::webhook::Requests;
 use crate::cluster::{self, Cluster};
 use crate::config::Deadlines;
-use crate::metrics::{IssuerStatus, Metrics, WatchStatus};
+use crate::metrics::{self, IssuerStatus, Measured, Metrics, WatchStatus};
+use crate::telemetry::LogFilter;
 
 /// What the pages are made from.
 #[derive(Debug)]
 pub(crate) struct Status {
-    pub(crate) metrics: Metrics,
+    pub(crate) metrics: Arc<Metrics>,
     /// Whether Checks are being answered.
     serving: AtomicBool,
     /// Whether the end has begun.
@@ -38,25 +41,33 @@ pub(crate) struct Status {
     issuers: ArcSwap<Vec<Arc<IssuerKeys>>>,
     /// What is watched, if anything is.
     cluster: ArcSwapOption<Cluster>,
-    /// What webhooks were asked.
-    requests: Arc<Requests>,
+    /// When the first of the revocation lists is past its nextUpdate, in seconds since 1970; 0 without lists.
+    crl_next_update: AtomicI64,
+    /// The options of the configuration that serves, by name.
+    options: ArcSwap<Value>,
 }
 
 impl Status {
-    pub(crate) fn new(requests: Arc<Requests>) -> Self {
+    pub(crate) fn new(metrics: Arc<Metrics>) -> Self {
         Self {
-            metrics: Metrics::new(),
+            metrics,
             serving: AtomicBool::default(),
             draining: AtomicBool::default(),
             issuers: ArcSwap::default(),
             cluster: ArcSwapOption::empty(),
-            requests,
+            crl_next_update: AtomicI64::default(),
+            options: ArcSwap::default(),
         }
     }
 
     /// What a configuration that serves says about its own end.
     pub(crate) fn told_of(&self, deadlines: &Deadlines) {
-        self.metrics.crl_next_update.set(deadlines.first_next_update().unwrap_or_default());
+        self.crl_next_update.store(deadlines.first_next_update().unwrap_or_default(), Ordering::Relaxed);
+    }
+
+    /// The options of a configuration that serves.
+    pub(crate) fn options(&self, options: Value) {
+        self.options.store(Arc::new(options));
     }
 
     /// The issuers that a configuration which serves has.
@@ -91,9 +102,9 @@ impl Status {
 
     /// Each check by name, whether it holds, and what there is to say about it.
     fn checks(&self) -> Vec<(&'static str, bool, String)> {
-        let refused = match self.metrics.last_reload_successful.get() {
-            0 => ": the last change was refused, or new issuers are missing; what was before serves",
-            _ => "",
+        let refused = match self.metrics.reloads.is_last_good() {
+            false => ": the last change was refused, or new issuers are missing; what was before serves",
+            true => "",
         };
         let mut checks = vec![
             ("listener", self.serving.load(Ordering::Acquire), String::new()),
@@ -110,28 +121,31 @@ impl Status {
         checks
     }
 
-    /// Measures what only a scrape asks for.
-    fn measure(&self) {
-        let issuers = self.issuers.load();
-        let statuses = issuers.iter().map(|keys| {
-            let status = keys.status();
+    /// What only a scrape asks for.
+    fn measure(&self) -> Measured {
+        let issuer = |keys: &Arc<IssuerKeys>| {
+            let (status, fetches) = (keys.status(), keys.key_set_fetches());
             IssuerStatus {
                 url: keys.source().url.clone(),
                 keys: status.keys.unwrap_or_default(),
                 age: status.age,
                 failures: status.failures,
+                fetched: fetches.fetched,
+                failed: fetches.failed,
+                key_set: fetches.digest,
             }
-        });
-        self.metrics.issuers(statuses);
+        };
         let watches = self.cluster.load().as_ref().map(|cluster| cluster.status()).unwrap_or_default();
-        self.metrics.watches(watches.into_iter().map(|watch| WatchStatus {
+        let watch = |watch: cluster::Status| WatchStatus {
             resource: watch.resource,
             objects: watch.objects,
             age: watch.age,
             failures: watch.failures,
-        }));
-        for (outcome, total) in self.requests.totals() {
-            self.metrics.posted(outcome.host, outcome.status, total);
+        };
+        Measured {
+            issuers: self.issuers.load().iter().map(issuer).collect(),
+            watches: watches.into_iter().map(watch).collect(),
+            crl_next_update: self.crl_next_update.load(Ordering::Relaxed),
         }
     }
 }
@@ -161,25 +175,39 @@ fn remark_on_watch(watch: &cluster::Status) -> String {
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// Serves the pages until it is dropped with the runtime. Returns the address.
-pub(crate) async fn listen(address: SocketAddr, status: Arc<Status>) -> io::Result<SocketAddr> {
+pub(crate) async fn listen(
+    address: SocketAddr,
+    debugging: bool,
+    status: Arc<Status>,
+    log: LogFilter,
+) -> io::Result<SocketAddr> {
     let listener = TcpListener::bind(address).await?;
     let address = listener.local_addr()?;
+    let debug = debug::pages(address, debugging, &status, log);
     let pages = Router::new()
-        .route("/livez", get(async || "ok"))
+        .route("/livez", get(livez))
         .route("/readyz", get(readyz))
-        .route("/metrics", get(metrics))
-        .with_state(status);
+        .route("/metrics", get(metrics_page))
+        .with_state(status)
+        .merge(debug);
     tokio::spawn(async move { axum::serve(listener, pages).await });
     Ok(address)
+}
+
+/// That this is answered is all there is to it. Go: `PingHealthz` of healthz.go.
+async fn livez(RawQuery(query): RawQuery) -> &'static str {
+    if is_verbose(query) { "[+]ping ok\nlivez check passed\n" } else { "ok" }
+}
+
+fn is_verbose(query: Option<String>) -> bool {
+    query.is_some_and(|query| query.split('&').any(|item| item.split('=').next() == Some("verbose")))
 }
 
 /// 200 or 503; with `?verbose`, or when something fails, check by check. Go: `handleRootHealth` of healthz.go.
 async fn readyz(State(status): State<Arc<Status>>, RawQuery(query): RawQuery) -> impl IntoResponse {
     let checks = status.checks();
     let ready = checks.iter().all(|(_, holds, _)| *holds);
-    let verbose =
-        query.is_some_and(|query| query.split('&').any(|item| item.split('=').next() == Some("verbose")));
-    if ready && !verbose {
+    if ready && !is_verbose(query) {
         return (StatusCode::OK, "ok".to_owned());
     }
     let mut page = String::new();
@@ -195,10 +223,6 @@ async fn readyz(State(status): State<Arc<Status>>, RawQuery(query): RawQuery) ->
     }
 }
 
-async fn metrics(State(status): State<Arc<Status>>) -> impl IntoResponse {
-    status.measure();
-    let page = status.metrics.render().map_err(|_| StatusCode::INTERNAL_SERVER_ERROR);
-    page.map(|page| ([(header::CONTENT_TYPE, OPEN_METRICS)], page))
+async fn metrics_page(State(status): State<Arc<Status>>) -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], status.metrics.render(&status.measure()))
 }
-
-const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";

@@ -8,6 +8,7 @@ use crate::authn::{
     Union, WebSocket, X509,
 };
 use crate::decision::{Authenticator, Decision, Denial, Reason};
+use crate::metrics::TokenCacheStatistics;
 use crate::request::Request;
 
 /// The token authenticators, asked in order.
@@ -26,6 +27,8 @@ pub struct Members {
     pub tokens: Vec<TokenAuthenticator>,
     /// For how long their answers are remembered.
     pub token_cache: Ttl,
+    /// Where it is counted what becomes of that.
+    pub token_cache_statistics: Arc<TokenCacheStatistics>,
     /// Anonymous, if allowed at all.
     pub anonymous: Option<Anonymous>,
 }
@@ -60,7 +63,7 @@ impl Members {
         // The token authenticators, "local first, then remote": token file, service accounts (legacy, then bound), bootstrap,
         // JWT ("keep the OpenID Connect after Service Accounts": whichever comes first costs the other), webhook.
         if !self.tokens.is_empty() {
-            let tokens = Arc::new(tokens(self.tokens, self.token_cache));
+            let tokens = Arc::new(tokens(self.tokens, self.token_cache, self.token_cache_statistics));
             credentials.push(RequestAuthenticator::Bearer(Bearer::new(Arc::clone(&tokens))));
             credentials.push(RequestAuthenticator::WebSocket(WebSocket::new(tokens)));
         }
@@ -76,14 +79,14 @@ impl Members {
 /// The token authenticators, and a memory for the answers of those that take time: they verify signatures, or ask somebody. The others come first,
 /// though in Go bootstrap tokens come after service accounts and are remembered, too: no two of them have an opinion on one token, but
 /// for the token file, which is the first in Go as well.
-fn tokens(members: Vec<TokenAuthenticator>, ttl: Ttl) -> Tokens {
+fn tokens(members: Vec<TokenAuthenticator>, ttl: Ttl, statistics: Arc<TokenCacheStatistics>) -> Tokens {
     if ttl.good.is_zero() && ttl.bad.is_zero() {
         return Union::new(members.into_iter().map(TokenMember::Asked));
     }
     let (asked, remembered): (Vec<_>, Vec<_>) =
         members.into_iter().partition(TokenAuthenticator::is_in_memory);
     let remembered = (!remembered.is_empty())
-        .then(|| TokenMember::Remembered(TokenCache::new(Union::new(remembered), ttl)));
+        .then(|| TokenMember::Remembered(TokenCache::new(Union::new(remembered), ttl, statistics)));
     Union::new(asked.into_iter().map(TokenMember::Asked).chain(remembered))
 }
 

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use smallvec::SmallVec;
+use strum::{EnumCount, VariantArray};
 
 use crate::identity::Identity;
 
 /// The members of the chain, named as in Kubernetes' source. Also the label in logs and metrics.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, EnumCount, VariantArray)]
 pub enum Authenticator {
     /// A front proxy's headers, behind `--requestheader-client-ca-file`.
     RequestHeader,
@@ -60,8 +61,8 @@ impl Authenticator {
     }
 }
 
-/// Whose fault a rejection is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Whose fault a rejection is, the worst last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, EnumCount, VariantArray)]
 pub enum Fault {
     /// The credential is bad, or there is none.
     Client,
@@ -71,8 +72,19 @@ pub enum Fault {
     Bug,
 }
 
+impl Fault {
+    /// The label in metrics.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::Dependency => "dependency",
+            Self::Bug => "bug",
+        }
+    }
+}
+
 /// Why a request was rejected. For logs, metrics and traces only: a client never sees it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, EnumCount, VariantArray)]
 pub enum Reason {
     /// Several Authorization values, or one joined by commas: nobody can tell which one was meant.
     AmbiguousAuthorization,
@@ -92,6 +104,8 @@ pub enum Reason {
     RevocationListExpired,
     /// A client certificate that the CAs do not vouch for.
     UntrustedCertificate,
+    /// A client certificate that cannot be verified here, in one of the ways in which only Kubernetes might.
+    UnsupportedCertificate,
     /// A client certificate with two uids, or an empty one.
     CertificateUid,
     /// A front proxy's certificate without an allowed common name.
@@ -180,7 +194,15 @@ pub enum Reason {
     MissingWebSocketSubprotocol,
     /// Nothing was presented and anonymous is off, or off for this path.
     NoCredentials,
-    /// The identity holds a value that cannot travel in a header unchanged.
+    /// The client asks to act as somebody else, which nobody may here, or a proxy behind us to drop as whom it acts.
+    ImpersonationNotAllowed,
+    /// It does not say clearly as whom: headers are repeated, unknown or too many, or name no user.
+    MalformedImpersonation,
+    /// The cluster says that the user may not act as that one.
+    ImpersonationForbidden,
+    /// The cluster could not be asked whether the user may.
+    ImpersonationUnavailable,
+    /// The identity holds a value that cannot travel in a header unchanged, or would be another one where it arrives.
     UnsafeIdentityValue,
     /// The identity does not fit in Envoy's limits on request headers.
     IdentityTooLarge,
@@ -201,6 +223,7 @@ impl Reason {
             Self::CertificateRevoked => "certificate_revoked",
             Self::RevocationListExpired => "revocation_list_expired",
             Self::UntrustedCertificate => "untrusted_certificate",
+            Self::UnsupportedCertificate => "unsupported_certificate",
             Self::CertificateUid => "certificate_uid",
             Self::ProxyNameNotAllowed => "proxy_name_not_allowed",
             Self::MalformedHeader => "malformed_header",
@@ -245,6 +268,10 @@ impl Reason {
             Self::MalformedWebSocketToken => "malformed_websocket_token",
             Self::MissingWebSocketSubprotocol => "missing_websocket_subprotocol",
             Self::NoCredentials => "no_credentials",
+            Self::ImpersonationNotAllowed => "impersonation_not_allowed",
+            Self::MalformedImpersonation => "malformed_impersonation",
+            Self::ImpersonationForbidden => "impersonation_forbidden",
+            Self::ImpersonationUnavailable => "impersonation_unavailable",
             Self::UnsafeIdentityValue => "unsafe_identity_value",
             Self::IdentityTooLarge => "identity_too_large",
             Self::Panicked => "panicked",
@@ -254,17 +281,18 @@ impl Reason {
     /// Whether no other credential of the same request may be taken in place of the one that was rejected, and nobody else be asked
     /// about a token. Kubernetes does not reject for these reasons but would have read the credential, as somebody perhaps, from the
     /// client's own header lines; or it would have ended the connection, and with it the whole request; or it would have believed the
-    /// token, perhaps since it knows the cluster where we do not, while here the webhook might name somebody else.
+    /// certificate or the token, perhaps since it knows what we do not, while here the next authenticator might name somebody else.
     ///
     /// What is not among them although Kubernetes may know better: sizes and numbers beyond our limits and CEL's rare forms, in tokens
-    /// that only their own issuer can sign like this, and that no issuer signs; and issuers that are away, which they would be for
-    /// Kubernetes too.
+    /// that only their own issuer can sign like this, and that no issuer signs; and issuers and webhooks that are away or talk nonsense, which
+    /// they would for Kubernetes too.
     pub fn is_final(self) -> bool {
         matches!(
             self,
             Self::AmbiguousAuthorization
                 | Self::AmbiguousIdentityHeader
                 | Self::AmbiguousUpgrade
+                | Self::CertificateRevoked
                 | Self::ClusterUnavailable
                 | Self::DistributedClaims
                 | Self::DistributedClaimsUnavailable
@@ -273,7 +301,12 @@ impl Reason {
                 | Self::MalformedHeader
                 | Self::MalformedIssuerKeys
                 | Self::NeverExpires
+                | Self::Panicked
+                | Self::PasswordVerificationBusy
+                | Self::RevocationListExpired
+                | Self::TokenReviewBusy
                 | Self::UndecodableToken
+                | Self::UnsupportedCertificate
                 | Self::UnsupportedSignature
         )
     }
@@ -283,6 +316,7 @@ impl Reason {
         match self {
             Self::ClusterUnavailable
             | Self::DistributedClaimsUnavailable
+            | Self::ImpersonationUnavailable
             | Self::IssuerKeysUnavailable
             | Self::MalformedIssuerKeys
             | Self::MalformedTokenReview
@@ -393,6 +427,11 @@ impl Denial {
     /// A denial for one reason.
     pub fn new(by: Authenticator, reason: Reason) -> Self {
         Self { rejections: SmallVec::from_iter([Rejection { by, reason }]) }
+    }
+
+    /// The worst fault of all.
+    pub fn fault(&self) -> Fault {
+        self.rejections.iter().map(|rejection| rejection.reason.fault()).max().unwrap_or(Fault::Client)
     }
 
     /// Whether something that we depend on kept us from deciding. Then a retry may give another answer.

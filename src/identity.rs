@@ -12,6 +12,9 @@ pub const ALL_UNAUTHENTICATED: &str = "system:unauthenticated";
 /// The group of everybody whom an authenticator vouched for (`user.AllAuthenticated`).
 pub const ALL_AUTHENTICATED: &str = "system:authenticated";
 
+/// The extra fact that tells one credential of a user from another (`user.CredentialIDKey`).
+pub const CREDENTIAL_ID: &str = "authentication.kubernetes.io/credential-id";
+
 /// A list of group names. Shared, because thousands of users may be in the same groups.
 pub type Groups = Arc<[Box<str>]>;
 

@@ -12,15 +12,18 @@
 //!
 //! | module | may use |
 //! |---|---|
-//! | [`identity`], [`metrics`], [`request`], [`secret`], [`time`], [`url`], [`yaml`] | nothing of ours |
+//! | [`identity`], [`request`], [`secret`], [`time`], [`url`], [`yaml`] | nothing of ours |
 //! | [`cluster`] | `secret` |
 //! | [`cel`] | `time` |
 //! | [`pki`] | `time`, `url` |
 //! | [`decision`] | `identity` |
+//! | [`metrics`] | `decision`, `identity` |
 //! | [`https`], [`jose`] | `pki` |
-//! | [`authn`] | `cel`, `cluster`, `decision`, `https`, `identity`, `jose`, `pki`, `request`, `secret`, `time`, `yaml` |
+//! | [`authn`] | `cel`, `cluster`, `decision`, `https`, `identity`, `jose`, `metrics`, `pki`, `request`, `secret`, `time`, `yaml` |
 //! | [`chain`] | `authn` and what it uses |
-//! | [`config`] | `chain` and what it uses |
+//! | [`impersonation`] | `authn`, `cluster`, `decision`, `identity`, `request` |
+//! | [`audit`] | `authn`, `decision`, `identity`, `metrics`, `request` |
+//! | [`config`] | `audit`, `chain`, `impersonation` and what they use |
 //! | [`envoy`] | all of the above; alone in naming protobuf types |
 //! | `admin`, [`reload`], [`server`], [`telemetry`], `main` | everything |
 //!
@@ -29,6 +32,7 @@
 //! header that may have been two lines is refused, whichever of them was good.
 
 mod admin;
+pub mod audit;
 pub mod authn;
 pub mod cel;
 pub mod chain;
@@ -38,6 +42,7 @@ pub mod decision;
 pub mod envoy;
 pub mod https;
 pub mod identity;
+pub mod impersonation;
 pub mod jose;
 pub mod metrics;
 pub mod pki;

@@ -22,7 +22,7 @@ fn main() -> ExitCode {
     let environment: Environment = std::env::vars_os().collect();
     let proxies = Proxies::from_environment(&environment);
     let remote = Remote::new(proxies.clone());
-    let clusters = Clusters::new(&environment, move |host, port| proxies.url_of(host, port));
+    let clusters = Clusters::new(move |host, port| proxies.url_of(host, port));
     let Loaded { config, files } = Config::load(arguments, environment.clone(), &remote, &clusters);
     let mut config = match config {
         Ok(config) => config,
@@ -31,12 +31,12 @@ fn main() -> ExitCode {
     if command == "check-config" {
         return report(&config);
     }
-    telemetry::start(&config.log);
+    let log = telemetry::start(&config.log);
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
     let reloader = Reloader::new(arguments.clone(), environment, (remote, clusters), files, &mut config);
-    match server::run(config, reloader) {
+    match server::run(config, reloader, log) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!(%error, "stopped");

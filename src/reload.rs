@@ -62,6 +62,11 @@ impl Reloader {
         &self.remote
     }
 
+    /// What metrics tell of the file that `--authentication-config` names.
+    pub(crate) fn authentication_config(&self) -> Option<String> {
+        self.files.authentication_config().map(str::to_owned)
+    }
+
     /// Watches until it is dropped. `SIGHUP` makes it load at once, whether anything looks changed or not.
     pub(crate) async fn run(
         mut self,
@@ -86,6 +91,7 @@ impl Reloader {
             for problem in self.deadlines.take_passed() {
                 tracing::warn!("{problem}");
             }
+            give_back();
         }
     }
 
@@ -104,18 +110,28 @@ impl Reloader {
             tokio::task::spawn_blocking(move || Config::load(&matches, environment, &remote, &clusters));
         let Ok(Loaded { config, files }) = loading.await else {
             tracing::error!("loading the configuration panicked; the old one goes on serving");
-            status.metrics.reloaded(ReloadResult::Error);
+            status.metrics.reloads.reloaded(ReloadResult::Error, self.authentication_config());
             return self;
         };
         self.files = files;
         match config {
             Err(errors) => {
-                status.metrics.reloaded(ReloadResult::Error);
+                status.metrics.reloads.reloaded(ReloadResult::Error, self.authentication_config());
                 for error in errors {
                     tracing::error!(%error, "not reloaded; the old configuration goes on serving");
                 }
             }
-            Ok(Config { mut chain, cluster, reply, server, tls: new_tls, warnings, deadlines, .. }) => {
+            Ok(Config {
+                mut chain,
+                cluster,
+                reply,
+                server,
+                tls: new_tls,
+                warnings,
+                deadlines,
+                options,
+                ..
+            }) => {
                 self.next_jwt = None;
                 if let (Some(new), Some(old)) = (chain.jwt(), &self.jwt) {
                     join_all(new.keys_not_of(old).map(|keys| keys.wait_ready(MAX_WAIT_FOR_KEYS))).await;
@@ -127,26 +143,42 @@ impl Reloader {
                 status.issuers(self.jwt.as_deref());
                 status.cluster(cluster);
                 status.told_of(&deadlines);
+                status.options(options);
                 self.deadlines = deadlines;
                 current.store(Arc::new(Snapshot::new(chain.into_chain(), reply)));
                 let turned = tls.is_some() != new_tls.is_some();
                 if let (Some(tls), Some(Tls(settings))) = (tls, new_tls) {
                     tls.store(settings);
                 }
-                status.metrics.reloaded(ReloadResult::Success);
-                status.metrics.last_reload_successful.set(self.next_jwt.is_none().into());
+                let result = match self.next_jwt {
+                    None => ReloadResult::Success,
+                    Some(_) => ReloadResult::Partly,
+                };
+                status.metrics.reloads.reloaded(result, self.authentication_config());
                 for warning in warnings {
                     tracing::warn!("{warning}");
                 }
                 if turned || server != *running {
-                    tracing::warn!("options of the listener have changed, which takes a restart");
+                    tracing::warn!(
+                        "options of the listener or the audit log have changed, which takes a restart"
+                    );
                 }
-                tracing::info!(generation = status.metrics.generation.get(), "reloaded");
+                tracing::info!(generation = status.metrics.reloads.generation(), "reloaded");
             }
         }
         self
     }
 }
+
+/// The old configuration, and the files that the new one was read from, are large if they hold a million tokens. The allocator (mimalloc 3)
+/// gives the system memory that was freed more than a second ago, but looks for it only when it is given something large again, which
+/// Checks do not do.
+fn give_back() {
+    drop(std::hint::black_box(Vec::<u8>::with_capacity(LARGE)));
+}
+
+/// In bytes, of which none is written. mimalloc keeps no block of this size for later.
+const LARGE: usize = 16 << 20;
 
 /// A new configuration waits so long for the keys of issuers that the old one has not. Kubernetes waits a minute, and nothing else
 /// depends on it there.

@@ -12,7 +12,8 @@ use moka::sync::Cache;
 
 use super::{Now, pem_text, xfcc};
 use crate::decision::Reason;
-use crate::identity::{Extra, Groups, Identity};
+use crate::identity::{CREDENTIAL_ID, Extra, Groups, Identity};
+use crate::metrics::Histogram;
 use crate::pki::{CertPool, Certificate, Invalid, RevocationLists, VerifyError, verify};
 use crate::request::Request;
 use crate::secret::{Fingerprint, Fingerprinter};
@@ -28,6 +29,8 @@ pub struct ClientCertificates {
     /// What was presented and has been verified, by fingerprint of the text. Only what is good is remembered, so that nobody can
     /// fill this who has no certificate.
     verified: Cache<Fingerprint, Arc<VerifiedCertificate>>,
+    /// For how long those that are presented are still valid, if anybody wants to know.
+    expirations: Option<Arc<Histogram>>,
 }
 
 /// What a request presents to one bundle of CAs.
@@ -50,6 +53,8 @@ pub(super) struct VerifiedCertificate {
     pub(super) identity: Result<Option<Arc<Identity>>, Reason>,
     /// Until when the chain that was found is valid, in seconds since 1970.
     not_after: i64,
+    /// Until when the certificate itself is.
+    leaf_not_after: i64,
 }
 
 /// The leaf behind its length, so that no two presentations have one text, and what was forwarded.
@@ -73,7 +78,18 @@ impl ClientCertificates {
     /// Verifies against `roots` and `revocations`, and reads the chain from `x-forwarded-client-cert` if that is trusted.
     pub fn new(roots: Arc<CertPool>, revocations: Arc<RevocationLists>, xfcc_trusted_hops: usize) -> Self {
         let (fingerprinter, verified) = (Fingerprinter::random(), Cache::new(REMEMBERED));
-        Self { roots, revocations, xfcc_trusted_hops, fingerprinter, verified }
+        Self { roots, revocations, xfcc_trusted_hops, fingerprinter, verified, expirations: None }
+    }
+
+    /// Tells of each certificate that is presented for how many seconds it is still valid. Go: `clientCertificateExpirationHistogram`.
+    pub fn counted_in(self, expirations: Arc<Histogram>) -> Self {
+        Self { expirations: Some(expirations), ..self }
+    }
+
+    fn observe(&self, leaf_not_after: i64, now: Now) {
+        if let Some(expirations) = &self.expirations {
+            expirations.observe_seconds(leaf_not_after.saturating_sub(seconds(now)));
+        }
     }
 
     /// The certificate of a request.
@@ -90,6 +106,7 @@ impl ClientCertificates {
         if let Some(known) = self.verified.get(&key)
             && seconds(now) < known.not_after
         {
+            self.observe(known.leaf_not_after, now);
             return Presented::Verified(known);
         }
         match self.verify(leaf, forwarded, now) {
@@ -126,12 +143,14 @@ impl ClientCertificates {
         // kube-apiserver ends the handshake when any of them cannot be parsed.
         let parsed = parsed.map_err(|_| Reason::MalformedCertificate)?;
         let (leaf, intermediates) = parsed.split_first().ok_or(Reason::MalformedCertificate)?;
+        self.observe(leaf.not_after(), now);
         let verified = verify(leaf, intermediates, &self.roots, Some(&self.revocations), now.0);
         let not_after = verified.map_err(|error| reason(&error))?;
         Ok(Some(VerifiedCertificate {
             common_name: leaf.common_name().into(),
             identity: identity(leaf),
             not_after,
+            leaf_not_after: leaf.not_after(),
         }))
     }
 }
@@ -140,6 +159,12 @@ impl fmt::Debug for ClientCertificates {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "ClientCertificates({} hops)", self.xfcc_trusted_hops)
     }
+}
+
+/// The SHA-256 of the certificate that Envoy's peer has presented, in hexadecimal, whatever else is to be said of it.
+pub fn certificate_fingerprint(request: &Request<'_>) -> Option<String> {
+    let certificates = pem_text::url_encoded(request.client_certificate)?;
+    certificates.first().map(|certificate| sha256_hex(certificate))
 }
 
 /// The certificates that the client presented, leaf first, as DER.
@@ -204,6 +229,7 @@ fn reason(error: &VerifyError) -> Reason {
         }
         VerifyError::Revoked { .. } => Reason::CertificateRevoked,
         VerifyError::RevocationListExpired => Reason::RevocationListExpired,
+        VerifyError::BeyondUs | VerifyError::TooManyCertificates => Reason::UnsupportedCertificate,
         _ => Reason::UntrustedCertificate,
     }
 }
@@ -219,7 +245,5 @@ fn sha256_hex(bytes: &[u8]) -> String {
     digest(&SHA256, bytes).as_ref().iter().flat_map(digits).collect()
 }
 
-/// Go's `user.CredentialIDKey`.
-const CREDENTIAL_ID: &str = "authentication.kubernetes.io/credential-id";
 /// As many verified certificates as are remembered for one bundle: about 1 KiB each.
 const REMEMBERED: u64 = 10_000;

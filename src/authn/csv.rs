@@ -46,18 +46,19 @@ pub enum CsvError {
 
 /// All records of `text`, or the first thing that is wrong with it.
 pub fn parse(text: &[u8]) -> Result<Vec<Record>, CsvError> {
-    let mut reader = Reader { rest: text, line_number: 0 };
-    let mut records = Vec::new();
-    while let Some(line) = reader.next_line() {
-        if line.text.is_empty() {
-            continue;
+    records(text).collect()
+}
+
+/// The same one by one. Nothing follows an error.
+pub fn records(text: &[u8]) -> impl Iterator<Item = Result<Record, CsvError>> {
+    let mut reader = Some(Reader { rest: text, line_number: 0 });
+    std::iter::from_fn(move || {
+        let record = reader.as_mut()?.next_record().transpose();
+        if !matches!(record, Some(Ok(_))) {
+            reader = None;
         }
-        let start = reader.line_number;
-        let fields = reader.record(line)?;
-        let fields = fields.into_iter().map(String::from_utf8).collect::<Result<_, _>>();
-        records.push(Record { line: start, fields: fields.map_err(|_| CsvError::NotUtf8 { line: start })? });
-    }
-    Ok(records)
+        record
+    })
 }
 
 struct Reader<'a> {
@@ -73,6 +74,19 @@ struct Line<'a> {
 }
 
 impl<'a> Reader<'a> {
+    fn next_record(&mut self) -> Result<Option<Record>, CsvError> {
+        while let Some(line) = self.next_line() {
+            if line.text.is_empty() {
+                continue;
+            }
+            let start = self.line_number;
+            let fields = self.record(line)?.into_iter().map(String::from_utf8).collect::<Result<_, _>>();
+            let fields = fields.map_err(|_| CsvError::NotUtf8 { line: start })?;
+            return Ok(Some(Record { line: start, fields }));
+        }
+        Ok(None)
+    }
+
     /// Go: `Reader.readLine`.
     fn next_line(&mut self) -> Option<Line<'a>> {
         if self.rest.is_empty() {

@@ -77,7 +77,8 @@ impl RequestHeaderNames {
             for (name, value) in headers.iter() {
                 let Some((head, key)) = name.split_at_checked(prefix.len()) else { continue };
                 if head.eq_ignore_ascii_case(prefix.as_bytes()) {
-                    extra.entry(unescaped(key)?).or_default().push(text(headers, value)?.into());
+                    let key = unescaped_extra_key(key).ok_or(Reason::AmbiguousIdentityHeader)?;
+                    extra.entry(key).or_default().push(text(headers, value)?.into());
                 }
             }
         }
@@ -124,13 +125,14 @@ fn text<'a>(headers: &Headers<'a>, value: &'a [u8]) -> Result<&'a str, Reason> {
 }
 
 /// Go: `unescapeExtraKey(strings.ToLower(…))`: lowered first, then `url.PathUnescape`; kept as it is where that fails.
-fn unescaped(key: &[u8]) -> Result<Box<str>, Reason> {
+/// None, if it is not UTF-8.
+pub fn unescaped_extra_key(key: &[u8]) -> Option<Box<str>> {
     let key = key.to_ascii_lowercase();
     let well_formed = key.iter().enumerate().filter(|(_, b)| **b == b'%').all(|(at, _)| {
         key.get(at + 1..at + 3).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
     });
     let key = if well_formed { percent_decode(&key).collect() } else { key };
-    String::from_utf8(key).map(Box::from).map_err(|_| Reason::AmbiguousIdentityHeader)
+    String::from_utf8(key).ok().map(Box::from)
 }
 
 #[cfg(test)]

@@ -152,6 +152,8 @@ mod tests {
             Reason::AmbiguousAuthorization,
             Reason::AmbiguousIdentityHeader,
             Reason::AmbiguousUpgrade,
+            Reason::CertificateRevoked,
+            Reason::ClusterUnavailable,
             Reason::DistributedClaims,
             Reason::DistributedClaimsUnavailable,
             Reason::MalformedCertificate,
@@ -159,7 +161,12 @@ mod tests {
             Reason::MalformedHeader,
             Reason::MalformedIssuerKeys,
             Reason::NeverExpires,
+            Reason::Panicked,
+            Reason::PasswordVerificationBusy,
+            Reason::RevocationListExpired,
+            Reason::TokenReviewBusy,
             Reason::UndecodableToken,
+            Reason::UnsupportedCertificate,
             Reason::UnsupportedSignature,
         ];
         for reason in last_words {

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-use super::csv::{self, CsvError};
-use crate::identity::{Extra, Groups, Identity};
+use super::csv::{self, CsvError, Record};
+use crate::identity::Groups;
 
 /// One line of such a file.
 pub struct UserRecord {
@@ -17,8 +17,12 @@ pub struct UserRecord {
     pub line: usize,
     /// The token or password.
     pub secret: Zeroizing<String>,
-    /// Whom it stands for.
-    pub identity: Arc<Identity>,
+    /// Whose it is.
+    pub username: String,
+    /// The user's uid.
+    pub uid: String,
+    /// The user's groups.
+    pub groups: Groups,
 }
 
 /// What is wrong with such a file. No variant holds any of its text.
@@ -49,25 +53,29 @@ pub enum UserFileError {
     },
 }
 
-/// Reads a whole file, whose first column is a `secret` ("token" or "password"). All bad lines are reported.
+/// Reads a whole file, whose first column is a `secret` ("token" or "password"), and hands on line by line. All bad lines are reported.
 ///
 /// Groups are what stands between the commas of the fourth column: not trimmed, and one empty group where the column is
 /// empty. Further columns are ignored.
-pub fn parse(text: &[u8], secret: &'static str) -> Result<Vec<UserRecord>, Vec<UserFileError>> {
-    let mut groups = GroupLists::default();
-    let (mut users, mut errors) = (Vec::new(), Vec::new());
-    for record in csv::parse(text).map_err(|e| vec![e.into()])? {
-        let line = record.line;
-        let found = record.fields.len();
-        let mut fields = record.fields.into_iter();
+pub fn read(
+    text: &[u8],
+    secret: &'static str,
+    mut each: impl FnMut(UserRecord),
+) -> Result<(), Vec<UserFileError>> {
+    let mut lists = GroupLists::default();
+    let mut errors = Vec::new();
+    for record in csv::records(text) {
+        let Record { line, fields } = record.map_err(|error| vec![error.into()])?;
+        let found = fields.len();
+        let mut fields = fields.into_iter();
         let (Some(first), Some(username), Some(uid)) = (fields.next(), fields.next(), fields.next()) else {
             errors.push(UserFileError::Columns { line, found, secret });
             continue;
         };
-        let identity = Arc::new(Identity::new(username, uid, groups.shared(fields.next()), Extra::new()));
-        users.push(UserRecord { line, secret: Zeroizing::new(first), identity });
+        let groups = lists.shared(fields.next());
+        each(UserRecord { line, secret: Zeroizing::new(first), username, uid, groups });
     }
-    if errors.is_empty() { Ok(users) } else { Err(errors) }
+    if errors.is_empty() { Ok(()) } else { Err(errors) }
 }
 
 /// Equal lists are stored once: a million users are often in a hundred combinations of groups.
@@ -91,11 +99,10 @@ mod tests {
     #[test]
     fn columns_are_read_as_go_reads_them() {
         let text = b"t1,u1,id1\nt2,u2,id2,\nt3,u3,id3,\"g1, g2 ,,g3\"\nt4,u4,id4,g1,g2\n";
-        let users = parse(text, "token").unwrap_or_default();
-        let seen: Vec<_> = users
-            .iter()
-            .map(|u| (u.line, &**u.secret, &*u.identity.username, &*u.identity.uid, &*u.identity.own_groups))
-            .collect();
+        let mut users = Vec::new();
+        assert_eq!(read(text, "token", |user| users.push(user)), Ok(()));
+        let seen: Vec<_> =
+            users.iter().map(|u| (u.line, &**u.secret, &*u.username, &*u.uid, &*u.groups)).collect();
         let groups = |g: &[&str]| g.iter().map(|g| Box::from(*g)).collect::<Vec<Box<str>>>();
         assert_eq!(
             seen,
@@ -110,8 +117,11 @@ mod tests {
 
     #[test]
     fn every_short_line_is_reported() {
-        let errors = parse(b"a,b,c\n   \nx,y\n", "token").err().unwrap_or_default();
+        let errors = |text: &[u8]| read(text, "token", |_| {}).err().unwrap_or_default();
         let columns = |line, found| UserFileError::Columns { line, found, secret: "token" };
-        assert_eq!(errors, [columns(2, 1), columns(3, 2)]);
+        assert_eq!(errors(b"a,b,c\n   \nx,y\n"), [columns(2, 1), columns(3, 2)]);
+        // Nobody knows what the columns are after this.
+        let quote = CsvError::Quote { line: 2, column: 3 };
+        assert_eq!(errors(b"x,y\n\"a\" ,b\nx,y\n"), [UserFileError::Csv(quote)]);
     }
 }

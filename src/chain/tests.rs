@@ -4,20 +4,17 @@ use std::time::SystemTime;
 
 use super::*;
 use crate::authn::token::TokenFile;
-use crate::authn::user_file;
 use crate::decision::Rejection;
 use crate::request::testing::{at, request};
 
 /// Basic and static tokens, and anonymous on `/open` only.
 fn chain() -> Chain {
-    let users = |text: &[u8]| user_file::parse(text, "secret").expect("the file parses");
     let warn = |line: usize, text: &str| panic!("warned of line {line}: {text}");
     Members {
-        basic: Some(Basic::new(users(b"password,basic-user,1\n"), warn).expect("a good password")),
-        tokens: vec![TokenAuthenticator::TokenFile(Box::new(TokenFile::new(
-            users(b"token,token-user,2\n"),
-            warn,
-        )))],
+        basic: Some(Basic::new(b"password,basic-user,1\n", warn).expect("a good password")),
+        tokens: vec![TokenAuthenticator::TokenFile(Box::new(
+            TokenFile::new(b"token,token-user,2\n", warn).expect("a good file"),
+        ))],
         anonymous: Some(Anonymous::new(["/open".into()])),
         ..Members::default()
     }
@@ -125,7 +122,8 @@ fn the_future_of_a_decision_is_small() {
     assert!(size <= 1024, "{size} bytes");
 }
 
-/// Nothing is allocated on the way to a verdict, but for what a websocket token is decoded into.
+/// Nothing is allocated on the way to a verdict, but for what a websocket token is decoded into, and the user of a static token when that
+/// is seen first.
 #[tokio::test]
 async fn a_decision_allocates_nothing() {
     let chain = chain();
@@ -146,6 +144,7 @@ async fn a_decision_allocates_nothing() {
         counted.count_total
     };
     let bearer = |token: &'static [u8]| request(&[(b"authorization", token)]);
+    assert_eq!(user(&chain, bearer(b"Bearer token")).await, Ok("token-user".to_owned()));
     assert_eq!(allocations(bearer(b"Bearer token"), "token-user"), 0);
     assert_eq!(allocations(bearer(b"Bearer unknown"), "invalid_bearer_token"), 0);
     assert_eq!(allocations(at("/open", &[]), "system:anonymous"), 0);

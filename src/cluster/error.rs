@@ -8,7 +8,7 @@ use kube::runtime::watcher;
 /// An error is not written down at greater length, in characters. A message of an API server names a user and a resource.
 const MAX_LENGTH: usize = 300;
 
-const UNREADABLE: &str = "an answer that cannot be read";
+pub(super) const UNREADABLE: &str = "an answer that cannot be read";
 
 /// What a watch failed with.
 pub(super) fn of_watch(error: &watcher::Error) -> String {

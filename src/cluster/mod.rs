@@ -1,19 +1,22 @@
 //! The cluster: a connection to its API server, and indexes in memory that watches fill.
 //!
 //! ```text
-//!   kubeconfig, or the pod's own credentials ──▶ Connection ──▶ Cluster ──▶ Watch<I> ──▶ I, an index
-//!                                                               (Clusters)              a Check: one look, no call
+//!   kubeconfig, or the pod's own credentials ──▶ Access ──▶ Cluster ──▶ Watch<I> ──▶ I, an index
+//!                                                           (Clusters)              a Check: one look, no call
 //! ```
 //!
 //! Whoever wants to know objects writes an [`Index`] of them and asks [`Cluster::watch`] for it. A Check never waits for the API
 //! server: it looks at what the watch has brought. What kube-apiserver asks its own caches (informers, listers) is asked here of these
-//! indexes, which are behind by as much as a watch is. [`Objects`] alone asks it for what an index does not have, and for Secrets.
+//! indexes, which are behind by as much as a watch is. Only [`Objects`] asks it, for what an index does not have and for Secrets, and
+//! [`AccessReviews`], which ask whether somebody may do something.
 //!
 //! [`Clusters`] outlives configurations: one that is loaded anew with the same content gets the cluster and the watches that are there.
 //! A watch ends when nobody uses it any more. Where the content has changed, the watch that was there goes on answering until the one
 //! that takes its place has been in sync.
 
-mod connection;
+mod access;
+mod access_review;
+mod call;
 mod error;
 mod objects;
 mod watch;
@@ -23,7 +26,6 @@ mod tests;
 
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
-use std::ffi::OsString;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
@@ -31,20 +33,19 @@ use futures_util::future::join_all;
 
 use crate::secret::{Digest, Digester};
 
-pub use connection::{Connection, ConnectionError, Kubeconfig, Read, in_cluster_server};
+pub use access::{Access, AccessError, Content, Credentials};
+pub use access_review::{AccessReviews, ResourceAttributes, Subject, Unavailable};
 pub use objects::{LookupError, Object, Objects, TokenSecret};
 pub use watch::{Index, Status, Watch, settings};
 
 use watch::Watched;
 
-/// The clusters that are in use, by what their connection is made of.
+/// The clusters that are in use, by how they are reached.
 #[derive(Clone)]
 pub struct Clusters(Arc<Known>);
 
 struct Known {
     digester: Digester,
-    /// Of the cluster in which this runs as a pod.
-    in_cluster_server: Option<String>,
     proxy: Box<ProxyOf>,
     clusters: Mutex<HashMap<Digest, Weak<Cluster>>>,
 }
@@ -54,49 +55,35 @@ type ProxyOf = dyn Fn(&str, u16) -> Option<http::Uri> + Send + Sync;
 
 /// One cluster, as one identity may see it.
 pub struct Cluster {
-    connection: Connection,
+    config: kube::Config,
     client: Mutex<Option<kube::Client>>,
     watches: Mutex<HashMap<TypeId, Weak<dyn Watched>>>,
     known: Arc<Known>,
 }
 
 impl Clusters {
-    /// No clusters yet. The variables that a pod has are taken from `environment`; `proxy` says by way of which proxy a host and port
-    /// are reached.
-    pub fn new(
-        environment: &[(OsString, OsString)],
-        proxy: impl Fn(&str, u16) -> Option<http::Uri> + Send + Sync + 'static,
-    ) -> Self {
+    /// No clusters yet. `proxy` says by way of which proxy a host and port are reached.
+    pub fn new(proxy: impl Fn(&str, u16) -> Option<http::Uri> + Send + Sync + 'static) -> Self {
         Self(Arc::new(Known {
             digester: Digester::random(),
-            in_cluster_server: in_cluster_server(environment),
             proxy: Box::new(proxy),
             clusters: Mutex::default(),
         }))
     }
 
-    /// The cluster that a kubeconfig describes; without one, that in which this runs as a pod. All files are read with `read`. Nothing is
-    /// connected yet.
+    /// The cluster that is reached like this. Nothing is connected yet.
     ///
     /// # Errors
-    /// What is wrong with the kubeconfig or a file that it names, or that this is no pod.
-    pub fn cluster(
-        &self,
-        kubeconfig: Option<&Kubeconfig>,
-        read: &mut Read<'_>,
-    ) -> Result<Arc<Cluster>, ConnectionError> {
-        let connection = match (kubeconfig, &self.0.in_cluster_server) {
-            (Some(kubeconfig), _) => kubeconfig.connection(&*self.0.proxy, read)?,
-            (None, Some(server)) => Connection::in_cluster(server, &*self.0.proxy, read)?,
-            (None, None) => return Err(ConnectionError::NotInCluster),
-        };
-        let digest = connection.digest(&self.0.digester);
+    /// No connection can be made like this.
+    pub fn cluster(&self, access: &Access) -> Result<Arc<Cluster>, AccessError> {
+        let config = access.config(&*self.0.proxy)?;
+        let digest = access.digest(&config, &self.0.digester);
         let mut clusters = lock(&self.0.clusters);
         if let Some(cluster) = clusters.get(&digest).and_then(Weak::upgrade) {
             return Ok(cluster);
         }
         let cluster = Arc::new(Cluster {
-            connection,
+            config,
             client: Mutex::default(),
             watches: Mutex::default(),
             known: Arc::clone(&self.0),
@@ -150,12 +137,7 @@ impl Cluster {
 
     /// Where the API server is.
     pub fn url(&self) -> String {
-        self.connection.url()
-    }
-
-    /// What is allowed but deserves a second look.
-    pub fn warnings(&self) -> &[String] {
-        self.connection.warnings()
+        self.config.cluster_url.to_string()
     }
 
     /// The client that all watches share.
@@ -163,7 +145,7 @@ impl Cluster {
         let mut client = lock(&self.client);
         match &*client {
             Some(client) => Ok(client.clone()),
-            None => Ok(client.insert(self.connection.client()?).clone()),
+            None => Ok(client.insert(kube::Client::try_from(self.config.clone())?).clone()),
         }
     }
 

@@ -29,7 +29,7 @@ pub(super) fn read(
 
 /// The file that `--authentication-config` names, and what it says.
 fn file(values: &mut Values<'_>, disallowed_issuers: &[String]) -> (String, AuthenticationConfiguration) {
-    let Some(file) = values.file(option("authentication-config")) else { return Default::default() };
+    let Some(file) = values.authentication_config() else { return Default::default() };
     let configuration = authentication_configuration::parse(&file.bytes, disallowed_issuers);
     let configuration = configuration.map_err(|errors| values.file_errors(&file, errors));
     (file.place, configuration.unwrap_or_default())

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::deadlines::Deadlines;
 use super::options::{OptionSpec, option};
 use super::values::Values;
+use crate::authn::token::jwt::Remote;
 use crate::authn::{ClientCertificates, RequestHeader, RequestHeaderNames, X509};
 use crate::pki::{CertPool, RevocationList, RevocationLists, revocation_lists};
 
@@ -21,6 +22,7 @@ pub(super) struct CertificateAuthenticators {
 pub(super) fn authenticators(
     values: &mut Values<'_>,
     xfcc_trusted_hops: usize,
+    remote: &Remote,
     deadlines: &mut Deadlines,
     warnings: &mut Vec<String>,
 ) -> CertificateAuthenticators {
@@ -42,12 +44,13 @@ pub(super) fn authenticators(
     let pools: Vec<_> = clients.iter().chain(&proxies).map(|pool| &**pool).collect();
     let revocations = Arc::new(revocations(values, &pools, deadlines));
     let certificates = |roots| ClientCertificates::new(roots, Arc::clone(&revocations), xfcc_trusted_hops);
+    let expirations = || Arc::clone(&remote.metrics().certificate_expiration);
     let allowed_names = allowed_names.into_iter().map(Box::from).collect();
     let header_names = if proxies.is_some() { names } else { RequestHeaderNames::default() };
     CertificateAuthenticators {
         request_header: proxies
             .map(|roots| RequestHeader::new(certificates(roots), allowed_names, header_names.clone())),
-        x509: clients.map(|roots| X509::new(certificates(roots))),
+        x509: clients.map(|roots| X509::new(certificates(roots).counted_in(expirations()))),
         header_names,
     }
 }

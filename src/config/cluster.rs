@@ -4,12 +4,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::options::option;
-use super::service_accounts;
 use super::values::Values;
-use crate::cluster::{Cluster, Clusters, ConnectionError, Kubeconfig};
-use crate::yaml;
+use super::{impersonation, kubeconfig, pod, service_accounts};
+use crate::cluster::{AccessError, Cluster, Clusters};
 
-/// The cluster, if an authenticator needs one.
+/// The cluster, if anybody needs one.
 pub(super) fn read(
     values: &mut Values<'_>,
     clusters: &Clusters,
@@ -23,42 +22,33 @@ pub(super) fn read(
         }
         return None;
     }
-    // Read here first, so that a file that cannot be read is told of in the same words as every other.
-    let file = values.file(option);
-    if file.is_none() && !path.is_empty() {
-        return None;
-    }
-    let place = file.as_ref().map_or_else(|| values.place(option), |file| file.place.clone());
-    let kubeconfig = match file.map(|file| kubeconfig(&file.bytes, Path::new(&path))).transpose() {
-        Ok(kubeconfig) => kubeconfig,
-        Err(problem) => {
-            values.error(&place, &problem);
-            return None;
-        }
-    };
-    match clusters.cluster(kubeconfig.as_ref(), &mut |path| values.read_named(path)) {
-        Ok(cluster) => {
-            warnings.extend(cluster.warnings().iter().map(|warning| format!("{place}: {warning}")));
-            Some(cluster)
-        }
-        Err(error) => {
-            let mut problem = error.to_string();
-            if error == ConnectionError::NotInCluster && service_accounts::need_cluster(values) {
+    let place = values.place(option);
+    let (place, access) = if path.is_empty() {
+        let Some(access) = pod::access(values, &place) else {
+            let mut problem =
+                "no cluster: set --kubeconfig, or run as a pod, which has KUBERNETES_SERVICE_HOST and \
+                               KUBERNETES_SERVICE_PORT"
+                    .to_owned();
+            if service_accounts::need_cluster(values) {
                 problem += "; or let service account tokens count until they expire, with --service-account-lookup-mode=offline";
             }
             values.error(&place, &problem);
-            None
-        }
-    }
+            return None;
+        };
+        (place, access)
+    } else {
+        let file = values.file(option)?;
+        let access = kubeconfig::access(values, &file, Path::new(&path), warnings)?;
+        (file.place, access)
+    };
+    let cluster = clusters.cluster(&access);
+    let refuse = |error: AccessError| values.error(&format!("{place}: {}", error.field), &error.problem);
+    cluster.map_err(refuse).ok()
 }
 
-/// Whether an authenticator looks at objects.
+/// Whether an authenticator looks at objects, or somebody's rights are asked for.
 fn is_needed(values: &mut Values<'_>) -> bool {
     let bootstrap_tokens = values.bool(option("enable-bootstrap-token-auth"));
-    service_accounts::need_cluster(values) || bootstrap_tokens
-}
-
-fn kubeconfig(text: &[u8], path: &Path) -> Result<Kubeconfig, String> {
-    let content = yaml::value(text)?;
-    Kubeconfig::new(content, path).map_err(|error: ConnectionError| error.to_string())
+    let impersonation = impersonation::is_allowed(values);
+    service_accounts::need_cluster(values) || bootstrap_tokens || impersonation
 }

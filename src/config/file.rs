@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
+use crate::metrics::hash;
+
 /// A file that an option names, read.
 pub(super) struct NamedFile {
     /// Where the option was written and the file's name, for errors.
@@ -17,19 +19,32 @@ pub(super) struct NamedFile {
 
 /// Every file that was read, or could not be, and what it was like just before.
 #[derive(Debug, Default)]
-pub struct Files(Vec<(PathBuf, Option<Stamp>)>);
+pub struct Files {
+    read: Vec<(PathBuf, Option<Stamp>)>,
+    authentication_config: Option<String>,
+}
 
 impl Files {
     /// Whether any of them is another than it was: written to, replaced, removed, or there at last. Symbolic links are followed,
     /// so the swap of a Kubernetes volume (`..data`) shows.
     pub fn changed(&self) -> bool {
-        self.0.iter().any(|(path, stamp)| Stamp::of(path) != *stamp)
+        self.read.iter().any(|(path, stamp)| Stamp::of(path) != *stamp)
+    }
+
+    /// What the file that `--authentication-config` names is like: the hash that Kubernetes puts into metrics, empty if the file could
+    /// not be read; none without such a file.
+    pub fn authentication_config(&self) -> Option<&str> {
+        self.authentication_config.as_deref()
+    }
+
+    pub(super) fn note_authentication_config(&mut self, bytes: &[u8]) {
+        self.authentication_config = Some(hash(bytes));
     }
 
     /// Reads a file, or says why that cannot be done.
     pub(super) fn read(&mut self, path: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
         // Before reading: what changes in between is seen at the next look.
-        self.0.push((path.to_owned(), Stamp::of(path)));
+        self.read.push((path.to_owned(), Stamp::of(path)));
         #[expect(clippy::disallowed_methods, reason = "the one place that reads the configuration's files")]
         let bytes = std::fs::read(path);
         bytes.map(Zeroizing::new).map_err(|error| format!("cannot be read: {error}"))

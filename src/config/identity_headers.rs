@@ -20,11 +20,23 @@ pub enum GroupsEncoding {
     Joined,
     /// `X-Remote-Group`, `X-Remote-Group-1`, …; for extras `X-Remote-Extra-key`, `X-Remote-Extra1-key`, ….
     Indexed,
-    /// As dynamic metadata only; a Lua filter writes the lines. Without the filter there are none.
+    /// As dynamic metadata only; a Lua filter writes the lines. Without the filter there are none. Always, where the headers are
+    /// `Impersonate-*`: kube-apiserver takes several groups in lines of one name and no other way.
     Metadata,
 }
 
 impl IdentityHeaders {
+    /// Those in which kube-apiserver is told as whom it is asked. Go: `ImpersonateUserHeader` and so on of
+    /// k8s.io/api/authentication/v1/types.go.
+    pub(super) fn impersonation() -> Self {
+        Self {
+            user: "impersonate-user".to_owned(),
+            uid: "impersonate-uid".to_owned(),
+            group: "impersonate-group".to_owned(),
+            extra_prefix: "impersonate-extra-".to_owned(),
+        }
+    }
+
     /// What is wrong with the names taken together.
     pub(super) fn problems(&self, encoding: GroupsEncoding) -> Vec<String> {
         let mut problems = Vec::new();

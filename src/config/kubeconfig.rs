@@ -1,18 +1,16 @@
-//! Kubeconfig files that name a webhook (Go: `LoadKubeconfig` of k8s.io/apiserver/pkg/util/webhook/webhook.go over
-//! k8s.io/client-go/tools/clientcmd: client_config.go, validation.go and loader.go; `TLSConfigFor` of k8s.io/client-go/transport; v0.36.3).
+//! Kubeconfig files (Go: k8s.io/client-go/tools/clientcmd: client_config.go, validation.go and loader.go; `TLSConfigFor` of
+//! k8s.io/client-go/transport; v0.36.3).
 //!
 //! The types of the crate `kube` do not fit: there a name, or a context's cluster, cannot be missing or null.
 //!
-//! Stricter: the server is a whole URL, `https://` unless it is on this very host; `exec`, `auth-provider` and `as` are refused;
-//! files that are named must be readable and not empty, and each certificate in a bundle must be one; a file without a cluster never
-//! means the cluster that we run in.
+//! Stricter: `exec`, `auth-provider` and `as` are refused; files that are named must be readable and not empty, and each certificate in a
+//! bundle must be one; a file without a cluster never means the cluster that we run in.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use percent_encoding::percent_decode_str;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
@@ -20,25 +18,17 @@ use zeroize::Zeroizing;
 
 use super::file::NamedFile;
 use super::values::Values;
-use crate::https::{Authorization, Client, ClientCertificate, Proxies, Settings, Trust, Url, UrlError};
+use crate::cluster::{Access, Content, Credentials};
 use crate::yaml;
 
-/// A server to post to, and how.
-#[derive(Debug)]
-pub(super) struct Connection {
-    pub(super) client: Client,
-    pub(super) url: Url,
-    pub(super) authorization: Option<Authorization>,
-}
-
-/// The server and user of the current context. `path` is where the file is; `proxies` serve unless it names one.
-pub(super) fn connection(
+/// The server and user of the current context, with what their files hold. `path` is where the file is. Once the file itself can be read,
+/// errors keep nobody from finding more of them.
+pub(super) fn access(
     values: &mut Values<'_>,
     file: &NamedFile,
     path: &Path,
-    proxies: &Proxies,
     warnings: &mut Vec<String>,
-) -> Option<Connection> {
+) -> Option<Access> {
     let current = parse(&file.bytes).and_then(current).map_err(|problem| vec![problem]);
     let current = current.and_then(|(cluster, user)| match problems(&cluster, &user) {
         problems if problems.is_empty() => Ok((cluster, user)),
@@ -46,7 +36,7 @@ pub(super) fn connection(
     });
     let (cluster, user) = current.map_err(|problems| values.file_errors(file, problems)).ok()?;
     let folder = path.parent().unwrap_or_else(|| Path::new(""));
-    Reader { values, file, folder, warnings }.connection(&cluster, &user, proxies)
+    Some(Reader { values, file, folder, warnings }.access(cluster, user))
 }
 
 /// Go: `Config` of k8s.io/client-go/tools/clientcmd/api/v1/types.go.
@@ -266,106 +256,77 @@ struct Reader<'a, 'v> {
 }
 
 impl Reader<'_, '_> {
-    /// Go: `ClientConfig` of client_config.go.
-    fn connection(&mut self, cluster: &Cluster, user: &User, proxies: &Proxies) -> Option<Connection> {
-        let url = review_url(&cluster.server).map_err(|problem| self.error("server", &problem)).ok();
-        let proxies = match &*cluster.proxy_url {
-            "" => Some(proxies.clone()),
-            proxy => Proxies::fixed(proxy),
-        };
-        if proxies.is_none() {
-            self.error("proxy-url", "must be a URL of a proxy: http://, https:// or socks5://");
+    /// Go: `ClientConfig` of client_config.go, with `getUserIdentificationPartialConfig` and `dataFromSliceOrFile`.
+    fn access(&mut self, cluster: Cluster, user: User) -> Access {
+        let Cluster { server, insecure_skip_tls_verify, .. } = cluster;
+        let given = |text: String| Some(text).filter(|text| !text.is_empty());
+        if insecure_skip_tls_verify {
+            self.warn("insecure-skip-tls-verify: whoever is between here and the server learns all tokens, and says who is who");
         }
-        let (authorities, authorization, certificate);
-        if url.as_ref().is_none_or(Url::is_https) {
-            authorities = self.authorities(cluster);
-            authorization = self.authorization(user);
-            certificate = self.certificate(user);
-        } else {
-            (authorities, authorization, certificate) = (Some(None), Some(None), Some(None));
+        let scheme = server.split_once("://").map(|(scheme, _)| scheme);
+        if scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case("http")) {
             if !cluster.proxy_url.is_empty() {
                 self.error("proxy-url", "not supported for a server in plaintext; remove it");
             }
-            self.warnings.push(format!(
-                "{}: the server is asked in plaintext, and not told who asks, as kube-apiserver does",
-                self.file.place
-            ));
+            self.warn("the server is asked in plaintext, and not told who asks: whoever is in between says who is who");
+            return Access { server, ..Access::default() };
         }
-        if cluster.insecure_skip_tls_verify {
-            self.warnings.push(format!(
-                "{}: insecure-skip-tls-verify: whoever is between here and the server learns all tokens, and says who is who",
-                self.file.place
-            ));
+        let certificate_authority = self.data_or_file(
+            ("certificate-authority-data", &cluster.certificate_authority_data),
+            ("certificate-authority", &cluster.certificate_authority),
+        );
+        let chain = self.data_or_file(
+            ("client-certificate-data", &user.client_certificate_data),
+            ("client-certificate", &user.client_certificate),
+        );
+        // A key alone is overlooked.
+        let client_certificate = chain.and_then(|chain| {
+            let data = ("client-key-data", &*user.client_key_data);
+            Some((chain, self.data_or_file(data, ("client-key", &user.client_key))?))
+        });
+        Access {
+            server,
+            tls_server_name: given(cluster.tls_server_name),
+            insecure_skip_tls_verify,
+            certificate_authority,
+            proxy_url: given(cluster.proxy_url),
+            credentials: self.credentials(user),
+            client_certificate,
         }
-        let (url, proxies, authorities) = (url?, proxies?, authorities?);
-        let trust = match &authorities {
-            _ if cluster.insecure_skip_tls_verify => Trust::Anybody,
-            Some(bundle) => Trust::Authorities(bundle),
-            None => Trust::System,
-        };
-        let server_name = Some(&*cluster.tls_server_name).filter(|name| !name.is_empty());
-        let settings = Settings { trust, server_name, certificate: certificate?, proxies };
-        let client = Client::with(settings).map_err(|error| self.error("TLS", &error.to_string())).ok()?;
-        Some(Connection { client, url, authorization: authorization? })
+    }
+
+    fn warn(&mut self, warning: &str) {
+        self.warnings.push(format!("{}: {warning}", self.file.place));
     }
 
     fn error(&mut self, field: &str, problem: &str) {
         self.values.error(&format!("{}: {field}", self.file.place), problem);
     }
 
-    /// Nothing is worse than none: an error.
-    fn authorities(&mut self, cluster: &Cluster) -> Option<Option<Zeroizing<Vec<u8>>>> {
-        self.data_or_file(
-            ("certificate-authority-data", &cluster.certificate_authority_data),
-            ("certificate-authority", &cluster.certificate_authority),
-        )
-    }
-
-    /// Go: `getUserIdentificationPartialConfig`, and the token sources of k8s.io/client-go/transport: the file counts.
-    fn authorization(&mut self, user: &User) -> Option<Option<Authorization>> {
-        let authorization = if !user.token_file.is_empty() {
-            let file = self.read("tokenFile", &user.token_file)?;
-            let token = std::str::from_utf8(&file).unwrap_or_default().trim();
-            if token.is_empty() {
-                self.error("tokenFile", "read empty token from file");
-                return None;
-            }
-            Authorization::bearer(token)
+    /// The file counts. Go: the token sources of k8s.io/client-go/transport.
+    fn credentials(&mut self, user: User) -> Credentials {
+        if !user.token_file.is_empty() {
+            let content = self.read("tokenFile", &user.token_file);
+            let path = self.folder.join(&user.token_file);
+            content.map_or(Credentials::None, |content| Credentials::TokenFile { path, content })
         } else if !user.token.is_empty() {
-            Authorization::bearer(&user.token)
+            Credentials::Token(user.token.into())
         } else if !user.username.is_empty() {
-            Authorization::basic(&user.username, &user.password)
+            Credentials::Basic { username: user.username, password: user.password.into() }
         } else {
-            return Some(None);
-        };
-        authorization.map(Some).map_err(|error| self.error("user", &error.to_string())).ok()
-    }
-
-    fn certificate(&mut self, user: &User) -> Option<Option<ClientCertificate>> {
-        let chain = self.data_or_file(
-            ("client-certificate-data", &user.client_certificate_data),
-            ("client-certificate", &user.client_certificate),
-        )?;
-        // A key alone is overlooked.
-        let Some(chain) = chain else { return Some(None) };
-        let key =
-            self.data_or_file(("client-key-data", &user.client_key_data), ("client-key", &user.client_key))?;
-        let certificate = ClientCertificate::from_pem(&chain, &key.unwrap_or_default());
-        certificate.map(Some).map_err(|error| self.error("user", &error.to_string())).ok()
-    }
-
-    /// Go: `dataFromSliceOrFile`. None within, if there is neither.
-    fn data_or_file(&mut self, data: (&str, &str), file: (&str, &str)) -> Option<Option<Zeroizing<Vec<u8>>>> {
-        if data.1.is_empty() && file.1.is_empty() {
-            return Some(None);
+            Credentials::None
         }
+    }
+
+    /// None, if there is neither, or after an error.
+    fn data_or_file(&mut self, data: (&str, &str), file: (&str, &str)) -> Option<Content> {
         if data.1.is_empty() {
-            return self.read(file.0, file.1).map(Some);
+            return if file.1.is_empty() { None } else { self.read(file.0, file.1) };
         }
         // Go's decoder leaves out line ends.
         let text = Zeroizing::new(data.1.replace(['\r', '\n'], ""));
         let decoded = STANDARD.decode(text.as_bytes()).map_err(|_| self.error(data.0, "must be base64"));
-        decoded.map(|bytes| Some(Zeroizing::new(bytes))).ok()
+        decoded.map(Zeroizing::new).ok()
     }
 
     /// A file by its path, from where the kubeconfig is.
@@ -373,51 +334,6 @@ impl Reader<'_, '_> {
         let place = format!("{}: {field}", self.file.place);
         self.values.read_at(&place, &self.folder.join(path)).map(|file| file.bytes)
     }
-}
-
-/// Where reviews are posted: the path as Go cleans it, and the timeout for the webhook to know. Go: `DefaultServerURL` of
-/// k8s.io/client-go/rest/url_utils.go, `NewRequest` and `URL` of request.go.
-pub(super) fn review_url(server: &str) -> Result<Url, String> {
-    let refused = |error: UrlError| match error {
-        UrlError::NotHttps => {
-            "must be https://, or http:// on this very host: tokens would cross the network in clear"
-                .to_owned()
-        }
-        UrlError::Malformed => {
-            "must be a whole URL, such as https://authn.example.com/authenticate".to_owned()
-        }
-        error => error.to_string(),
-    };
-    let server = server.split(['?', '#']).next().unwrap_or_default();
-    Url::parse_or_loopback(server).map_err(refused)?;
-    let (scheme, rest) = server.split_once("://").unwrap_or_default();
-    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-    let decoded = percent_decode_str(path).collect::<Vec<u8>>();
-    let clean = clean(&decoded);
-    let path = match () {
-        () if clean == decoded => path.to_owned(),
-        () if !path.contains('%') => String::from_utf8_lossy(&clean).into_owned(),
-        () => {
-            return Err(
-                "its path has both escapes and `//`, `.`, `..` or a slash at the end; write it without"
-                    .to_owned(),
-            );
-        }
-    };
-    Url::parse_or_loopback(&format!("{scheme}://{authority}{path}?timeout=30s")).map_err(refused)
-}
-
-/// Go: `path.Join("/", path)`.
-fn clean(path: &[u8]) -> Vec<u8> {
-    let mut segments: Vec<&[u8]> = Vec::new();
-    for segment in path.split(|byte| *byte == b'/') {
-        match segment {
-            b"" | b"." => {}
-            b".." => drop(segments.pop()),
-            segment => segments.push(segment),
-        }
-    }
-    [&b"/"[..], &segments.join(&b'/')].concat()
 }
 
 #[cfg(test)]

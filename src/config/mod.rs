@@ -12,11 +12,13 @@ mod cluster;
 mod deadlines;
 mod file;
 mod identity_headers;
+mod impersonation;
 mod json;
 mod kubeconfig;
 mod listen;
 mod oidc_flags;
 pub mod options;
+mod pod;
 mod service_accounts;
 mod sources;
 mod tls;
@@ -30,11 +32,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::audit::{AuditConfig, Level};
 use crate::authn::token::jwt::Remote;
 use crate::authn::token::{BootstrapTokens, JwtAuthenticators, TokenAuthenticator, TokenFile, Ttl};
-use crate::authn::{Basic, RequestHeaderNames, user_file};
+use crate::authn::{Basic, RequestHeaderNames};
 use crate::chain::Members;
 use crate::cluster::{Cluster, Clusters};
+use crate::impersonation::Impersonation;
 
 use authentication::Authentication;
 use certificates::CertificateAuthenticators;
@@ -68,6 +72,8 @@ pub struct Config {
     pub warnings: Vec<String>,
     /// What will deserve one, and when.
     pub deadlines: Deadlines,
+    /// The options by name, with the values that they have: an object. Files are named, not quoted.
+    pub options: serde_json::Value,
 }
 
 /// How an identity is told to the upstream, and a refusal to the client.
@@ -89,6 +95,8 @@ pub struct ReplyConfig {
     pub max_headers_count: usize,
     /// Envoy's `max_request_headers_kb`, in bytes.
     pub max_headers_bytes: usize,
+    /// What it takes where the headers are `Impersonate-*`.
+    pub impersonation: Option<Impersonation>,
 }
 
 /// The listener and its limits.
@@ -118,6 +126,10 @@ pub struct ServerConfig {
     pub shutdown_delay: Duration,
     /// After that, how long what is in flight may take.
     pub shutdown_timeout: Duration,
+    /// Whether the admin listener has pages for debugging although others than this host can ask for them.
+    pub debugging: bool,
+    /// The audit log, if there is one.
+    pub audit: Option<AuditConfig>,
 }
 
 /// What is logged, and how.
@@ -173,19 +185,21 @@ impl Config {
         let (mut warnings, mut deadlines) = (Vec::new(), Deadlines::default());
         let xfcc_trusted_hops = values.number(option("xfcc-trusted-hops"), 0, MAX_HOPS);
         let certificates =
-            certificates::authenticators(values, xfcc_trusted_hops, &mut deadlines, &mut warnings);
+            certificates::authenticators(values, xfcc_trusted_hops, remote, &mut deadlines, &mut warnings);
         let front_proxy = certificates.header_names.clone();
         let cluster = cluster::read(values, clusters, &mut warnings);
         let chain = members(values, certificates, remote, cluster.as_ref(), &mut warnings);
-        let reply = reply(values, front_proxy, xfcc_trusted_hops > 0);
+        let impersonation = impersonation::read(values, cluster.as_ref(), &mut warnings);
+        let reply = reply(values, front_proxy, xfcc_trusted_hops > 0, impersonation);
         let tls = tls::listener(values, &mut deadlines, &mut warnings);
-        let server = server(values);
+        let server = server(values, &mut warnings);
         let log = LogConfig {
             json: values.choice(option("log-format"), &["text", "json"]) == "json",
             filter: values.log_filter(option("log-level")),
         };
         warnings.extend(deadlines.take_passed());
-        Self { chain, cluster, reply, server, tls, log, warnings, deadlines }
+        let options = values.options();
+        Self { chain, cluster, reply, server, tls, log, warnings, deadlines, options }
     }
 }
 
@@ -200,8 +214,8 @@ fn members(
     let mut tokens = Vec::new();
     if let Some(file) = values.file(option("token-auth-file")) {
         let warn = |line, text: &str| warnings.push(format!("{}: line {line}: {text}", file.place));
-        match user_file::parse(&file.bytes, "token") {
-            Ok(users) => tokens.push(TokenAuthenticator::TokenFile(Box::new(TokenFile::new(users, warn)))),
+        match TokenFile::new(&file.bytes, warn) {
+            Ok(users) => tokens.push(TokenAuthenticator::TokenFile(Box::new(users))),
             Err(errors) => values.file_errors(&file, errors),
         }
     }
@@ -213,7 +227,7 @@ fn members(
     let mut basic = None;
     if let Some(file) = values.file(option("basic-auth-file")) {
         let warn = |line, text: &str| warnings.push(format!("{}: line {line}: {text}", file.place));
-        match user_file::parse(&file.bytes, "password").and_then(|users| Basic::new(users, warn)) {
+        match Basic::new(&file.bytes, warn) {
             Ok(users) => basic = Some(users),
             Err(errors) => values.file_errors(&file, errors),
         }
@@ -258,23 +272,33 @@ fn members(
         }
     }
     let webhook = webhook::authenticator(values, remote, warnings);
-    tokens.extend(webhook.map(TokenAuthenticator::webhook));
+    let statistics = || Arc::clone(&remote.metrics().token_cache);
+    tokens.extend(webhook.map(|webhook| TokenAuthenticator::webhook(webhook, statistics())));
     let token_cache = Ttl {
         good: values.duration(option("token-success-cache-ttl")),
         bad: values.duration(option("token-failure-cache-ttl")),
         refusals: true,
     };
-    Members { request_header, basic, x509, tokens, token_cache, anonymous }
+    let token_cache_statistics = statistics();
+    Members { request_header, basic, x509, tokens, token_cache, token_cache_statistics, anonymous }
 }
 
-fn reply(values: &mut Values<'_>, front_proxy: RequestHeaderNames, xfcc: bool) -> ReplyConfig {
+fn reply(
+    values: &mut Values<'_>,
+    front_proxy: RequestHeaderNames,
+    xfcc: bool,
+    impersonation: Option<Impersonation>,
+) -> ReplyConfig {
+    let impersonate = impersonation::is_on(values);
     let headers = IdentityHeaders {
         user: values.header_name(option("identity-user-header")),
         uid: values.header_name(option("identity-uid-header")),
         group: values.header_name(option("identity-group-header")),
         extra_prefix: values.header_name(option("identity-extra-header-prefix")),
     };
+    let headers = if impersonate { IdentityHeaders::impersonation() } else { headers };
     let groups_encoding = match values.choice(option("groups-encoding"), &["joined", "indexed", "metadata"]) {
+        _ if impersonate => GroupsEncoding::Metadata,
         "indexed" => GroupsEncoding::Indexed,
         "metadata" => GroupsEncoding::Metadata,
         _ => GroupsEncoding::Joined,
@@ -298,10 +322,11 @@ fn reply(values: &mut Values<'_>, front_proxy: RequestHeaderNames, xfcc: bool) -
         undecided_unavailable: values.choice(option("undecided-status"), &["401", "503"]) == "503",
         max_headers_count: values.number(option("envoy-max-headers-count"), 1, 10_000),
         max_headers_bytes: 1024 * values.number::<usize>(option("envoy-max-request-headers-kb"), 1, 8192),
+        impersonation,
     }
 }
 
-fn server(values: &mut Values<'_>) -> ServerConfig {
+fn server(values: &mut Values<'_>, warnings: &mut Vec<String>) -> ServerConfig {
     let listen = values.listen(option("listen"));
     let tls = values.is_set(option("tls-cert-file"));
     if !tls && !values.bool(option("insecure-listen-plaintext")) && !listen.is_local() {
@@ -333,7 +358,35 @@ fn server(values: &mut Values<'_>) -> ServerConfig {
         reload_interval: values.duration(option("reload-interval")).max(MIN_RELOAD_INTERVAL),
         shutdown_delay: values.duration(option("shutdown-delay-duration")),
         shutdown_timeout: values.duration(option("shutdown-timeout")),
+        debugging: values.bool(option("enable-debugging-handlers")),
+        audit: audit(values, warnings),
     }
+}
+
+fn audit(values: &mut Values<'_>, warnings: &mut Vec<String>) -> Option<AuditConfig> {
+    let path = values.text(option("audit-log-path"));
+    let level = match values.choice(option("audit-level"), &["none", "denied", "all"]) {
+        "denied" => Level::Denied,
+        "all" => Level::All,
+        _ => {
+            if !path.is_empty() {
+                warnings.push(
+                    "--audit-log-path: nothing is told of there unless --audit-level is denied or all"
+                        .to_owned(),
+                );
+            }
+            return None;
+        }
+    };
+    let path = match &*path {
+        "" => {
+            values.error("--audit-level", "needs a place to tell of decisions: set --audit-log-path");
+            return None;
+        }
+        "-" => None,
+        path => Some(path.into()),
+    };
+    Some(AuditConfig { level, path })
 }
 
 /// The options that bring an authenticator of credentials.

@@ -204,6 +204,28 @@ pub const OPTIONS: &[OptionSpec] = &[
         "127.0.0.1:9002",
         "Where /livez, /readyz and /metrics are, in plaintext: host:port; empty: nowhere",
     ),
+    flag(
+        "enable-debugging-handlers",
+        "false",
+        "Have /configz and /debug/flags/v there even where --admin-listen is no loopback address",
+    ),
+    one(
+        "identity-headers",
+        "WHICH",
+        "x-remote",
+        "x-remote: the headers below, for an upstream that believes them; impersonate: Impersonate-*, with a token of ours in place of the client's, for a kube-apiserver whose flags cannot be changed",
+    ),
+    one(
+        "impersonate-token-file",
+        "FILE",
+        "",
+        "The bearer token of ours that goes upstream with Impersonate-*; empty: that of the pod's service account",
+    ),
+    flag(
+        "allow-impersonation",
+        "false",
+        "Let clients send Impersonate-* themselves (kubectl --as) where the RBAC of the cluster, which has to be the upstream, lets them, rather than refuse them",
+    ),
     one("identity-user-header", "NAME", "X-Remote-User", "Header for the user's name"),
     one("identity-uid-header", "NAME", "X-Remote-Uid", "Header for the user's uid"),
     one("identity-group-header", "NAME", "X-Remote-Group", "Header for the groups"),
@@ -270,6 +292,13 @@ pub const OPTIONS: &[OptionSpec] = &[
         "2s",
         "How often the files that the configuration names are looked at; a change is loaded and served without a restart (replace files by rename, so that none is read half written)",
     ),
+    one(
+        "audit-log-path",
+        "FILE",
+        "",
+        "Where decisions are told of, a line of JSON each; -: stdout; empty: nowhere",
+    ),
+    one("audit-level", "LEVEL", "none", "Which decisions are told of in the audit log: none, denied, or all"),
     one("log-format", "FORMAT", "text", "text or json"),
     one("log-level", "LEVEL", "info", "error, warn, info, debug, trace, or tracing's filter directives"),
 ];

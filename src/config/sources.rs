@@ -9,8 +9,8 @@ use config::builder::DefaultState;
 use config::{ConfigBuilder, Map, Source, Value, ValueKind};
 
 use super::options::{CONFIG, Kind, OPTIONS, OptionSpec};
+use super::pod::in_cluster_server;
 use super::{ConfigError, Files, Layer};
-use crate::cluster::in_cluster_server;
 use crate::yaml;
 
 /// What was written, the strongest source of each option only.

@@ -12,7 +12,7 @@ pub(super) fn load(flags: &[&str], environment: &[(&str, &str)]) -> Result<Confi
         matches,
         environment.iter().map(|(n, v)| (OsString::from(n), OsString::from(v))),
         &Remote::new(Proxies::default()),
-        &Clusters::new(&[], |_, _| None),
+        &Clusters::new(|_, _| None),
     )
     .config
 }
@@ -237,6 +237,33 @@ fn errors_do_not_quote_what_is_in_a_secret_file() {
     let told = errors(&["--token-auth-file", &tokens, "--basic-auth-file", &passwords], &[]);
     assert_eq!(told.len(), 3, "{told:?}");
     assert!(!told.concat().contains("s3cret"), "{told:?}");
+}
+
+#[test]
+fn an_audit_log_needs_a_place_and_a_level() {
+    let audit = |flags: &[&str]| {
+        load(&[&["--anonymous-auth=true"], flags].concat(), &[])
+            .map(|config| (config.server.audit, config.warnings))
+    };
+    let config = |level, path: Option<&str>| Some(AuditConfig { level, path: path.map(Into::into) });
+    let good = |audit| Ok((audit, Vec::new()));
+    assert_eq!(audit(&[]), good(None));
+    assert_eq!(audit(&["--audit-level=all", "--audit-log-path=-"]), good(config(Level::All, None)));
+    let path = "--audit-log-path=/var/log/audit.log";
+    assert_eq!(
+        audit(&["--audit-level=denied", path]),
+        good(config(Level::Denied, Some("/var/log/audit.log")))
+    );
+    let warning = "--audit-log-path: nothing is told of there unless --audit-level is denied or all";
+    assert_eq!(audit(&[path]), Ok((None, vec![warning.to_owned()])));
+    assert_eq!(
+        errors(&["--anonymous-auth=true", "--audit-level=all"], &[]),
+        ["--audit-level: needs a place to tell of decisions: set --audit-log-path"]
+    );
+    assert_eq!(
+        errors(&["--anonymous-auth=true", "--audit-level=some"], &[]),
+        ["--audit-level: \"some\": must be one of none, denied, all"]
+    );
 }
 
 #[test]

@@ -7,10 +7,9 @@ use std::time::Duration;
 
 use config::{Value, ValueKind};
 use tracing_subscriber::EnvFilter;
-use zeroize::Zeroizing;
 
 use super::file::{Files, NamedFile};
-use super::options::OptionSpec;
+use super::options::{Kind, OPTIONS, OptionSpec, option};
 use super::sources::Sources;
 use super::{ConfigError, ListenAddress, identity_headers};
 use crate::authn::csv;
@@ -142,6 +141,19 @@ impl<'e> Values<'e> {
         }
     }
 
+    /// All options by name, with their values or defaults, as JSON has them.
+    pub(super) fn options(&mut self) -> serde_json::Value {
+        let value = |option: &OptionSpec| -> serde_json::Value {
+            match option.kind {
+                Kind::Bool => self.bool(option).into(),
+                Kind::One(_) => self.text(option).into(),
+                Kind::List => self.list(option).into(),
+                Kind::Repeated(_) => self.repeated(option).into(),
+            }
+        };
+        OPTIONS.iter().map(|option| option.name.to_owned()).zip(OPTIONS.iter().map(value)).collect()
+    }
+
     /// Comma-separated, as pflag's StringSlice: CSV, so that quotes keep a comma; nothing between the commas is an empty item.
     pub(super) fn list(&mut self, option: &OptionSpec) -> Vec<String> {
         let mut list = Vec::new();
@@ -173,14 +185,19 @@ impl<'e> Values<'e> {
         if path.is_empty() { None } else { self.read(option, &path) }
     }
 
+    /// The file that `--authentication-config` names, which metrics tell apart from the others.
+    pub(super) fn authentication_config(&mut self) -> Option<NamedFile> {
+        let option = option("authentication-config");
+        let file = self.file(option);
+        if self.is_set(option) {
+            self.files.note_authentication_config(file.as_ref().map_or(&[], |file| &file.bytes));
+        }
+        file
+    }
+
     /// The files that an option names, those that can be read.
     pub(super) fn files(&mut self, option: &OptionSpec) -> Vec<NamedFile> {
         self.repeated(option).iter().filter_map(|path| self.read(option, path)).collect()
-    }
-
-    /// A file that another file names.
-    pub(super) fn read_named(&mut self, path: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
-        self.files.read(path)
     }
 
     fn read(&mut self, option: &OptionSpec, path: &str) -> Option<NamedFile> {

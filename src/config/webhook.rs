@@ -6,13 +6,15 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::kubeconfig::{self, Connection};
+use percent_encoding::percent_decode_str;
+
 use super::options::option;
-use super::service_accounts;
 use super::values::{Values, go_duration};
+use super::{kubeconfig, pod, service_accounts};
 use crate::authn::token::jwt::Remote;
 use crate::authn::token::webhook::{Settings, Version, Webhook};
-use crate::https::{self, Authorization, Client, Proxies, Trust};
+use crate::cluster::{Access, Credentials};
+use crate::https::{self, Authorization, Client, ClientCertificate, Proxies, Trust, Url, UrlError};
 
 /// The authenticator, if there is to be one.
 pub(super) fn authenticator(
@@ -46,7 +48,17 @@ pub(super) fn authenticator(
                 "API servers know v1 only; remove it, or --authentication-token-review",
             );
         }
-        (self::in_cluster(values, Path::new(SERVICE_ACCOUNT))?, Version::V1)
+        let place = "--authentication-token-review";
+        let Some(mut access) = pod::access(values, place) else {
+            values.error(
+                place,
+                "unable to load in-cluster configuration, KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT must be defined",
+            );
+            return None;
+        };
+        access.server += TOKEN_REVIEWS;
+        // No proxy is on the way.
+        (connection(values, place, &access, &Proxies::default())?, Version::V1)
     } else {
         let file = values.file(config_file)?;
         // Without a file, any version will do, as there.
@@ -58,56 +70,120 @@ pub(super) fn authenticator(
                     .to_owned())
             }
         });
-        (kubeconfig::connection(values, &file, Path::new(&path), remote.proxies(), warnings)?, version)
+        let access = kubeconfig::access(values, &file, Path::new(&path), warnings)?;
+        (connection(values, &file.place, &access, remote.proxies())?, version)
     };
     let Connection { client, url, authorization } = connection;
     let audiences = service_accounts::audiences(values);
-    let requests = Arc::clone(remote.requests());
+    let requests = Arc::clone(&remote.metrics().requests);
     Some(Webhook::new(Settings { client, url, authorization, version, audiences, cache_ttl, requests }))
 }
-
-/// Where Kubernetes puts a pod's credentials.
-const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 
 /// Where an API server takes token reviews.
 const TOKEN_REVIEWS: &str = "/apis/authentication.k8s.io/v1/tokenreviews";
 
-/// The API server of the cluster that we run in. Go: `InClusterConfig` of k8s.io/client-go/rest/config.go, but that a missing CA is an error,
-/// and no proxy is on the way.
-fn in_cluster(values: &mut Values<'_>, folder: &Path) -> Option<Connection> {
-    let place = "--authentication-token-review";
-    let token = values.read_at(place, &folder.join("token"));
-    let authorities = values.read_at(place, &folder.join("ca.crt"));
-    let Some(server) = values.in_cluster_server() else {
-        values.error(
-            place,
-            "unable to load in-cluster configuration, KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT must be defined",
-        );
-        return None;
+/// A server to post to, and how.
+#[derive(Debug)]
+pub(super) struct Connection {
+    client: Client,
+    pub(super) url: Url,
+    authorization: Option<Authorization>,
+}
+
+/// `proxies` serve unless `access` names one. Go: `LoadKubeconfig` of k8s.io/apiserver/pkg/util/webhook/webhook.go, once it is read.
+/// Stricter: the server is a whole URL, `https://` unless it is on this very host.
+pub(super) fn connection(
+    values: &mut Values<'_>,
+    place: &str,
+    access: &Access,
+    proxies: &Proxies,
+) -> Option<Connection> {
+    let mut refuse = |field: &str, problem: &str| values.error(&format!("{place}: {field}"), problem);
+    let url = review_url(&access.server).map_err(|problem| refuse("server", &problem)).ok();
+    let proxies = match &access.proxy_url {
+        None => Some(proxies.clone()),
+        Some(proxy) => Proxies::fixed(proxy),
     };
-    let mut refuse = |problem: String| values.error(place, &problem);
-    let url = kubeconfig::review_url(&format!("{server}{TOKEN_REVIEWS}")).map_err(&mut refuse).ok();
-    let token = token?;
-    let token = std::str::from_utf8(&token.bytes).unwrap_or_default().trim();
-    if token.is_empty() {
-        refuse("read empty token from file".to_owned());
-        return None;
+    if proxies.is_none() {
+        refuse("proxy-url", "must be a URL of a proxy: http://, https:// or socks5://");
     }
-    let authorization = Authorization::bearer(token).map_err(|error| refuse(error.to_string())).ok()?;
-    let authorities = authorities?;
-    let client = Client::with(https::Settings {
-        trust: Trust::Authorities(&authorities.bytes),
-        server_name: None,
-        certificate: None,
-        proxies: Proxies::default(),
-    });
-    let client = client.map_err(|error| refuse(error.to_string())).ok()?;
-    Some(Connection { client, url: url?, authorization: Some(authorization) })
+    let authorization = match &access.credentials {
+        Credentials::None => None,
+        Credentials::Token(token) => Some(Authorization::bearer(token)),
+        Credentials::Basic { username, password } => Some(Authorization::basic(username, password)),
+        Credentials::TokenFile { content, .. } => {
+            let token = std::str::from_utf8(content).unwrap_or_default().trim();
+            if token.is_empty() {
+                refuse("tokenFile", "read empty token from file");
+                return None;
+            }
+            Some(Authorization::bearer(token))
+        }
+    };
+    let authorization = authorization.transpose().map_err(|error| refuse("user", &error.to_string())).ok()?;
+    let certificate = access.client_certificate.as_ref();
+    let certificate = certificate.map(|(chain, key)| ClientCertificate::from_pem(chain, key)).transpose();
+    let certificate = certificate.map_err(|error| refuse("user", &error.to_string())).ok()?;
+    let trust = match &access.certificate_authority {
+        _ if access.insecure_skip_tls_verify => Trust::Anybody,
+        Some(bundle) => Trust::Authorities(bundle),
+        None => Trust::System,
+    };
+    let (url, proxies) = (url?, proxies?);
+    let server_name = access.tls_server_name.as_deref();
+    let client = Client::with(https::Settings { trust, server_name, certificate, proxies });
+    let client = client.map_err(|error| refuse("TLS", &error.to_string())).ok()?;
+    Some(Connection { client, url, authorization })
+}
+
+/// Where reviews are posted: the path as Go cleans it, and the timeout for the webhook to know. Go: `DefaultServerURL` of
+/// k8s.io/client-go/rest/url_utils.go, `NewRequest` and `URL` of request.go.
+fn review_url(server: &str) -> Result<Url, String> {
+    let refused = |error: UrlError| match error {
+        UrlError::NotHttps => {
+            "must be https://, or http:// on this very host: tokens would cross the network in clear"
+                .to_owned()
+        }
+        UrlError::Malformed => {
+            "must be a whole URL, such as https://authn.example.com/authenticate".to_owned()
+        }
+        error => error.to_string(),
+    };
+    let server = server.split(['?', '#']).next().unwrap_or_default();
+    Url::parse_or_loopback(server).map_err(refused)?;
+    let (scheme, rest) = server.split_once("://").unwrap_or_default();
+    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let decoded = percent_decode_str(path).collect::<Vec<u8>>();
+    let clean = clean(&decoded);
+    let path = match () {
+        () if clean == decoded => path.to_owned(),
+        () if !path.contains('%') => String::from_utf8_lossy(&clean).into_owned(),
+        () => {
+            return Err(
+                "its path has both escapes and `//`, `.`, `..` or a slash at the end; write it without"
+                    .to_owned(),
+            );
+        }
+    };
+    Url::parse_or_loopback(&format!("{scheme}://{authority}{path}?timeout=30s")).map_err(refused)
+}
+
+/// Go: `path.Join("/", path)`.
+fn clean(path: &[u8]) -> Vec<u8> {
+    let mut segments: Vec<&[u8]> = Vec::new();
+    for segment in path.split(|byte| *byte == b'/') {
+        match segment {
+            b"" | b"." => {}
+            b".." => drop(segments.pop()),
+            segment => segments.push(segment),
+        }
+    }
+    [&b"/"[..], &segments.join(&b'/')].concat()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{errors, file, load, read_flags_in};
+    use super::super::tests::{errors, file, load};
     use super::*;
     use crate::authn::token::TokenAuthenticator;
 
@@ -188,39 +264,48 @@ mod tests {
         );
     }
 
-    /// Go: TestInClusterConfig of k8s.io/client-go/rest/config_test.go.
     #[test]
-    fn the_api_server_of_the_cluster_is_where_kubernetes_says() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).expect("a file");
-        let environment = |host: &str, port: &str| {
-            [("KUBERNETES_SERVICE_HOST", host), ("KUBERNETES_SERVICE_PORT", port)]
-                .map(|(n, v)| (n.into(), v.into()))
-                .to_vec()
-        };
-        let read = |environment| {
-            let (connection, errors) =
-                read_flags_in([""; 0], environment, |values| in_cluster(values, folder.path()));
-            connection.map(|connection| connection.url.as_str().to_owned()).ok_or(errors)
-        };
-        write("token", "my-token\n");
-        write("ca.crt", include_str!("../../tests/conformance/world/ca/issuer-ca.pem"));
-        let url =
-            |host: &str| Ok(format!("https://{host}/apis/authentication.k8s.io/v1/tokenreviews?timeout=30s"));
-        assert_eq!(read(environment("10.0.0.1", "443")), url("10.0.0.1:443"));
-        assert_eq!(read(environment("fd00::1", "6443")), url("[fd00::1]:6443"));
-        let problem = "--authentication-token-review: unable to load in-cluster configuration, KUBERNETES_SERVICE_HOST and \
-                       KUBERNETES_SERVICE_PORT must be defined";
-        for (host, port) in [("", "443"), ("10.0.0.1", "")] {
-            assert_eq!(read(environment(host, port)), Err(vec![problem.to_owned()]));
+    fn the_path_is_cleaned_as_client_go_cleans_it() {
+        let insecure =
+            "must be https://, or http:// on this very host: tokens would cross the network in clear";
+        let whole = "must be a whole URL, such as https://authn.example.com/authenticate";
+        let table = [
+            ("https://a.test", Ok("https://a.test/")),
+            ("https://a.test/", Ok("https://a.test/")),
+            ("https://a.test:8443/a/b", Ok("https://a.test:8443/a/b")),
+            ("https://a.test/a/", Ok("https://a.test/a")),
+            ("https://a.test//a//b", Ok("https://a.test/a/b")),
+            ("https://a.test/a/../b", Ok("https://a.test/b")),
+            ("https://a.test/../a", Ok("https://a.test/a")),
+            ("https://a.test/./a", Ok("https://a.test/a")),
+            ("https://a.test/a%2Fb", Ok("https://a.test/a%2Fb")),
+            ("https://a.test/%7Ea%20b", Ok("https://a.test/%7Ea%20b")),
+            ("https://a.test/a?x=y#z", Ok("https://a.test/a")),
+            ("https://a.test?x", Ok("https://a.test/")),
+            ("https://[::1]:1/a", Ok("https://[::1]:1/a")),
+            ("HTTPS://a.test/x", Ok("HTTPS://a.test/x")),
+            // Stricter from here on.
+            (
+                "https://a.test/a%2Fb/",
+                Err("its path has both escapes and `//`, `.`, `..` or a slash at the end; write it without"),
+            ),
+            ("a.test", Err(whole)),
+            ("a.test:443", Err(insecure)),
+            ("http://a.test/x", Err(insecure)),
+            ("ftp://a.test/x", Err(insecure)),
+            ("https://u:p@a.test/x", Err("there is a user name or password")),
+            // client-go refuses these too.
+            ("a.test/x", Err(whole)),
+            ("https:///x", Err("there is no host")),
+            ("https://a.test:x/", Err(whole)),
+        ];
+        for (server, expected) in table {
+            let url = review_url(server).map(|url| url.as_str().to_owned());
+            assert_eq!(
+                url,
+                expected.map(|url| format!("{url}?timeout=30s")).map_err(str::to_owned),
+                "{server}"
+            );
         }
-        write("token", " \n");
-        let empty = "--authentication-token-review: read empty token from file".to_owned();
-        assert_eq!(read(environment("10.0.0.1", "443")), Err(vec![empty]));
-        std::fs::remove_file(folder.path().join("ca.crt")).expect("it was there");
-        write("token", "t");
-        let told = read(environment("10.0.0.1", "443")).expect_err("no CA");
-        assert_eq!(told.len(), 1);
-        assert!(told[0].contains("ca.crt: cannot be read: "), "{told:?}");
     }
 }

@@ -12,10 +12,12 @@ use tonic::{Response, Status};
 use super::decode::Incoming;
 use super::encode::{Replies, Reply};
 use super::view::server::authorization_server::Authorization;
+use crate::audit::Auditor;
 use crate::authn::Now;
 use crate::chain::Chain;
 use crate::config::ReplyConfig;
 use crate::decision::{Authenticator, Decision, Denial, Fault, Reason};
+use crate::metrics::Metrics;
 use crate::request::Request;
 
 /// A configuration at work: immutable, and replaced as a whole.
@@ -32,21 +34,52 @@ impl Snapshot {
         Self { chain, replies }
     }
 
-    async fn answer(&self, incoming: &Incoming, now: Now) -> Reply {
+    async fn answer(&self, incoming: &Incoming, now: Now, audit: Option<&Auditor>) -> (Reply, Decision) {
         let Some(request) = incoming.request() else {
             let denial = Denial::new(Authenticator::Chain, Reason::MalformedRequest);
-            log(&denial, incoming, None);
-            return self.replies.deny(&denial);
+            return self.deny(denial, incoming, None, now, audit);
         };
         let denial = match self.chain.decide(&request, now).await {
             Decision::Deny(denial) => denial,
-            Decision::Allow(authenticated) => match self.replies.allow(&authenticated, &request) {
-                Ok(reply) => return reply,
-                Err(reason) => Denial::new(authenticated.by, reason),
-            },
+            Decision::Allow(authenticated) => {
+                let reply = match self.replies.impersonation() {
+                    None => self.replies.allow(&authenticated, &request),
+                    Some(impersonation) => {
+                        let acting = impersonation.acting(authenticated.clone(), &request.headers).await;
+                        acting.and_then(|acting| self.replies.allow(&acting, &request))
+                    }
+                };
+                match reply {
+                    Ok(reply) => {
+                        // Who it really was; as whom they act is for the upstream, and in the log.
+                        let decision = Decision::Allow(authenticated);
+                        if let Some(audit) = audit {
+                            audit.record(now.0, &decision, Some(&request), incoming.stream_id());
+                        }
+                        return (reply, decision);
+                    }
+                    Err(reason) => Denial::new(authenticated.by, reason),
+                }
+            }
         };
-        log(&denial, incoming, Some(&request));
-        self.replies.deny(&denial)
+        self.deny(denial, incoming, Some(&request), now, audit)
+    }
+
+    fn deny(
+        &self,
+        denial: Denial,
+        incoming: &Incoming,
+        request: Option<&Request<'_>>,
+        now: Now,
+        audit: Option<&Auditor>,
+    ) -> (Reply, Decision) {
+        log(&denial, incoming, request);
+        let reply = self.replies.deny(&denial);
+        let decision = Decision::Deny(denial);
+        if let Some(audit) = audit {
+            audit.record(now.0, &decision, request, incoming.stream_id());
+        }
+        (reply, decision)
     }
 }
 
@@ -54,12 +87,14 @@ impl Snapshot {
 #[derive(Debug, Clone)]
 pub struct CheckService {
     current: Arc<ArcSwap<Snapshot>>,
+    metrics: Arc<Metrics>,
+    audit: Option<Arc<Auditor>>,
 }
 
 impl CheckService {
-    /// Answers from whatever `current` holds when a Check comes in.
-    pub fn new(current: Arc<ArcSwap<Snapshot>>) -> Self {
-        Self { current }
+    /// Answers from whatever `current` holds when a Check comes in, counts in `metrics`, and tells `audit` of it.
+    pub fn new(current: Arc<ArcSwap<Snapshot>>, metrics: Arc<Metrics>, audit: Option<Arc<Auditor>>) -> Self {
+        Self { current, metrics, audit }
     }
 }
 
@@ -70,25 +105,22 @@ impl Authorization for CheckService {
     async fn check(&self, incoming: tonic::Request<Incoming>) -> Result<Response<Reply>, Status> {
         #[expect(clippy::disallowed_methods, reason = "the one place that reads the clock for a Check")]
         let now = Now(SystemTime::now());
+        let in_flight = self.metrics.checks.begin();
         let snapshot = self.current.load_full();
         let incoming = incoming.into_inner();
-        let answer = AssertUnwindSafe(snapshot.answer(&incoming, now)).catch_unwind().await;
-        let reply = answer.unwrap_or_else(|_panic| {
+        let audit = self.audit.as_deref();
+        let answer = AssertUnwindSafe(snapshot.answer(&incoming, now, audit)).catch_unwind().await;
+        let (reply, decision) = answer.unwrap_or_else(|_panic| {
             let denial = Denial::new(Authenticator::Chain, Reason::Panicked);
-            log(&denial, &incoming, None);
-            snapshot.replies.deny(&denial)
+            snapshot.deny(denial, &incoming, None, now, audit)
         });
+        in_flight.end(&decision);
         Ok(Response::new(reply))
     }
 }
 
 /// One line for each denial: where to find the request, and who rejected it why. No header but the request id, no query.
 fn log(denial: &Denial, incoming: &Incoming, request: Option<&Request<'_>>) {
-    let worst = denial.rejections.iter().map(|r| r.reason.fault()).max_by_key(|fault| match fault {
-        Fault::Client => 0,
-        Fault::Dependency => 1,
-        Fault::Bug => 2,
-    });
     let short = |bytes: &[u8]| bytes[..bytes.len().min(LOGGED_BYTES)].to_str_lossy().into_owned();
     macro_rules! event {
         ($level:ident) => {{
@@ -106,12 +138,15 @@ fn log(denial: &Denial, incoming: &Incoming, request: Option<&Request<'_>>) {
             )
         }};
     }
-    match worst {
-        Some(Fault::Bug) => event!(error),
-        Some(Fault::Dependency) => event!(warn),
-        Some(Fault::Client) | None => event!(info),
+    match denial.fault() {
+        Fault::Bug => event!(error),
+        Fault::Dependency => event!(warn),
+        Fault::Client => event!(info),
     }
 }
 
 /// As much of a client's words as a line of the log holds of each.
 const LOGGED_BYTES: usize = 256;
+
+#[cfg(test)]
+mod tests;

@@ -144,6 +144,9 @@ pub enum SignatureError {
     /// The signature is wrong.
     #[error("wrong signature")]
     Wrong,
+    /// Go might verify it; nobody here can.
+    #[error("a signature, or an issuer's key, that aws-lc-rs does not take")]
+    BeyondUs,
 }
 
 /// Why no chain leads from a certificate to a trust anchor.
@@ -175,6 +178,9 @@ pub enum VerifyError {
     /// A revocation list that matters to the chain is past its nextUpdate.
     #[error("a revocation list of the chain is past its next update")]
     RevocationListExpired,
+    /// There is a chain for Go, if it verifies a signature in it which nobody here can.
+    #[error("a signature in the chain cannot be verified here")]
+    BeyondUs,
     /// Too many signatures were tried.
     #[error("signature check attempts limit reached")]
     SignatureLimit,

@@ -100,7 +100,7 @@ fn in_go(error: &VerifyError) -> &'static str {
             "x509: a root or intermediate certificate is not authorized to sign for this name"
         }
         VerifyError::SignatureLimit => "x509: signature check attempts limit reached",
-        VerifyError::TooManyCertificates => "(Go has no such limit)",
+        VerifyError::BeyondUs | VerifyError::TooManyCertificates => "(Go has no such limit)",
         VerifyError::Revoked { .. } | VerifyError::RevocationListExpired => "(Go asks no revocation list)",
     }
 }

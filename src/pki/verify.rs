@@ -70,11 +70,14 @@ fn verify_for(
     }
     let now = Seconds::of(now);
     check_validity(leaf, Role::Leaf, &[], now)?;
-    let mut search = Search { intermediates: distinct(intermediates), roots, now, checks: 0 };
+    let mut search =
+        Search { intermediates: distinct(intermediates), roots, now, checks: 0, beyond_us: Vec::new() };
     let chains = match roots.contains(leaf) {
-        true => vec![vec![leaf]],
-        false => search.chains_above(&vec![leaf])?,
+        true => Ok(vec![vec![leaf]]),
+        false => search.chains_above(&vec![leaf]),
     };
+    let beyond_us = || search.beyond_us.iter().any(|chain| check_chain(chain, usage).is_ok());
+    let chains = chains.map_err(|error| if beyond_us() { VerifyError::BeyondUs } else { error })?;
 
     let (mut error, mut revoked_chain) = (None, None);
     for chain in chains {
@@ -94,7 +97,8 @@ fn verify_for(
             Err(other) => error = error.or(Some(other)),
         }
     }
-    Err(revoked_chain.or(error).unwrap_or(VerifyError::UnknownAuthority { candidate: None }))
+    let beyond_us = beyond_us().then_some(VerifyError::BeyondUs);
+    Err(revoked_chain.or(beyond_us).or(error).unwrap_or(VerifyError::UnknownAuthority { candidate: None }))
 }
 
 /// What is asked of a chain as a whole, in Go's order.
@@ -212,6 +216,8 @@ struct Search<'a> {
     now: Seconds,
     /// How many issuers have been tried.
     checks: usize,
+    /// Chains that end in a root, if Go verifies what nobody here can.
+    beyond_us: Vec<Chain<'a>>,
 }
 
 impl<'a> Search<'a> {
@@ -237,17 +243,28 @@ impl<'a> Search<'a> {
             if candidate.public_key == PublicKey::Unknown || is_in_chain(candidate, chain) {
                 continue;
             }
-            if let Err(reason) = check_signature(child, candidate) {
+            let signature = check_signature(child, candidate);
+            if let Err(reason) = signature {
                 hint = hint.or(Some((role, reason)));
-                continue;
+                if reason != SignatureError::BeyondUs {
+                    continue;
+                }
             }
             if let Err(reason) = check_validity(candidate, role, chain, self.now) {
                 error = Some(reason);
                 continue;
             }
-            error = None;
             let mut longer = chain.clone();
             longer.push(candidate);
+            if signature.is_err() {
+                let above = match role {
+                    Role::Root => vec![longer],
+                    _ => self.chains_above(&longer).unwrap_or_default(),
+                };
+                self.beyond_us.extend(above);
+                continue;
+            }
+            error = None;
             if role == Role::Root {
                 chains.push(longer);
                 continue;
@@ -487,6 +504,55 @@ mod tests {
         assert_eq!(verdict(&chain(b"b.test"), &[root()]), Err(VerifyError::NameConstraints));
         let explicit = inter().with(36, true, &sequence(&[tlv(0x80, &[0])]));
         assert_eq!(verdict(&[leaf(), explicit], &[root()]), Err(VerifyError::Policies));
+    }
+
+    /// Where Go would go on, it is said that nobody knows; where it would refuse all the same, that it does.
+    #[test]
+    fn what_only_go_can_verify_is_told_from_what_nobody_can() {
+        let rsa = |bits: usize| {
+            let modulus = [&[0], &*vec![0xff; bits / 8]].concat();
+            let numbers = sequence(&[tlv(2, &modulus), tlv(2, &[1, 0, 1])]);
+            let algorithm = sequence(&[tlv(6, &[0x2a, 0x86, 0x48, 0x86, 0xf7, 13, 1, 1, 1]), vec![5, 0]]);
+            sequence(&[algorithm, tlv(3, &[&[0], &*numbers].concat())])
+        };
+        let with_key = |draft: Draft, bits| draft.but(|draft| draft.key = rsa(bits));
+        // RSA with SHA-256 (11) or SHA-384 (12).
+        let signed = |draft: Draft, last: u8| {
+            let oid = tlv(6, &[0x2a, 0x86, 0x48, 0x86, 0xf7, 13, 1, 1, last]);
+            draft.but(|draft| draft.algorithm = [&*oid, &[5, 0]].concat())
+        };
+        let (below_root, beyond_us) =
+            (|last| signed(draft("leaf", "root"), last), Err(VerifyError::BeyondUs));
+        let hint = |reason| unknown(Some((Role::Root, reason)));
+        let table = [
+            (below_root(12), with_key(root(), 1024), beyond_us),
+            (below_root(12), with_key(root(), 2040), beyond_us),
+            (below_root(11), with_key(root(), 8200), beyond_us),
+            (below_root(11), with_key(root(), 1024), hint(SignatureError::Wrong)),
+            (below_root(12), with_key(root(), 2048), hint(SignatureError::Wrong)),
+            (below_root(12), with_key(root(), 1016), hint(SignatureError::Key)),
+            (below_root(12), with_key(draft("root", "root"), 1024), hint(SignatureError::ParentCannotSign)),
+            (
+                below_root(12),
+                with_key(root(), 1024).with(99, true, &[]),
+                invalid(Role::Root, Invalid::UnhandledCriticalExtension),
+            ),
+            (
+                below_root(12).with(37, false, &sequence(&[tlv(6, &[0x2b, 6, 1, 5, 5, 7, 3, 1])])),
+                with_key(root(), 1024),
+                hint(SignatureError::BeyondUs),
+            ),
+        ];
+        for (leaf, root, expected) in table {
+            assert_eq!(verdict(&[leaf], &[root]), expected);
+        }
+        let leaf = || signed(leaf(), 12);
+        let odd = || with_key(inter(), 1024);
+        assert_eq!(verdict(&[leaf(), odd()], &[root()]), beyond_us);
+        let no_way_up = unknown(Some((Role::Intermediate, SignatureError::BeyondUs)));
+        assert_eq!(verdict(&[leaf(), odd()], &[]), no_way_up);
+        let chain = [draft("leaf", "inter"), signed(inter(), 12), inter()];
+        assert_eq!(verdict(&chain, &[with_key(root(), 1024), root()]), Ok(()), "another way is as good");
     }
 
     /// Go: maxChainSignatureChecks and alreadyInChain; CVE-2018-16875.

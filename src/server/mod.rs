@@ -16,17 +16,19 @@ use tokio::net::{TcpListener, UnixListener, UnixStream};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout_at};
 use tonic::service::Routes;
 use tonic::transport::Server;
 use tonic_health::ServingStatus;
 use tonic_health::server::{HealthReporter, health_reporter};
 
 use crate::admin::{self, Status};
+use crate::audit::Auditor;
 use crate::config::{Config, ListenAddress, ServerConfig, Tls};
 use crate::envoy::view::server::authorization_server::AuthorizationServer;
 use crate::envoy::{CheckService, FILE_DESCRIPTOR_SET, SERVICE_NAME, Snapshot};
 use crate::reload::Reloader;
+use crate::telemetry::LogFilter;
 
 /// Why the server stopped, or never started.
 #[derive(Debug, Error)]
@@ -40,6 +42,9 @@ pub enum ServerError {
     /// Likewise, of the admin listener.
     #[error("cannot listen on {0}: {1}; choose an address with --admin-listen")]
     Admin(SocketAddr, io::Error),
+    /// The audit log cannot be written.
+    #[error("cannot open the audit log: {0}; choose a file with --audit-log-path")]
+    Audit(io::Error),
     /// The listener failed.
     #[error("the listener failed: {0}")]
     Serve(tonic::transport::Error),
@@ -48,13 +53,13 @@ pub enum ServerError {
     Reflection(#[from] tonic_reflection::server::Error),
 }
 
-/// Serves until SIGTERM or SIGINT, then drains.
-pub fn run(config: Config, reloader: Reloader) -> Result<(), ServerError> {
+/// Serves until SIGTERM or SIGINT, then drains. What `log` shows can be changed meanwhile.
+pub fn run(config: Config, reloader: Reloader, log: LogFilter) -> Result<(), ServerError> {
     // For everything but Checks, which must not wait for any of it: see `workers`.
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     let runtime =
         runtime.worker_threads(BACKGROUND_THREADS).enable_all().build().map_err(ServerError::Start)?;
-    let done = runtime.block_on(serve(config, reloader));
+    let done = runtime.block_on(serve(config, reloader, log));
     runtime.shutdown_background();
     done
 }
@@ -62,22 +67,26 @@ pub fn run(config: Config, reloader: Reloader) -> Result<(), ServerError> {
 /// Whoever asks for health or metrics does not wait for a large answer of an issuer to be read.
 const BACKGROUND_THREADS: usize = 2;
 
-async fn serve(config: Config, reloader: Reloader) -> Result<(), ServerError> {
+async fn serve(config: Config, reloader: Reloader, log: LogFilter) -> Result<(), ServerError> {
     // Before anybody knows that we are there: a signal that is not listened to ends the process.
     let mut signals = Signals::new().map_err(ServerError::Start)?;
     let hangup = signal(SignalKind::hangup()).map_err(ServerError::Start)?;
-    let status = Arc::new(Status::new(Arc::clone(reloader.remote().requests())));
+    let status = Arc::new(Status::new(Arc::clone(reloader.remote().metrics())));
     status.told_of(&config.deadlines);
-    let Config { mut chain, cluster, reply, server: limits, tls, .. } = config;
+    status.metrics.reloads.started(reloader.authentication_config());
+    let Config { mut chain, cluster, reply, server: limits, tls, options, .. } = config;
+    status.options(options);
     let jwt = chain.jwt().map(|jwt| Arc::clone(jwt));
     status.issuers(jwt.as_deref());
     let watches = cluster.is_some();
     status.cluster(cluster);
     let tls = tls.map(|Tls(settings)| Arc::new(ArcSwap::new(settings)));
     let current = Arc::new(ArcSwap::from_pointee(Snapshot::new(chain.into_chain(), reply)));
+    let audit = limits.audit.as_ref().map(|audit| Auditor::start(audit, Arc::clone(&status.metrics.audit)));
+    let audit = audit.transpose().map_err(ServerError::Audit)?.map(Arc::new);
     let (mut health, health_service) = health_reporter();
-    let check = AuthorizationServer::new(CheckService::new(Arc::clone(&current)))
-        .max_decoding_message_size(limits.max_check_request_bytes);
+    let check = CheckService::new(Arc::clone(&current), Arc::clone(&status.metrics), audit.clone());
+    let check = AuthorizationServer::new(check).max_decoding_message_size(limits.max_check_request_bytes);
     let descriptors = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
@@ -90,7 +99,8 @@ async fn serve(config: Config, reloader: Reloader) -> Result<(), ServerError> {
 
     if let Some(address) = limits.admin_listen {
         let failed = |error| ServerError::Admin(address, error);
-        let address = admin::listen(address, Arc::clone(&status)).await.map_err(failed)?;
+        let address =
+            admin::listen(address, limits.debugging, Arc::clone(&status), log).await.map_err(failed)?;
         tracing::info!(%address, "health and metrics");
     }
     // The chain is built before we listen: whoever gets through to us gets a verdict.
@@ -134,9 +144,13 @@ async fn serve(config: Config, reloader: Reloader) -> Result<(), ServerError> {
         health.clear_service_status(service).await;
     }
     let _stopped = drain.send(());
-    match timeout(limits.shutdown_timeout, server).await {
+    let deadline = Instant::now() + limits.shutdown_timeout;
+    match timeout_at(deadline, server).await {
         Ok(stopped) => ended(stopped)?,
         Err(_elapsed) => tracing::warn!(bound = ?limits.shutdown_timeout, "calls were still in flight"),
+    }
+    if let Some(audit) = audit {
+        audit.flush(deadline.saturating_duration_since(Instant::now()).max(MIN_FLUSH)).await;
     }
     if let ListenAddress::Unix(path) = &limits.listen {
         let _gone = std::fs::remove_file(path);
@@ -189,6 +203,9 @@ async fn remove_stale(path: &Path) -> io::Result<()> {
 fn ended(stopped: Result<Result<(), ServerError>, tokio::task::JoinError>) -> Result<(), ServerError> {
     stopped.unwrap_or_else(|join| Err(ServerError::Start(io::Error::other(join))))
 }
+
+/// The audit log is given so long at the end even if calls have taken all the time there was.
+const MIN_FLUSH: Duration = Duration::from_millis(500);
 
 /// A replica that starts waits so long for the first answers of issuers before it says that it is ready.
 const MAX_WAIT_FOR_ISSUERS: Duration = Duration::from_secs(5);

@@ -12,6 +12,7 @@ mod certificates;
 mod denials;
 mod front_proxy;
 mod identity;
+mod impersonation;
 mod jwt;
 mod lua;
 mod outages;

@@ -1,6 +1,6 @@
 //! Identity headers that a client makes up, in every spelling, and what is left of them behind Envoy.
 
-use crate::support::{Edge, Setup};
+use crate::support::{Config, Edge, Setup};
 
 const ALICE: &str = "authorization: Bearer alice-token";
 
@@ -68,10 +68,7 @@ async fn made_up_identity_does_not_pass_the_shipped_wiring() {
 /// Envoy's early removal by itself: on a route that asks nobody, made-up identity would otherwise go straight through.
 #[tokio::test]
 async fn made_up_identity_does_not_pass_a_route_without_ext_authz_either() {
-    let route = "route: { cluster: application, timeout: 0s }";
-    let unasked = r#"typed_per_filter_config: { envoy.filters.http.ext_authz: { "@type": type.googleapis.com/envoy.extensions.filters.http.ext_authz.v3.ExtAuthzPerRoute, disabled: true } }"#;
-    let with_open_route = format!("{route}\n                          {unasked}");
-    let stack = Setup::new().config(|config| config.with(route, &with_open_route)).start().await;
+    let stack = Setup::new().config(Config::with_open_route).start().await;
     let lines: Vec<&str> =
         SPOOFS.into_iter().chain(["X-Envoy-Auth-Failure-Mode-Allowed: true", "X-Other: kept"]).collect();
     assert_eq!(stack.envoy.edge.http1(&lines).await.forwarded(), ["x-other: kept"]);

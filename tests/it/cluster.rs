@@ -107,8 +107,8 @@ fn check_config_reads_the_kubeconfig_and_connects_to_nothing() {
     };
     replace(folder.path(), &api);
     let (good, said) = check(&FLAGS);
-    let warning = "warning: --kubeconfig: kubeconfig: server: without TLS, whoever gets between us and the API server decides \
-                   who is let in\n";
+    let warning = "warning: --kubeconfig: kubeconfig: the server is asked in plaintext, and not told who asks: whoever is in \
+                   between says who is who\n";
     assert!(good && said.contains(warning), "{said}");
     let (good, said) = check(&["--anonymous-auth", "--kubeconfig=kubeconfig"]);
     assert!(good && said.contains("warning: --kubeconfig: nothing looks at the cluster\n"), "{said}");
@@ -120,7 +120,10 @@ fn check_config_reads_the_kubeconfig_and_connects_to_nothing() {
     fs::write(folder.path().join("kubeconfig"), "users: [{name: x, user: {token: [hunter2]}}]").unwrap();
     let (good, said) = check(&FLAGS);
     assert!(!good && !said.contains("hunter2"), "{said}");
-    assert_eq!(said, "error: --kubeconfig: kubeconfig: not a kubeconfig: a field should be a string\n");
+    assert_eq!(
+        said,
+        "error: --kubeconfig: kubeconfig: not a kubeconfig: a value has another type than a string\n"
+    );
     fs::remove_file(folder.path().join("kubeconfig")).unwrap();
     let (good, said) = check(&FLAGS);
     assert!(!good && said.starts_with("error: --kubeconfig: kubeconfig: cannot be read: "), "{said}");

@@ -9,10 +9,12 @@
 )]
 
 mod admin;
+mod audit;
 mod certificates;
 mod check;
 mod cluster;
 mod conformance;
+mod impersonation;
 mod jwt;
 mod layering;
 mod lifecycle;

@@ -43,6 +43,38 @@ async fn a_kubernetes_volume_that_changes_is_served_without_a_restart() {
     assert_eq!(user(&server, "two").await, Ok("alice".to_owned()));
 }
 
+/// Reading and hashing tokens takes its time, which is not the Checks'.
+#[tokio::test]
+async fn a_large_file_is_loaded_beside_the_checks() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |generation: usize| {
+        let row = |number| format!("token-{generation}-{number},user-{number},{number},\"dev,ops\"\n");
+        (0..50_000).map(row).collect::<String>() + "one,alice,1\n"
+    };
+    fs::write(folder.path().join("tokens.csv"), file(1)).unwrap();
+    let server = Server::start(folder.path(), &FLAGS);
+    let mut client = server.client().await;
+    let mut ask = async |token: &str| {
+        let request = get("/", &[("authorization", format!("Bearer {token}").as_bytes())]);
+        let start = Instant::now();
+        (verdict(client.check(request).await.unwrap().get_ref()), start.elapsed())
+    };
+    assert_eq!(ask("token-1-777").await.0, Ok("user-777".to_owned()));
+    fs::write(folder.path().join("new"), file(2)).unwrap();
+    fs::rename(folder.path().join("new"), folder.path().join("tokens.csv")).unwrap();
+    let (start, mut times) = (Instant::now(), Vec::new());
+    while ask("token-2-777").await.0 == Err(401) {
+        let (user, took) = ask("one").await;
+        assert_eq!(user, Ok("alice".to_owned()));
+        assert!(start.elapsed() < PATIENCE, "never loaded");
+        times.push(took);
+    }
+    let (loaded, slowest) = (start.elapsed(), times.iter().max().unwrap());
+    println!("loaded after {loaded:?}; {} Checks meanwhile, the slowest in {slowest:?}", times.len());
+    assert!(*slowest < loaded / 2, "{slowest:?} of {loaded:?}");
+    assert_eq!(ask("token-1-777").await.0, Err(401));
+}
+
 /// A bad file changes nothing, is reported once, and is tried again when it has changed.
 #[tokio::test]
 async fn a_bad_file_keeps_the_old_configuration_serving() {
@@ -80,7 +112,7 @@ async fn hangup_loads_again_and_a_changed_listener_is_said_to_need_a_restart() {
     fs::write(&config, "token-auth-file: more.csv\nmax-concurrent-streams: 7\nreload-interval: 1h\n")
         .unwrap();
     server.signal("HUP");
-    server.wait_for("options of the listener have changed, which takes a restart");
+    server.wait_for("options of the listener or the audit log have changed, which takes a restart");
     server.wait_for("reloaded");
     assert_eq!((user(&server, "one").await, user(&server, "two").await), (Err(401), Ok("bob".to_owned())));
 }

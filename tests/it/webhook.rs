@@ -198,7 +198,7 @@ async fn a_webhook_that_fails_lets_nobody_in_and_holds_nobody_up() {
     let (_, metrics) = server.admin_page("/metrics").await;
     for code in ["200", "503", "<error>"] {
         let line = format!(
-            "rest_client_requests_total{{code=\"{code}\",method=\"POST\",host=\"localhost:{}\"}} ",
+            "rest_client_requests_total{{code=\"{code}\",host=\"localhost:{}\",method=\"POST\"}} ",
             webhook.port
         );
         assert!(metrics.contains(&line), "{line} in\n{metrics}");

@@ -35,7 +35,7 @@ pub(crate) fn request(token: &str) -> Request {
 }
 
 /// The Secret of a token whose id this is.
-fn secret(id: &str) -> Json {
+pub(crate) fn secret(id: &str) -> Json {
     json!({
         "apiVersion": "v1", "kind": "Secret", "type": "bootstrap.kubernetes.io/token",
         "metadata": {"name": format!("bootstrap-token-{id}"), "namespace": "kube-system"},
@@ -52,7 +52,7 @@ pub(crate) fn token(id: &str) -> String {
     format!("{id}.{SECRET}")
 }
 
-fn user(id: &str) -> Verdict {
+pub(crate) fn user(id: &str) -> Verdict {
     Verdict::Authenticated(User {
         username: format!("system:bootstrap:{id}"),
         groups: ["system:bootstrappers", "system:bootstrappers:worker", "system:authenticated"]

@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use tokio::time::sleep;
 
 use super::support::envoy::Request;
-use super::wire;
+use super::wire::{self, SERVER_NAME};
 
 pub(crate) const START: Duration = Duration::from_secs(90);
 
@@ -41,6 +41,8 @@ pub(crate) struct Cluster {
 /// Where a kube-apiserver listens, and how it proves who it is.
 pub(crate) struct Door {
     pub(crate) port: u16,
+    /// One of the names in its certificate.
+    pub(crate) name: &'static str,
     certificate: PathBuf,
     pub(crate) tls: Config,
 }
@@ -48,7 +50,7 @@ pub(crate) struct Door {
 impl Door {
     /// That of a server with this certificate, a file in which its CA is as well.
     pub(crate) fn new(port: u16, certificate: PathBuf) -> Self {
-        let mut door = Self { port, certificate, tls: trusted(b"").build().unwrap() };
+        let mut door = Self { port, name: SERVER_NAME, certificate, tls: trusted(b"").build().unwrap() };
         door.look();
         door
     }
@@ -186,7 +188,7 @@ fn trusted(pem: &[u8]) -> config::Builder {
 
 pub(crate) fn binaries() -> PathBuf {
     let dir = env::var_os("COUNTERSIGN_TEST_KUBE").map(PathBuf::from);
-    let made = ["etcd", "kube-apiserver", "kubectl", "go-service-account"];
+    let made = ["etcd", "kube-apiserver", "kubectl", "go-service-account", "go-prometheus"];
     let dir = dir.filter(|dir| made.iter().all(|name| dir.join(name).is_file()));
     dir.expect(
         "COUNTERSIGN_TEST_KUBE names no directory with what tests/kube/build makes: tests/run runs it and sets the variable",

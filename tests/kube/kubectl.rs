@@ -30,12 +30,15 @@ mary-token,mary,,\"g0,g1,g2,g3,g4,g5,g6,g7,g8,g9\"
 /// k8s.io/kubectl/pkg/cmd/auth (`whoami`) says what it has read.
 #[tokio::test(flavor = "multi_thread")] // kubectl blocks, and the issuer is in this process
 async fn kubectl_is_whoever_countersign_says_to_a_kube_apiserver_behind_envoy() {
-    let world = World::start().await;
-    world.live.create(&role()).await;
-    world.live.create(&binding()).await;
+    let proxies = Authority::root("front proxies");
+    let dir = TempDir::new().unwrap();
+    fs::write(dir.path().join("front-proxy-ca.crt"), &proxies.pem).unwrap();
+    let place = dir.path().join("front-proxy-ca.crt").display().to_string();
+    let flags = flags_of(SECTION, "kube-apiserver", &[("front-proxy-ca.crt", &place)]);
+    let world = World::start(flags).await;
 
     for encoding in ["indexed", "metadata"] {
-        let front = Front::start(&world, encoding).await;
+        let front = behind_a_front_proxy(&world, &proxies, encoding).await;
         let kubectl = &front.kubectl;
         for (name, expected) in &world.users {
             assert_eq!(kubectl.whoami(name), *expected, "{name} with {encoding}");
@@ -58,34 +61,45 @@ async fn kubectl_is_whoever_countersign_says_to_a_kube_apiserver_behind_envoy() 
     }
 }
 
+const SECTION: &str = "In front of kube-apiserver";
+
+/// Envoy and countersign, which kube-apiserver takes for a front proxy.
+async fn behind_a_front_proxy(world: &World, proxies: &Authority, encoding: &str) -> Front {
+    let kubeconfig = world.live.dir.path().join(KUBECONFIG).display().to_string();
+    let flags = flags_of(SECTION, "countersign", &[("kubeconfig", &kubeconfig), ("indexed", encoding)]);
+    let own = proxies.certify("envoy", &[]);
+    let files = [("front-proxy.crt", own.leaf.as_bytes()), ("front-proxy.key", own.key.as_bytes())];
+    let lua = |config: Config| if encoding == "metadata" { config.with_lua() } else { config };
+    Front::start(world, &flags, &files, |config| lua(config.option("front-proxy"))).await
+}
+
 /// A kube-apiserver, and everybody who comes to it by way of Envoy.
-struct World {
-    live: Live,
+pub(super) struct World {
+    pub(super) live: Live,
     /// What countersign is given.
-    dir: TempDir,
+    pub(super) dir: TempDir,
     _issuer: Issuer,
-    proxies: Authority,
     carol: Certified,
-    pod: String,
+    pub(super) pod: String,
     oscar: String,
-    users: BTreeMap<&'static str, User>,
+    pub(super) users: BTreeMap<&'static str, User>,
 }
 
 impl World {
-    async fn start() -> Self {
+    /// With these flags for kube-apiserver.
+    pub(super) async fn start(mut flags: Vec<String>) -> Self {
         let dir = TempDir::new().unwrap();
         let file = |name: &str, content: &str| fs::write(dir.path().join(name), content).unwrap();
-        let proxies = Authority::root("front proxies");
-        file("front-proxy-ca.crt", &proxies.pem);
         let key = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/conformance/world/sa/rsa1.pub");
         file("sa.pub", &fs::read_to_string(key).unwrap());
         let place = |name: &str| dir.path().join(name).display().to_string();
-        let mut flags = flags_of("kube-apiserver", &[("front-proxy-ca.crt", &place("front-proxy-ca.crt"))]);
         flags.push("--service-account-issuer=https://kubernetes.default.svc".to_owned());
         flags.push(format!("--service-account-key-file={}", place("sa.pub")));
         flags.push("--anonymous-auth=false".to_owned());
         let live = Live::start(&[], &flags.iter().map(String::as_str).collect::<Vec<_>>()).await;
 
+        live.create(&role()).await;
+        live.create(&binding()).await;
         create_team(&live).await;
         live.create(&pod("web-0")).await;
         let pod = token(&live, WEB, Some(["Pod", "web-0"])).await;
@@ -136,7 +150,7 @@ impl World {
                 ),
             ),
         ]);
-        Self { live, dir, _issuer: issuer, proxies, carol, pod, oscar, users }
+        Self { live, dir, _issuer: issuer, carol, pod, oscar, users }
     }
 }
 
@@ -182,10 +196,10 @@ fn binding() -> Json {
     })
 }
 
-/// The flags of a program in the section of the README, with other places for some of the files.
-fn flags_of(program: &str, places: &[(&str, &str)]) -> Vec<String> {
+/// The flags of a program in a section of the README, with other places for some of the files.
+pub(super) fn flags_of(section: &str, program: &str, places: &[(&str, &str)]) -> Vec<String> {
     let readme = include_str!("../../deploy/envoy/README.md");
-    let (_, section) = readme.split_once("\n## In front of kube-apiserver\n").unwrap();
+    let (_, section) = readme.split_once(&format!("\n## {section}\n")).unwrap();
     let (_, command) = section.split_once(&format!("```sh\n{program} ")).unwrap();
     let (command, _) = command.split_once("\n```").unwrap();
     let mut flags: Vec<String> =
@@ -199,58 +213,49 @@ fn flags_of(program: &str, places: &[(&str, &str)]) -> Vec<String> {
 }
 
 /// What stands before kube-apiserver, and who comes to it.
-struct Front {
-    _countersign: Server,
-    envoy: Envoy,
-    dir: TempDir,
-    kubectl: Kubectl,
+pub(super) struct Front {
+    pub(super) countersign: Server,
+    pub(super) envoy: Envoy,
+    pub(super) dir: TempDir,
+    pub(super) kubectl: Kubectl,
 }
 
 impl Front {
-    async fn start(world: &World, encoding: &str) -> Self {
-        let kubeconfig = world.live.dir.path().join(KUBECONFIG).display().to_string();
-        let flags = flags_of("countersign", &[("kubeconfig", &kubeconfig), ("indexed", encoding)]);
-        let countersign = Server::start(world.dir.path(), &flags);
+    /// With these flags for countersign, these files in `certs` besides, and this change of Envoy's configuration.
+    pub(super) async fn start(
+        world: &World,
+        flags: &[String],
+        files: &[(&str, &[u8])],
+        wiring: impl FnOnce(Config) -> Config,
+    ) -> Self {
+        let countersign = Server::start(world.dir.path(), flags);
         countersign.until_ready().await;
 
         let dir = TempDir::new().unwrap();
         fs::create_dir(dir.path().join("certs")).unwrap();
-        let own = world.proxies.certify("envoy", &[]);
         let authority = fs::read(world.live.dir.path().join("certificates/apiserver.crt")).unwrap();
-        for (name, content) in [
-            ("front-proxy.crt", own.leaf.as_bytes()),
-            ("front-proxy.key", own.key.as_bytes()),
-            ("kubernetes-ca.crt", &authority),
-        ] {
+        for (name, content) in files.iter().chain(&[("kubernetes-ca.crt", &*authority)]) {
             fs::write(dir.path().join("certs").join(name), content).unwrap();
         }
         let code = r#"code: "%RESPONSE_CODE%""#;
         // As they are after all filters, and so as kube-apiserver gets them.
         let more = [r#"protocol: "%PROTOCOL%""#, r#"authorization: "%REQ(AUTHORIZATION)%""#];
         let log = format!("\n{:26}", "");
-        let mut config = Config::shipped()
+        let config = Config::shipped()
             .with_client_certificates()
             .with_chains()
             .option("kube")
             .application(world.live.port)
             .countersign(&[&countersign.address])
             .with(code, &[code, more[0], more[1]].join(&log));
-        if encoding == "metadata" {
-            config = config.with_lua();
-        }
-        let envoy = Envoy::start(dir.path(), &config).await;
-        let trusted = dir.path().join("certs/server.crt");
-        let kubectl = Kubectl::new(world, envoy.edge.address.port(), &trusted);
-        Self { _countersign: countersign, envoy, dir, kubectl }
+        let envoy = Envoy::start(dir.path(), &wiring(config)).await;
+        let kubectl = Kubectl::new(world, envoy.edge.address.port(), &dir.path().join("certs/server.crt"));
+        Self { countersign, envoy, dir, kubectl }
     }
 
     /// With the words that kubectl has for them, which are those that it has at kube-apiserver itself.
     async fn assert_others_are_kept_out(&self) {
         let kubectl = &self.kubectl;
-        let forbidden = "Error from server (Forbidden): namespaces is forbidden: User \"mallory\" cannot list resource \"namespaces\" \
-                         in API group \"\" at the cluster scope\n";
-        let mallory = kubectl.run("edge", "mallory", &["get", "ns"]);
-        assert_eq!((mallory.code, &*mallory.said), (1, forbidden));
         for name in ["alice", "mallory"] {
             let ran = kubectl.run(
                 "edge",
@@ -259,6 +264,16 @@ impl Front {
             );
             assert_eq!(reviewed(ran.answer.as_bytes()).username, name, "nobody is anybody else");
         }
+        self.assert_strangers_are_kept_out().await;
+    }
+
+    /// Whatever kube-apiserver thinks of impersonation.
+    pub(super) async fn assert_strangers_are_kept_out(&self) {
+        let kubectl = &self.kubectl;
+        let forbidden = "Error from server (Forbidden): namespaces is forbidden: User \"mallory\" cannot list resource \"namespaces\" \
+                         in API group \"\" at the cluster scope\n";
+        let mallory = kubectl.run("edge", "mallory", &["get", "ns"]);
+        assert_eq!((mallory.code, &*mallory.said), (1, forbidden));
 
         // kubectl always has something to present.
         let anonymous = self.envoy.edge.http2(&[]).await.unwrap();
@@ -282,8 +297,15 @@ impl Front {
         assert!(ours.1.starts_with("error: You must be logged in to the server ("), "{}", ours.1);
     }
 
-    /// After [`Self::assert_others_are_kept_out`], whose tokens are in the log and show that they would be seen there.
+    /// After [`Self::assert_strangers_are_kept_out`], whose tokens are in the log and show that they would be seen there.
     async fn assert_no_token_went_further(&self) {
+        for request in self.requests().await {
+            assert_eq!(request["authorization"].is_null(), request["code"] != 401, "{request}");
+        }
+    }
+
+    /// What Envoy has logged, up to what [`Self::assert_strangers_are_kept_out`] does last.
+    pub(super) async fn requests(&self) -> Vec<Json> {
         let log = self.dir.path().join("envoy.log");
         let requests = wait_for(PATIENCE, "request that was turned away in Envoy's log", || {
             let log = fs::read_to_string(&log).unwrap();
@@ -297,22 +319,22 @@ impl Front {
         .await;
         for request in &requests {
             assert_eq!(request["protocol"], "HTTP/2", "{request}");
-            assert_eq!(request["authorization"].is_null(), request["code"] != 401, "{request}");
         }
         assert!(requests.iter().filter(|request| request["code"] == 200).count() >= 8, "{requests:?}");
+        requests
     }
 }
 
 /// kubectl with a home of its own.
-struct Kubectl {
+pub(super) struct Kubectl {
     home: TempDir,
 }
 
 /// How kubectl has ended.
-struct Ran {
-    code: i32,
-    answer: String,
-    said: String,
+pub(super) struct Ran {
+    pub(super) code: i32,
+    pub(super) answer: String,
+    pub(super) said: String,
 }
 
 impl Kubectl {
@@ -342,7 +364,7 @@ impl Kubectl {
         Self { home }
     }
 
-    fn run(&self, cluster: &str, user: &str, arguments: &[&str]) -> Ran {
+    pub(super) fn run(&self, cluster: &str, user: &str, arguments: &[&str]) -> Ran {
         let home = self.home.path();
         let mut command = Command::new(binaries().join("kubectl"));
         command.env_clear().env("HOME", home).env("KUBECONFIG", home.join("kubeconfig"));
@@ -354,14 +376,14 @@ impl Kubectl {
         Ran { code: output.status.code().unwrap(), answer, said }
     }
 
-    fn whoami(&self, user: &str) -> User {
+    pub(super) fn whoami(&self, user: &str) -> User {
         let ran = self.run("edge", user, &["auth", "whoami", "-o", "json"]);
         assert_eq!((ran.code, &*ran.said), (0, ""), "{user}");
         reviewed(ran.answer.as_bytes())
     }
 
     /// Names and states, once there is a right to see them: kube-apiserver hears of a new one a moment later.
-    async fn namespaces(&self, cluster: &str, user: &str) -> Vec<[String; 2]> {
+    pub(super) async fn namespaces(&self, cluster: &str, user: &str) -> Vec<[String; 2]> {
         let table = wait_for(PATIENCE, "right to list namespaces", || {
             let ran = self.run(cluster, user, &["get", "ns"]);
             (ran.code == 0).then_some(ran.answer)

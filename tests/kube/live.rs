@@ -38,8 +38,9 @@ pub(crate) const TOKENS: &str = "admin-token,admin,admin,system:masters\n\
 /// kube-apiserver and its etcd, which end with the value.
 pub(crate) struct Live {
     api: Option<Process>,
-    etcd: Process,
-    etcd_port: u16,
+    etcd: Option<Process>,
+    /// For clients and for peers.
+    etcd_ports: [u16; 2],
     /// Of kube-apiserver.
     pub(crate) port: u16,
     /// Where the kubeconfig is.
@@ -59,24 +60,41 @@ impl Live {
     /// The same in this folder, where the flags may name files. A token file of theirs has to begin with [`TOKENS`].
     pub(crate) async fn start_in(dir: TempDir, objects: &[Json], flags: &[&str]) -> Self {
         let [port, etcd_port, peers] = free_ports();
-        let etcd = etcd(dir.path(), etcd_port, peers);
         let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
-        let mut live = Self { api: None, etcd, etcd_port, port, dir, flags };
+        let mut live = Self { api: None, etcd: None, etcd_ports: [etcd_port, peers], port, dir, flags };
         live.write("tokens.csv", TOKENS);
         live.write("countersign.token", COUNTERSIGN);
-        live.write(KUBECONFIG, &live.kubeconfig());
-        wait_for(START, "etcd", || live.put("/countersign", b"").ok()).await;
+        live.write(KUBECONFIG, &live.kubeconfig(""));
+        live.start_etcd().await;
         for object in objects {
             live.store(object);
         }
         live.start_api().await;
-        let roles = fs::read_to_string(root("deploy/kubernetes/rbac.yaml")).unwrap();
         live.create(&json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "countersign"}}))
             .await;
-        for object in documents(&roles) {
+        for object in roles(&[]) {
             live.create(&object).await;
         }
         live
+    }
+
+    /// Gives countersign the rights of these options as well.
+    pub(crate) async fn allow(&self, options: &[&str]) {
+        for object in roles(options).split_off(roles(&[]).len()) {
+            self.create(&object).await;
+        }
+    }
+
+    /// Starts etcd where there is none, with what it had, and waits until it takes something in.
+    pub(crate) async fn start_etcd(&mut self) {
+        let [clients, peers] = self.etcd_ports;
+        self.etcd = Some(etcd(self.dir.path(), clients, peers));
+        wait_for(START, "etcd", || self.put("/countersign", b"").ok()).await;
+    }
+
+    /// Kills etcd; what it has stays, and so does kube-apiserver.
+    pub(crate) fn stop_etcd(&mut self) {
+        self.etcd = None;
     }
 
     /// Starts kube-apiserver where there is none, and waits until it is ready.
@@ -84,7 +102,7 @@ impl Live {
         let keys = root("tests/conformance/world/sa");
         let mut command = std::process::Command::new(binaries().join("kube-apiserver"));
         command.current_dir(self.dir.path()).args([
-            format!("--etcd-servers=http://127.0.0.1:{}", self.etcd_port),
+            format!("--etcd-servers=http://127.0.0.1:{}", self.etcd_ports[0]),
             format!("--secure-port={}", self.port),
             format!("--service-account-signing-key-file={}", keys.join("keys/rsa1.key").display()),
         ]);
@@ -103,9 +121,14 @@ impl Live {
             command.arg(format!("--service-account-key-file={}", keys.join("rsa1.pub").display()));
         }
         self.api = Some(Process::start("kube-apiserver", command, self.dir.path()));
+        self.until_ready().await;
+    }
+
+    /// Waits until kube-apiserver says that it is ready.
+    pub(crate) async fn until_ready(&mut self) {
         let deadline = Instant::now() + START;
         while !self.is_ready().await {
-            self.etcd.assert_runs();
+            self.etcd.as_mut().unwrap().assert_runs();
             self.api.as_mut().unwrap().assert_runs();
             assert!(Instant::now() < deadline, "not ready:\n{}", self.api.as_ref().unwrap().log());
             sleep(Duration::from_millis(100)).await;
@@ -134,7 +157,7 @@ impl Live {
 
     /// The same for etcd.
     pub(crate) fn signal_etcd(&self, name: &str) {
-        self.etcd.signal(name);
+        self.etcd.as_ref().unwrap().signal(name);
     }
 
     async fn is_ready(&self) -> bool {
@@ -172,8 +195,9 @@ impl Live {
         Client::try_from(config).unwrap()
     }
 
-    fn kubeconfig(&self) -> String {
-        let server = format!("https://127.0.0.1:{}", self.port);
+    /// The kubeconfig of countersign, for a path of kube-apiserver.
+    pub(crate) fn kubeconfig(&self, path: &str) -> String {
+        let server = format!("https://127.0.0.1:{}{path}", self.port);
         let cluster = json!({"server": server, "tls-server-name": "kubernetes", "certificate-authority": "certificates/apiserver.crt"});
         json!({
             "apiVersion": "v1", "kind": "Config", "current-context": "live",
@@ -184,7 +208,8 @@ impl Live {
         .to_string()
     }
 
-    fn write(&self, name: &str, content: &str) {
+    /// Writes a file into [`Self::dir`].
+    pub(crate) fn write(&self, name: &str, content: &str) {
         fs::write(self.dir.path().join(name), content).unwrap();
     }
 
@@ -231,7 +256,7 @@ impl Live {
     /// Over the JSON gateway of etcd.
     fn etcd(&self, path: &str, body: &Json) -> std::io::Result<()> {
         let body = body.to_string();
-        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.etcd_port))?;
+        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.etcd_ports[0]))?;
         stream.set_read_timeout(Some(PATIENCE))?;
         let length = body.len();
         write!(
@@ -305,6 +330,17 @@ pub(crate) fn live_vectors(scenario: &str) -> BTreeMap<String, usize> {
     let text = fs::read_to_string(root("tests/conformance/awaited.yaml")).unwrap();
     let mut awaited: Awaited = serde_saphyr::from_str(&text).unwrap();
     awaited.live.remove(scenario).unwrap()
+}
+
+/// What `deploy/kubernetes/rbac.yaml` has with these options, which come last.
+fn roles(options: &[&str]) -> Vec<Json> {
+    let mut roles = fs::read_to_string(root("deploy/kubernetes/rbac.yaml")).unwrap();
+    for option in options {
+        let mark = format!("#{option}|");
+        assert!(roles.contains(&mark), "the option {option} is gone");
+        roles = roles.replace(&mark, "");
+    }
+    documents(&roles)
 }
 
 fn documents(yaml: &str) -> Vec<Json> {

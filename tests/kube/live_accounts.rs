@@ -65,11 +65,11 @@ async fn recorded_service_account_tokens_get_the_verdicts_of_kube_apiserver() {
 }
 
 /// As kube-apiserver is told, where [`Live`] says nothing else.
-const FLAGS: [&str; 2] =
+pub(super) const FLAGS: [&str; 2] =
     ["--service-account-key-file=sa/rsa1.pub", "--service-account-issuer=https://issuer.example.test"];
 
 /// What is deleted is noticed so soon.
-const SOON: Duration = Duration::from_secs(2);
+pub(super) const SOON: Duration = Duration::from_secs(2);
 
 /// A Pod, which no Node runs, so that nothing keeps it once it is deleted.
 pub(super) fn pod(name: &str) -> Json {
@@ -80,7 +80,7 @@ pub(super) fn pod(name: &str) -> Json {
 }
 
 /// A cluster with a namespace and an account in it.
-async fn team(objects: &[Json]) -> Live {
+pub(super) async fn team(objects: &[Json]) -> Live {
     let live = Live::start(objects, &[]).await;
     create_team(&live).await;
     live
@@ -109,7 +109,7 @@ pub(super) async fn token(
 
 pub(super) const WEB: [&str; 2] = ["team", "web"];
 
-async fn delete<K>(live: &Live, namespace: &str, name: &str)
+pub(super) async fn delete<K>(live: &Live, namespace: &str, name: &str)
 where
     K: kube::Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
     K: Clone + DeserializeOwned + std::fmt::Debug,
@@ -358,4 +358,4 @@ async fn an_etcd_that_says_nothing_is_missed_for_what_is_new_only() {
 }
 
 /// The pause before a watch is tried again grows to 30 s, and half more by chance.
-const RECOVERY: Duration = Duration::from_secs(50);
+pub(super) const RECOVERY: Duration = Duration::from_secs(50);

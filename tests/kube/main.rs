@@ -18,12 +18,16 @@ mod differential;
 #[path = "../envoy/support/mod.rs"]
 #[allow(dead_code, unused_imports, reason = "Envoy, CAs and an issuer are used here")]
 mod edge;
+mod faults;
 mod generate;
+mod impersonation;
 mod json;
 mod jwt;
 mod kubectl;
 mod live;
 mod live_accounts;
+mod metrics;
+mod pod;
 mod random;
 mod service_accounts;
 #[path = "../support/mod.rs"]
@@ -31,6 +35,7 @@ mod support;
 #[path = "../it/conformance/vectors.rs"]
 #[allow(dead_code, reason = "only the requests that need a cluster are replayed here")]
 mod vectors;
+mod way;
 mod webhook;
 mod wire;
 mod x509;

@@ -36,7 +36,7 @@ async fn exchange(door: &Door, request: &Request, audit_id: &str) -> io::Result<
         Some(key) => door.presenting(&request.certificates.concat(), key),
         None => door.tls.clone(),
     };
-    let mut stream = TlsConnector::new(tls).connect(SERVER_NAME, tcp).await?;
+    let mut stream = TlsConnector::new(tls).connect(door.name, tcp).await?;
     stream.write_all(&message(request, door.port, audit_id)).await?;
     stream.flush().await?;
     answer(&mut stream).await

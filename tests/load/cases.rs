@@ -1,21 +1,25 @@
 //! What is measured: the program's flags and files, the calls, and what they cannot do without.
 
+use std::fmt::Display;
+use std::fs;
+use std::iter;
 use std::sync::Arc;
 use std::time::Instant;
 
-use aws_lc_rs::signature::{RSA_PKCS1_2048_8192_SHA256, RsaKeyPair, UnparsedPublicKey};
-use aws_lc_rs::{rand::SystemRandom, signature::KeyPair as _, signature::RSA_PKCS1_SHA256};
-use bytes::Bytes;
-use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, PKCS_RSA_SHA256,
-};
+use bytes::{BufMut, Bytes, BytesMut};
+use prost::Message;
+use serde_json::json;
+use tempfile::TempDir;
 
-use crate::Plan;
 use crate::api_server::{ApiServer, bootstrap_tokens};
-use crate::client::{OK, UNAUTHENTICATED, framed};
+use crate::certificates::{Chains, rsa_verification};
 use crate::envoy::{Encoding, Request, check_request};
 use crate::jwt;
+
+/// google.rpc.Code of an answer.
+pub(crate) const OK: i32 = 0;
+/// Likewise.
+pub(crate) const UNAUTHENTICATED: i32 = 16;
 
 /// One kind of call.
 pub(crate) struct Case {
@@ -37,28 +41,63 @@ pub(crate) struct Case {
 pub(crate) enum Calls {
     /// The same one over and over.
     Same(Request),
+    /// These in turn, over and over.
+    InTurn(Vec<Request>),
     /// None twice: makes the one with this number.
     Fresh(Box<dyn Fn(usize) -> Request>),
+    /// One after the other, so many, and then again from the first: all of them before the first round.
+    Cycle(usize, Box<dyn Fn(usize) -> Request>),
 }
 
 /// As Envoy with `encode_raw_headers` makes the call for a request.
 pub(crate) fn frame(request: &Request) -> Bytes {
-    framed(&check_request(request, Encoding::Raw))
+    let message = check_request(request, Encoding::Raw);
+    let length = message.encoded_len();
+    // The message as gRPC frames it: not compressed, its length, itself.
+    let mut frame = BytesMut::with_capacity(5 + length);
+    frame.put_u8(0);
+    frame.put_u32(u32::try_from(length).unwrap());
+    message.encode(&mut frame).unwrap();
+    frame.freeze()
 }
 
 impl Case {
-    /// The calls of each round, and of one before the first.
-    pub(crate) fn rounds(&self, plan: &Plan) -> Vec<Arc<[Bytes]>> {
-        let mut serial = 0;
-        let round = |_| match &self.calls {
-            Calls::Same(request) => vec![frame(request); plan.calls].into(),
-            Calls::Fresh(make) => {
-                let calls = plan.calls.min(MAX_FRESH_CALLS);
-                serial += calls;
-                (serial - calls..serial).map(|number| frame(&make(number))).collect()
+    /// A folder with its files.
+    pub(crate) fn folder(&self) -> TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, content) in &self.files {
+            fs::write(folder.path().join(name), content).unwrap();
+        }
+        folder
+    }
+
+    /// So many calls, unless there are fewer, for each of `rounds`, and for one before the first.
+    pub(crate) fn rounds(&self, rounds: usize, calls: usize) -> Vec<Arc<[Bytes]>> {
+        match &self.calls {
+            Calls::Same(request) => {
+                let frame = frame(request);
+                (0..=rounds).map(|_| vec![frame.clone(); calls].into()).collect()
             }
-        };
-        (0..=plan.rounds).map(round).collect()
+            Calls::InTurn(requests) => {
+                let frames: Vec<Bytes> = requests.iter().map(frame).collect();
+                let round: Arc<[Bytes]> = frames.iter().cycle().take(calls).cloned().collect();
+                vec![round; rounds + 1]
+            }
+            Calls::Fresh(make) => {
+                let calls = calls.min(MAX_FRESH_CALLS);
+                let round = |round| (calls * round..calls * (round + 1)).map(|number| frame(&make(number)));
+                (0..=rounds).map(|number| round(number).collect()).collect()
+            }
+            Calls::Cycle(count, make) => {
+                // With few calls a round, few altogether.
+                let all: Vec<Bytes> =
+                    (0..(*count).min(10 * calls)).map(|number| frame(&make(number))).collect();
+                let mut cycle = all.iter().cloned().cycle();
+                let later: Vec<Arc<[Bytes]>> =
+                    (0..rounds).map(|_| cycle.by_ref().take(calls).collect()).collect();
+                iter::once(all.clone().into()).chain(later).collect()
+            }
+        }
     }
 }
 
@@ -66,7 +105,6 @@ impl Case {
 const MAX_FRESH_CALLS: usize = 6_000;
 
 pub(crate) fn cases() -> Vec<Case> {
-    let token = |token: &str| request(&[("Authorization", format!("Bearer {token}"))]);
     let tokens = || vec![("tokens.csv", "token-1,alice,1,\"dev,ops\"\n".to_owned())];
     let none = || -> Box<dyn Fn() -> f64> { Box::new(|| 0.0) };
     let chains = Chains::new();
@@ -89,7 +127,7 @@ pub(crate) fn cases() -> Vec<Case> {
             ready: None,
             expected: OK,
             limit: 0.75,
-            calls: Calls::Same(token("token-1")),
+            calls: Calls::Same(bearer("token-1")),
             unavoidable: none(),
         },
         Case {
@@ -99,7 +137,7 @@ pub(crate) fn cases() -> Vec<Case> {
             ready: None,
             expected: UNAUTHENTICATED,
             limit: 0.90,
-            calls: Calls::Same(token("nobody")),
+            calls: Calls::Same(bearer("nobody")),
             unavoidable: none(),
         },
         Case {
@@ -120,9 +158,64 @@ pub(crate) fn cases() -> Vec<Case> {
             Box::new(|| 2.0 * rsa_verification()),
         ),
     ];
-    cases.extend([("bootstrap-token", 10), ("bootstrap-token-of-10000", 10_000)].map(bootstrap_token));
+    cases.push(webhook());
+    cases.extend(
+        [("static-token-of-10", 10), ("static-token-of-1000", 1_000), ("static-token-of-1000000", 1_000_000)]
+            .map(static_token),
+    );
+    cases.extend(
+        [("bootstrap-token", 10), ("bootstrap-token-of-1000", 1_000), ("bootstrap-token-of-10000", 10_000)]
+            .map(bootstrap_token),
+    );
     cases.extend(jwt::cases());
     cases
+}
+
+/// A token that a webhook knows, and that it is asked about once.
+fn webhook() -> Case {
+    let user =
+        json!({"username": "alice", "uid": "1", "groups": ["dev", "ops"], "extra": {"scopes": ["read"]}});
+    let review = json!({
+        "apiVersion": "authentication.k8s.io/v1",
+        "kind": "TokenReview",
+        "status": {"authenticated": true, "user": user},
+    });
+    let api = ApiServer::start(200, &review.to_string());
+    Case {
+        name: "webhook-remembered",
+        flags: vec![
+            "--authentication-token-webhook-config-file=kubeconfig",
+            "--authentication-token-webhook-version=v1",
+            "--anonymous-auth=false",
+        ],
+        files: vec![("kubeconfig", api.kubeconfig("token"))],
+        ready: None,
+        expected: OK,
+        limit: 0.75,
+        calls: Calls::Same(bearer("only-the-webhook-knows-it")),
+        unavoidable: Box::new(|| 0.0),
+    }
+}
+
+/// So many clients call at a time.
+const CALLERS: usize = 1_000;
+
+/// Static tokens of [`CALLERS`] users, or of all that there are, where there are so many.
+fn static_token((name, count): (&'static str, usize)) -> Case {
+    let token = |number: usize| format!("token-{number}-5f0c1e2d3b4a59687786");
+    let row = |number| format!("{},user-{number},uid-{number},\"dev,ops\"\n", token(number));
+    // A prime, so that they are all over the place.
+    let caller = |number| bearer(token(number * 7919 % count));
+    Case {
+        name,
+        flags: vec!["--token-auth-file=tokens.csv", "--anonymous-auth=false"],
+        files: vec![("tokens.csv", (0..count).map(row).collect())],
+        ready: None,
+        expected: OK,
+        limit: 0.75,
+        calls: Calls::InTurn((0..CALLERS.min(count)).map(caller).collect()),
+        unavoidable: Box::new(|| 0.0),
+    }
 }
 
 /// A bootstrap token, where there are so many.
@@ -130,7 +223,7 @@ fn bootstrap_token((name, count): (&'static str, usize)) -> Case {
     const SECRET: &str = "0123456789abcdef";
     let api =
         ApiServer::start(200, &bootstrap_tokens((0..count).map(|number| format!("{number:06}")), SECRET));
-    let request = || request(&[("Authorization", format!("Bearer 000007.{SECRET}"))]);
+    let request = || bearer(format_args!("000007.{SECRET}"));
     Case {
         name,
         flags: vec!["--enable-bootstrap-token-auth", "--kubeconfig=kubeconfig", "--anonymous-auth=false"],
@@ -141,6 +234,11 @@ fn bootstrap_token((name, count): (&'static str, usize)) -> Case {
         calls: Calls::Same(request()),
         unavoidable: Box::new(|| 0.0),
     }
+}
+
+/// A request with this token.
+pub(crate) fn bearer(token: impl Display) -> Request {
+    request(&[("Authorization", format!("Bearer {token}"))])
 }
 
 /// A request of an ordinary size: 13 headers in all.
@@ -161,59 +259,6 @@ pub(crate) fn request(headers: &[(&str, String)]) -> Request {
         certificates: Vec::new(),
         key: None,
     }
-}
-
-/// RSA-2048 throughout: a root, an intermediate, and leaves that differ in their serial numbers.
-#[derive(Clone)]
-struct Chains {
-    root: String,
-    intermediate: String,
-    issuer: Arc<Issuer<'static, KeyPair>>,
-    leaf: Arc<KeyPair>,
-}
-
-impl Chains {
-    fn new() -> Self {
-        let key = || KeyPair::generate_for(&PKCS_RSA_SHA256).unwrap();
-        let ca = |name: &str| {
-            let mut params = CertificateParams::default();
-            params.distinguished_name.push(DnType::CommonName, name);
-            params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-            params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
-            params
-        };
-        let (root_key, intermediate_key) = (key(), key());
-        let root = ca("root").self_signed(&root_key).unwrap();
-        let above = Issuer::new(ca("root"), root_key);
-        let params = ca("intermediate");
-        let intermediate = params.signed_by(&intermediate_key, &above).unwrap();
-        Self {
-            root: root.pem(),
-            intermediate: intermediate.pem().replace('\r', ""),
-            issuer: Arc::new(Issuer::new(params, intermediate_key)),
-            leaf: Arc::new(key()),
-        }
-    }
-
-    fn request(&self, serial: usize) -> Request {
-        let mut params = CertificateParams::default();
-        params.distinguished_name.push(DnType::CommonName, "bob");
-        params.distinguished_name.push(DnType::OrganizationName, "dev");
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-        params.serial_number = Some(u64::try_from(serial + 1).unwrap().into());
-        let leaf = params.signed_by(&*self.leaf, &*self.issuer).unwrap().pem().replace('\r', "");
-        Request { certificates: vec![leaf, self.intermediate.clone()], ..request(&[]) }
-    }
-}
-
-/// One verification of an RSA-2048 signature by aws-lc-rs, in µs.
-fn rsa_verification() -> f64 {
-    let key = RsaKeyPair::generate(aws_lc_rs::rsa::KeySize::Rsa2048).unwrap();
-    let message = [7; 700];
-    let mut signature = vec![0; key.public_modulus_len()];
-    key.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), &message, &mut signature).unwrap();
-    let public = UnparsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, key.public_key().as_ref());
-    microseconds(|| public.verify(&message, &signature).unwrap())
 }
 
 /// How long some work takes, in µs: the median of several thousand times.

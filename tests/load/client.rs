@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use bytes::{BufMut, Bytes, BytesMut};
-use envoy_types::pb::envoy::service::auth::v3::{CheckRequest, CheckResponse};
+use bytes::{Bytes, BytesMut};
+use envoy_types::pb::envoy::service::auth::v3::CheckResponse;
 use h2::client::SendRequest;
 use http::{Method, Request, Version};
 use prost::Message;
@@ -15,36 +15,34 @@ use tokio::task::JoinSet;
 
 use crate::process::Server;
 
-const CONNECTIONS: usize = 4;
-const STREAMS: usize = 16;
+/// So many connections, with so many calls at a time on each.
+#[derive(Clone, Copy)]
+pub(crate) struct Pattern {
+    connections: usize,
+    streams: usize,
+}
+
+impl Pattern {
+    /// What the cost of a call is measured with.
+    pub(crate) const ORDINARY: Self = Self { connections: 4, streams: 16 };
+    /// An Envoy has a connection for each of its workers: here two.
+    pub(crate) const TWO_WORKERS: Self = Self { connections: 2, streams: 32 };
+}
+
 /// How long the program may take to fetch what it needs.
 const PATIENCE: Duration = Duration::from_secs(30);
-
-/// google.rpc.Code of an answer.
-pub(crate) const OK: i32 = 0;
-/// Likewise.
-pub(crate) const UNAUTHENTICATED: i32 = 16;
 
 /// Connections to a server.
 pub(crate) struct Client {
     connections: Vec<SendRequest<Bytes>>,
+    streams: usize,
     uri: String,
 }
 
-/// A message as gRPC frames it.
-pub(crate) fn framed(request: &CheckRequest) -> Bytes {
-    let length = request.encoded_len();
-    let mut frame = BytesMut::with_capacity(5 + length);
-    frame.put_u8(0);
-    frame.put_u32(u32::try_from(length).unwrap());
-    request.encode(&mut frame).unwrap();
-    frame.freeze()
-}
-
 impl Client {
-    pub(crate) async fn connect(server: &Server) -> Self {
+    pub(crate) async fn connect(server: &Server, pattern: Pattern) -> Self {
         let mut connections = Vec::new();
-        for _ in 0..CONNECTIONS {
+        for _ in 0..pattern.connections {
             let tcp = TcpStream::connect(&server.address).await.unwrap();
             tcp.set_nodelay(true).unwrap();
             let (send, connection) = h2::client::handshake(tcp).await.unwrap();
@@ -52,7 +50,7 @@ impl Client {
             connections.push(send);
         }
         let path = "/envoy.service.auth.v3.Authorization/Check";
-        Self { connections, uri: format!("http://{}{path}", server.address) }
+        Self { connections, streams: pattern.streams, uri: format!("http://{}{path}", server.address) }
     }
 
     /// Makes this call until it is answered so.
@@ -60,15 +58,16 @@ impl Client {
         let deadline = Instant::now() + PATIENCE;
         while check(self.connections[0].clone(), &self.uri, call.clone()).await != expected {
             assert!(Instant::now() < deadline, "the program does not get ready");
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
 
     /// Makes these calls, and sees to it that each is answered so.
-    pub(crate) async fn run(&mut self, calls: &Arc<[Bytes]>, expected: i32) {
+    pub(crate) async fn run(&self, calls: &Arc<[Bytes]>, expected: i32) {
         let next = Arc::new(AtomicUsize::new(0));
         let mut streams = JoinSet::new();
         for connection in &self.connections {
-            for _ in 0..STREAMS {
+            for _ in 0..self.streams {
                 let (connection, calls, next) = (connection.clone(), Arc::clone(calls), Arc::clone(&next));
                 let uri = self.uri.clone();
                 streams.spawn(async move {

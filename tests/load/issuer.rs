@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use rcgen::CertifiedKey;
 use rustls::pki_types::PrivateKeyDer;
@@ -17,6 +17,7 @@ pub(crate) struct Issuers {
     pub(crate) address: String,
     /// Its certificate, which is its own authority, PEM.
     pub(crate) authority: String,
+    routes: Arc<Mutex<Routes>>,
 }
 
 /// Documents by their paths.
@@ -31,8 +32,10 @@ impl Issuers {
         let key = PrivateKeyDer::Pkcs8(signing_key.serialize_der().into());
         let tls = tls::server(vec![cert.der().clone()], key);
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let issuers = Self { address: listener.local_addr().unwrap().to_string(), authority: cert.pem() };
-        let routes = Arc::new(issuers.routes(count, few, many));
+        let address = listener.local_addr().unwrap().to_string();
+        let issuers = Self { address, authority: cert.pem(), routes: Arc::default() };
+        let routes = Arc::clone(&issuers.routes);
+        *routes.lock().unwrap() = issuers.routes(count, few, many);
         std::thread::spawn(move || {
             for stream in listener.incoming() {
                 let (tls, routes) = (Arc::clone(&tls), Arc::clone(&routes));
@@ -47,8 +50,13 @@ impl Issuers {
         format!("https://{}/{number}", self.address)
     }
 
+    /// From now on they have these keys.
+    pub(crate) fn publish(&self, few: &Value) {
+        self.routes.lock().unwrap().insert(KEYS.to_owned(), few.to_string());
+    }
+
     fn routes(&self, count: usize, few: &Value, many: &Value) -> Routes {
-        let mut routes = Routes::from([("/keys".to_owned(), few.to_string())]);
+        let mut routes = Routes::from([(KEYS.to_owned(), few.to_string())]);
         routes.insert("/many-keys".to_owned(), many.to_string());
         let discovery = |number, keys: &str| {
             json!({"issuer": self.url(number), "jwks_uri": format!("https://{}{keys}", self.address)})
@@ -56,22 +64,26 @@ impl Issuers {
         };
         routes.insert(MANY.to_owned(), discovery(0, "/many-keys"));
         for number in 0..count {
-            routes.insert(format!("/{number}/.well-known/openid-configuration"), discovery(number, "/keys"));
+            routes.insert(format!("/{number}/.well-known/openid-configuration"), discovery(number, KEYS));
         }
         routes
     }
 }
 
+/// Where the keys are.
+const KEYS: &str = "/keys";
+
 /// Where the first issuer's other discovery document is.
 pub(crate) const MANY: &str = "/many";
 
 /// One request, and the end of the connection.
-fn answer(tls: Arc<ServerConfig>, stream: TcpStream, routes: &Routes) {
+fn answer(tls: Arc<ServerConfig>, stream: TcpStream, routes: &Mutex<Routes>) {
     let mut stream = StreamOwned::new(ServerConnection::new(tls).unwrap(), stream);
     let head: Vec<String> =
         BufReader::new(&mut stream).lines().map_while(Result::ok).take_while(|l| !l.is_empty()).collect();
     let path = head.first().and_then(|line| line.split(' ').nth(1)).unwrap_or_default();
-    let (status, body) = routes.get(path).map_or((404, ""), |body| (200, &**body));
+    let found = routes.lock().unwrap().get(path).cloned();
+    let (status, body) = found.map_or((404, String::new()), |body| (200, body));
     let length = body.len();
     // Nothing is to be fetched again while calls are measured.
     let head = format!(
@@ -79,7 +91,7 @@ fn answer(tls: Arc<ServerConfig>, stream: TcpStream, routes: &Routes) {
          content-length: {length}\r\nconnection: close\r\n\r\n"
     );
     // Whoever has gone away has no answer.
-    stream.write_all((head + body).as_bytes()).ok();
+    stream.write_all((head + &body).as_bytes()).ok();
     stream.conn.send_close_notify();
     stream.flush().ok();
 }

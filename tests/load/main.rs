@@ -2,10 +2,16 @@
 //! constant. Both get the same calls, in turns, in one run, since machines differ and are never idle: read the ratios.
 //!
 //! ```text
-//!   cargo bench --bench load [-- [CASE]... [--rounds N] [--calls N]]
+//!   cargo bench --bench load [-- [CASE]... [--rounds N] [--calls N] [--json FILE]]
+//!   cargo bench --bench load -- soak [--seconds N]
+//!   COUNTERSIGN_TEST_ENVOY=$(deploy/envoy/get-envoy) cargo bench --bench load -- envoy [--rounds N] [--calls N] [--json FILE]
+//!   tests/load/run
 //! ```
 //!
-//! A table comes out, and the same in JSON in `target/load.json`.
+//! `soak` is everything at once, for ten minutes; `envoy` is what a request costs by way of a real Envoy; `tests/load/run` measures how long callers wait.
+//!
+//! And what it takes besides: memory, time to start. One table comes out, and the same in JSON, by default in `target/load*.json`.
+//! With few calls the sizes of what is measured are small too: see that it runs, and read nothing.
 #![allow(
     clippy::unwrap_used,
     clippy::print_stdout,
@@ -18,22 +24,30 @@
 mod api_server;
 mod bare;
 mod cases;
+mod certificates;
 mod client;
+mod contest;
+mod edge;
 #[path = "../support/envoy.rs"]
 #[allow(dead_code, reason = "the benchmark makes requests and does not compare verdicts")]
 mod envoy;
 mod issuer;
 mod jwt;
+mod latency;
 mod process;
+mod report;
+mod resources;
+mod soak;
 #[path = "../support/tls.rs"]
 #[allow(dead_code, reason = "no client shows a certificate here")]
 mod tls;
+mod tokens;
 
 use std::env;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use cases::{Case, cases, frame};
-use client::Client;
-use process::Server;
+use cases::cases;
 
 /// The same for both servers.
 #[global_allocator]
@@ -45,132 +59,80 @@ struct Plan {
     rounds: usize,
     /// Calls of one round, unless a case has fewer to offer.
     calls: usize,
+    json: PathBuf,
+    /// The binary of ghz.
+    ghz: Option<PathBuf>,
+    soak: Duration,
 }
 
+/// With so many calls a round a figure means something.
+const CALLS: usize = 60_000;
+
 impl Plan {
-    fn of(mut arguments: impl Iterator<Item = String>) -> Self {
-        let mut plan = Self { only: Vec::new(), rounds: 5, calls: 60_000 };
+    /// The plan for a mode: none is that which measures what a Check costs.
+    fn of(mode: &str, mut arguments: impl Iterator<Item = String>) -> Self {
+        let name = if mode.is_empty() { "load.json".to_owned() } else { format!("load-{mode}.json") };
+        let json = Path::new(env!("CARGO_MANIFEST_DIR")).join("target").join(name);
+        let soak = Duration::from_secs(600);
+        let mut plan = Self { only: Vec::new(), rounds: 5, calls: CALLS, json, ghz: None, soak };
         while let Some(argument) = arguments.next() {
-            let mut number = || arguments.next().and_then(|text| text.parse().ok()).expect("a number");
+            let mut value = || arguments.next().expect("a value");
+            let mut number = || value().parse().expect("a number");
             match &*argument {
                 "--rounds" => plan.rounds = number(),
                 "--calls" => plan.calls = number(),
-                // What cargo itself adds.
-                "--bench" => {}
+                "--json" => plan.json = value().into(),
+                "--ghz" => plan.ghz = Some(value().into()),
+                "--seconds" => plan.soak = Duration::from_secs(value().parse().expect("a number")),
                 case => plan.only.push(case.to_owned()),
             }
         }
         plan
     }
-}
 
-/// A case's figures: CPU time in µs per call, one for each round.
-struct Measured {
-    name: &'static str,
-    ours: Vec<f64>,
-    bare: Vec<f64>,
-    /// Work that the call cannot do without, as far as it is not the bare server's, measured by itself.
-    unavoidable: f64,
-    limit: f64,
-}
+    fn wants(&self, name: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|only| only == name)
+    }
 
-impl Measured {
-    /// Each round's ratio to the bare server and the unavoidable, in order of size.
-    fn ratios(&self) -> Vec<f64> {
-        let pairs = self.ours.iter().zip(&self.bare);
-        sorted(pairs.map(|(ours, bare)| ours / (bare + self.unavoidable)).collect())
+    /// How many of what there should be so many of: with few calls, few.
+    fn size(&self, full: usize) -> usize {
+        full * self.calls.min(CALLS) / CALLS
     }
 }
 
 fn main() {
-    let arguments = env::args().skip(1);
-    if env::args().nth(1).as_deref() == Some("bare") {
+    // `--bench` is what cargo itself adds.
+    let mut arguments = env::args().skip(1).filter(|argument| argument != "--bench").peekable();
+    let modes = ["bare", "envoy", "latency", "soak"];
+    let mode = arguments.next_if(|argument| modes.contains(&&**argument)).unwrap_or_default();
+    if mode == "bare" {
         return bare::serve();
     }
-    let plan = Plan::of(arguments);
+    let plan = Plan::of(&mode, arguments);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let wanted = |case: &Case| plan.only.is_empty() || plan.only.iter().any(|name| name == case.name);
-    let measured: Vec<Measured> =
-        cases().into_iter().filter(wanted).map(|case| runtime.block_on(measure(case, &plan))).collect();
-    assert!(!measured.is_empty(), "no case is called {:?}", plan.only);
-    report(&measured);
-}
-
-/// One case, in turns.
-async fn measure(case: Case, plan: &Plan) -> Measured {
-    // Beforehand: while it signs, the client would not answer the servers' pings.
-    let mut rounds = case.rounds(plan).into_iter();
-    let folder = tempfile::tempdir().unwrap();
-    for (name, content) in &case.files {
-        std::fs::write(folder.path().join(name), content).unwrap();
+    if mode == "envoy" {
+        return runtime.block_on(edge::measure(&plan));
     }
-    let ours = Server::start(env!("CARGO_BIN_EXE_countersign"), "serve", &case.flags, folder.path());
-    let own = env::current_exe().unwrap();
-    let bare = Server::start(own.to_str().unwrap(), "bare", &[], folder.path());
-    let (mut ours_client, mut bare_client) = (Client::connect(&ours).await, Client::connect(&bare).await);
-    let unavoidable = (case.unavoidable)();
-
-    if let Some(request) = &case.ready {
-        ours_client.wait_for(&frame(request), client::OK).await;
-    }
-    // The first round warms both up.
-    let first = rounds.next().unwrap();
-    ours_client.run(&first, case.expected).await;
-    bare_client.run(&first, client::OK).await;
-    let mut measured =
-        Measured { name: case.name, ours: Vec::new(), bare: Vec::new(), unavoidable, limit: case.limit };
-    for (number, calls) in rounds.enumerate() {
-        let round = async |server: &Server, client: &mut Client, expected| {
-            let before = server.cpu();
-            client.run(&calls, expected).await;
-            (server.cpu() - before).as_secs_f64() * 1e6 / f64::from(u32::try_from(calls.len()).unwrap())
-        };
-        // In turns also within a round: whatever comes second may find the machine in another mood.
-        if number % 2 == 0 {
-            measured.ours.push(round(&ours, &mut ours_client, case.expected).await);
-            measured.bare.push(round(&bare, &mut bare_client, client::OK).await);
-        } else {
-            measured.bare.push(round(&bare, &mut bare_client, client::OK).await);
-            measured.ours.push(round(&ours, &mut ours_client, case.expected).await);
+    let rows = runtime.block_on(async {
+        match &*mode {
+            "latency" => latency::measure(&plan).await,
+            "soak" => soak::soak(plan.soak).await,
+            _ => costs(&plan).await,
         }
-    }
-    measured
+    });
+    assert!(!rows.is_empty(), "nothing is called {:?}", plan.only);
+    report::report(&rows, &plan.json);
 }
 
-fn report(measured: &[Measured]) {
-    println!("| case | countersign µs | bare µs | unavoidable µs | ratio: median (least to most) | goal |");
-    println!("|---|---|---|---|---|---|");
+/// CPU time per call, and what it takes besides.
+async fn costs(plan: &Plan) -> Vec<report::Row> {
     let mut rows = Vec::new();
-    for row in measured {
-        let ratios = row.ratios();
-        let [ours, bare] = [&row.ours, &row.bare].map(|figures| median(&sorted(figures.clone())));
-        println!(
-            "| {} | {ours:.1} | {bare:.1} | {:.1} | {:.2} ({:.2} to {:.2}) | {:.2} |",
-            row.name,
-            row.unavoidable,
-            median(&ratios),
-            ratios[0],
-            ratios[ratios.len() - 1],
-            row.limit,
-        );
-        rows.push(serde_json::json!({
-            "case": row.name,
-            "countersign_us": row.ours,
-            "bare_us": row.bare,
-            "unavoidable_us": row.unavoidable,
-            "ratios": ratios,
-            "goal": row.limit,
-        }));
+    for case in cases().iter().filter(|case| plan.wants(case.name)) {
+        rows.push(contest::measure(case, plan).await);
     }
-    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/target/load.json");
-    std::fs::write(file, serde_json::to_string_pretty(&rows).unwrap()).unwrap();
-}
-
-fn sorted(mut figures: Vec<f64>) -> Vec<f64> {
-    figures.sort_by(f64::total_cmp);
-    figures
-}
-
-fn median(sorted: &[f64]) -> f64 {
-    sorted[sorted.len() / 2]
+    if plan.wants("two-workers") {
+        rows.push(contest::two_workers(plan).await);
+    }
+    rows.extend(resources::measure(plan).await);
+    rows
 }

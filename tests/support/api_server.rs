@@ -1,6 +1,6 @@
-//! An API server that gives every list the same answer, and lets every watch wait.
+//! An API server that gives everything the same answer, and lets every watch wait.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -48,11 +48,14 @@ impl ApiServer {
 }
 
 fn answer(mut stream: TcpStream, says: &Mutex<(u16, String)>) {
-    let mut lines = BufReader::new(stream.try_clone().unwrap()).lines().map_while(Result::ok);
-    while let Some(line) = lines.next() {
-        // The head ends with an empty line; there is no body.
-        lines.by_ref().take_while(|line| !line.is_empty()).for_each(drop);
-        let answer = match line.contains("watch=true") {
+    let mut reader = BufReader::new(stream.try_clone().unwrap());
+    while let Some(head) = head(&mut reader) {
+        let length = head.iter().find_map(|line| line.strip_prefix("content-length: "));
+        let mut body = vec![0; length.map_or(0, |length| length.parse().unwrap())];
+        if reader.read_exact(&mut body).is_err() {
+            return;
+        }
+        let answer = match head[0].contains("watch=true") {
             true => "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n".to_owned(),
             false => {
                 let (status, body) = says.lock().unwrap().clone();
@@ -63,6 +66,13 @@ fn answer(mut stream: TcpStream, says: &Mutex<(u16, String)>) {
             return;
         }
     }
+}
+
+/// The lines of a request up to the empty one, in lower case.
+fn head(reader: &mut impl BufRead) -> Option<Vec<String>> {
+    let lines = reader.lines().map_while(Result::ok).take_while(|line| !line.is_empty());
+    let head: Vec<String> = lines.map(|line| line.to_ascii_lowercase()).collect();
+    (!head.is_empty()).then_some(head)
 }
 
 /// A list of the Secrets of bootstrap tokens with these ids, all of which have the same secret.

@@ -48,12 +48,20 @@ impl Server {
     /// Starts `serve` with `flags` in `folder`, on a port of its own choice unless a flag says otherwise, and waits until it
     /// serves.
     pub(crate) fn start<S: AsRef<OsStr>>(folder: &Path, flags: &[S]) -> Self {
-        let mut command = countersign(
-            "serve",
-            folder,
-            &["--listen=127.0.0.1:0", "--admin-listen=127.0.0.1:0", "--log-format=json"],
-        );
-        let mut process = command.args(flags).stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        Self::run(Self::command(folder, flags))
+    }
+
+    /// What [`Self::start`] runs.
+    pub(crate) fn command<S: AsRef<OsStr>>(folder: &Path, flags: &[S]) -> Command {
+        let own = ["--listen=127.0.0.1:0", "--admin-listen=127.0.0.1:0", "--log-format=json"];
+        let mut command = countersign("serve", folder, &own);
+        command.args(flags);
+        command
+    }
+
+    /// Runs a command that becomes `serve`, and waits until it serves.
+    pub(crate) fn run(mut command: Command) -> Self {
+        let mut process = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let stderr = process.stderr.take().unwrap();
         let (lines, log) = mpsc::channel();
         // Reads to the end, because a full pipe would stop the program.
@@ -89,16 +97,23 @@ impl Server {
 
     /// A page of the admin listener: status and body.
     pub(crate) async fn admin_page(&self, path: &str) -> (u16, String) {
+        let (head, body) = self.admin_answer("GET", path, "").await;
+        (head.split(' ').nth(1).unwrap().parse().unwrap(), body)
+    }
+
+    /// What the admin listener answers: head and body.
+    pub(crate) async fn admin_answer(&self, method: &str, path: &str, body: &str) -> (String, String) {
         let events = self.logged.lines().filter_map(|line| serde_json::from_str(line).ok());
         let listening = |event: &serde_json::Value| event["fields"]["message"] == "health and metrics";
         let event = events.into_iter().find(listening).unwrap();
         let mut stream = TcpStream::connect(event["fields"]["address"].as_str().unwrap()).await.unwrap();
-        let request = format!("GET {path} HTTP/1.0\r\n\r\n");
+        let length = body.len();
+        let request = format!("{method} {path} HTTP/1.0\r\ncontent-length: {length}\r\n\r\n{body}");
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.unwrap();
         let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+        (head.to_owned(), body.to_owned())
     }
 
     /// A connection.

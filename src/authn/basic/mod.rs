@@ -24,10 +24,10 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use zeroize::Zeroizing;
 
 use self::password::{Password, Verifier};
-use super::user_file::{UserFileError, UserRecord};
+use super::user_file::{self, UserFileError, UserRecord};
 use super::{AuthenticateRequest, Now, Outcome};
 use crate::decision::{Authenticated, Authenticator, Reason};
-use crate::identity::Identity;
+use crate::identity::{Extra, Identity};
 use crate::request::{Credentials, Request};
 use crate::secret::{Digest, Digester};
 
@@ -49,29 +49,27 @@ struct User {
 }
 
 impl Basic {
-    /// Takes the lines of a file. A later line with the same user name replaces an earlier one, of which `warn` is told.
-    /// Every bad password is reported.
-    pub fn new(
-        records: Vec<UserRecord>,
-        mut warn: impl FnMut(usize, &str),
-    ) -> Result<Self, Vec<UserFileError>> {
+    /// Takes a file. A later line with the same user name replaces an earlier one, of which `warn` is told. Every bad password is
+    /// reported.
+    ///
+    /// # Errors
+    /// What is wrong with the file.
+    pub fn new(text: &[u8], mut warn: impl FnMut(usize, &str)) -> Result<Self, Vec<UserFileError>> {
         let digester = Digester::random();
-        let mut users = HashMap::with_capacity(records.len());
+        let mut users = HashMap::default();
         let mut errors = Vec::new();
-        for UserRecord { line, secret, identity } in records {
+        user_file::read(text, "password", |UserRecord { line, secret, username, uid, groups }| {
             let password = match Password::parse(&secret, &digester) {
                 Ok(password) => password,
-                Err(problem) => {
-                    errors.push(UserFileError::Secret { line, problem });
-                    continue;
-                }
+                Err(problem) => return errors.push(UserFileError::Secret { line, problem }),
             };
-            let name: Box<[u8]> = identity.username.as_bytes().into();
+            let name: Box<[u8]> = username.as_bytes().into();
+            let identity = Arc::new(Identity::new(username, uid, groups, Extra::new()));
             let user = Arc::new(User { identity, password, matched: OnceLock::new() });
             if users.insert(name, user).is_some() {
                 warn(line, "duplicate user name, this line replaces an earlier one");
             }
-        }
+        })?;
         if !errors.is_empty() {
             return Err(errors);
         }

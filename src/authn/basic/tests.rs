@@ -3,7 +3,6 @@ use std::time::{Duration, SystemTime};
 use base64::prelude::BASE64_STANDARD;
 
 use super::*;
-use crate::authn::user_file;
 use crate::decision::Rejection;
 use crate::request::testing::request;
 
@@ -20,8 +19,8 @@ fn basic() -> Basic {
     };
     let text =
         format!("correct horse,plain,1,\"g1,g2\"\n{bcrypt},bcrypt,2\n\"{argon2}\",argon2,3\na:b,colon,4\n");
-    let records = user_file::parse(text.as_bytes(), "password").expect("the file parses");
-    Basic::new(records, |line, text| panic!("warned of line {line}: {text}")).expect("the passwords are good")
+    Basic::new(text.as_bytes(), |line, text| panic!("warned of line {line}: {text}"))
+        .expect("the passwords are good")
 }
 
 async fn ask(basic: &Basic, value: &str) -> Result<Option<String>, Reason> {
@@ -77,9 +76,7 @@ async fn what_is_not_basic_is_no_opinion_and_what_does_not_parse_is_rejected() {
 #[tokio::test]
 async fn an_unknown_user_costs_a_hash_as_well() {
     let hash = bcrypt::hash("x", 8).expect("bcrypt hashes");
-    let records =
-        user_file::parse(format!("{hash},known,1\n").as_bytes(), "password").expect("the file parses");
-    let basic = Basic::new(records, |_, _| {}).expect("the password is good");
+    let basic = Basic::new(format!("{hash},known,1\n").as_bytes(), |_, _| {}).expect("the password is good");
     let mut fastest = [Duration::MAX; 2];
     for _ in 0..5 {
         for (user, fastest) in ["known", "unknown"].into_iter().zip(&mut fastest) {

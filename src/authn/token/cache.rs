@@ -23,7 +23,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::fmt;
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, SystemTime};
 
 use futures_util::FutureExt;
@@ -32,6 +32,7 @@ use tokio::time::timeout;
 
 use crate::authn::{AuthenticateToken, Now, Outcome, Token};
 use crate::decision::{Authenticated, Authenticator, Fault, Lasts, Reason};
+use crate::metrics::{Remembers, TokenCacheStatistics};
 use crate::secret::{Digest, Digester, SecretBytes};
 
 use shelf::Shelf;
@@ -66,6 +67,7 @@ struct Shelves<A> {
     good: Shelf<Good>,
     bad: Shelf<(Outcome, SystemTime)>,
     asking: Mutex<HashMap<Digest, Asking>>,
+    statistics: Arc<TokenCacheStatistics>,
 }
 
 /// A question, and whoever waits for its answer.
@@ -78,12 +80,16 @@ struct Good {
 }
 
 impl<A: AuthenticateToken + 'static> TokenCache<A> {
-    /// Remembers what `tokens` say.
-    pub fn new(tokens: A, ttl: Ttl) -> Self {
+    /// Remembers what `tokens` say, and counts in `statistics`.
+    pub fn new(tokens: A, ttl: Ttl, statistics: Arc<TokenCacheStatistics>) -> Self {
         let digester = Digester::random();
         // Both clocks have a say: the shelves' cannot be set back, `until` is compared with the time of the Check.
         let (good, bad) = (Shelf::new(MAX_GOOD, ttl.good), Shelf::new(MAX_BAD, ttl.bad));
-        Self(Arc::new(Shelves { tokens, ttl, digester, good, bad, asking: Mutex::default() }))
+        let asking = Mutex::default();
+        let shelves = Arc::new(Shelves { tokens, ttl, digester, good, bad, asking, statistics });
+        let remembers: Weak<Shelves<A>> = Arc::downgrade(&shelves);
+        shelves.statistics.watch(remembers);
+        Self(shelves)
     }
 }
 
@@ -93,8 +99,10 @@ impl<A: AuthenticateToken + 'static> AuthenticateToken for TokenCache<A> {
         let shelves = &self.0;
         let digest = shelves.digester.digest(token.0);
         if let Some(outcome) = shelves.remembered(&digest, now) {
+            shelves.statistics.hit();
             return outcome;
         }
+        let _waiting = shelves.statistics.miss();
         let (asking, is_first) = match shelves.asking().entry(digest) {
             Entry::Occupied(asking) => (asking.get().clone(), false),
             Entry::Vacant(place) => {
@@ -133,12 +141,14 @@ impl<A: AuthenticateToken> Shelves<A> {
 
     /// Asks, and remembers the answer.
     async fn ask(self: Arc<Self>, token: SecretBytes, digest: Digest, now: Now) -> Outcome {
+        let fetching = self.statistics.fetch();
         let answer = timeout(TIMEOUT, self.tokens.authenticate(Token(token.expose()), now));
         let outcome = match AssertUnwindSafe(answer).catch_unwind().await {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(_elapsed)) => Outcome::rejected(Authenticator::Bearer, Reason::TokenLookupTimeout),
             Err(_panic) => Outcome::rejected(Authenticator::Bearer, Reason::Panicked),
         };
+        fetching.end(!matches!(outcome, Outcome::Rejected(_)));
         self.remember(digest, &outcome, now);
         self.asking().remove(&digest);
         outcome
@@ -162,6 +172,12 @@ impl<A: AuthenticateToken> Shelves<A> {
             Outcome::NoOpinion if !bad.is_zero() => self.bad.insert(digest, (Outcome::NoOpinion, now + bad)),
             Outcome::NoOpinion => {}
         }
+    }
+}
+
+impl<A: Send + Sync> Remembers for Shelves<A> {
+    fn remembered(&self) -> (usize, usize) {
+        (self.good.len(), self.bad.len())
     }
 }
 

@@ -11,6 +11,7 @@ pub mod webhook;
 use std::sync::Arc;
 
 use super::{AuthenticateToken, Now, Outcome, Token};
+use crate::metrics::TokenCacheStatistics;
 
 pub use bootstrap::{BootstrapSecrets, BootstrapTokens};
 pub use cache::{TokenCache, Ttl};
@@ -37,9 +38,9 @@ pub enum TokenAuthenticator {
 impl TokenAuthenticator {
     /// A webhook, whose answers are remembered. Go: `newWebhookTokenAuthenticator` of
     /// k8s.io/kubernetes/pkg/kubeapiserver/authenticator/config.go.
-    pub fn webhook(webhook: Webhook) -> Self {
+    pub fn webhook(webhook: Webhook, statistics: Arc<TokenCacheStatistics>) -> Self {
         let ttl = webhook.cache_ttl();
-        Self::Webhook(TokenCache::new(webhook, Ttl { good: ttl, bad: ttl, refusals: false }))
+        Self::Webhook(TokenCache::new(webhook, Ttl { good: ttl, bad: ttl, refusals: false }, statistics))
     }
 
     /// Whether all that it knows is in memory, so that to remember an answer would save nothing, and would hide changes.

@@ -15,24 +15,21 @@ mod object;
 mod tests;
 
 use std::fmt;
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::sync::Arc;
 
 use http::StatusCode;
-use http_body_util::{BodyExt, Limited};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{Node, Pod, Secret, ServiceAccount};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use kube::Resource;
 use kube::api::GetParams;
-use kube::client::Body;
 use kube::core::{PartialObjectMeta, Request};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::Semaphore;
-use tokio::time::Instant;
 
-use super::{Cluster, Index, Watch, error, lock};
+use super::call::{CallError, Telling};
+use super::{Cluster, Index, Watch, lock};
 use crate::secret::Digester;
 
 use index::ObjectIndex;
@@ -42,12 +39,6 @@ pub use object::{LookupError, Object, TokenSecret};
 
 /// Go: `InvalidSinceLabelKey` of k8s.io/kubernetes/pkg/serviceaccount/legacy.go.
 const INVALID_SINCE: &str = "kubernetes.io/legacy-token-invalid-since";
-
-/// An answer of the API server about one object is not longer, in bytes. etcd takes objects of 1.5 MiB, which base64 and JSON blow up.
-const MAX_ANSWER: usize = 4 << 20;
-
-/// Failures are told of this often. They come as often as tokens do.
-const TELLING: Duration = Duration::from_secs(10);
 
 /// The live objects of a cluster.
 pub struct Objects {
@@ -66,7 +57,7 @@ type Path = Box<str>;
 struct Live {
     cluster: Arc<Cluster>,
     digester: Arc<Digester>,
-    told: Mutex<Option<Instant>>,
+    telling: Telling,
 }
 
 /// What is watched, of which the metadata matter.
@@ -92,7 +83,7 @@ impl Objects {
             live: Arc::new(Live {
                 cluster: Arc::clone(cluster),
                 digester: Arc::new(Digester::random()),
-                told: Mutex::default(),
+                telling: Telling::default(),
             }),
         }
     }
@@ -180,40 +171,26 @@ impl fmt::Debug for Objects {
 }
 
 impl Live {
-    /// One object. `kube` itself would write an answer that it cannot read into the log, and that may be a Secret.
+    /// One object.
     async fn ask<T: DeserializeOwned>(
         &self,
         request: Result<http::Request<Vec<u8>>, kube::core::request::Error>,
     ) -> Result<T, LookupError> {
         let Ok(request) = request else { return Err(LookupError::NotFound) };
         let path = request.uri().path().to_owned();
-        let failed = |error: &str| {
-            self.tell(&path, error);
-            LookupError::Unavailable
-        };
-        let client = self.cluster.client().map_err(|error| failed(&error::of_client(&error)))?;
-        let response = client.send(request.map(Body::from)).await;
-        let response = response.map_err(|error| failed(&error::of_client(&error)))?;
-        match response.status() {
-            StatusCode::OK => {}
-            StatusCode::NOT_FOUND => return Err(LookupError::NotFound),
-            status => return Err(failed(&status.to_string())),
-        }
-        let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await;
-        let body = body.map_err(|_| failed("an answer that is too long, or ends early"))?.to_bytes();
-        serde_json::from_slice(&body).map_err(|_| failed("an answer that cannot be read"))
-    }
-
-    /// Tells of a failure, but not of each.
-    fn tell(&self, path: &str, error: &str) {
-        let mut told = lock(&self.told);
-        if told.is_none_or(|at| at.elapsed() >= TELLING) {
-            *told = Some(Instant::now());
-            tracing::warn!(
-                path,
-                error,
-                "cannot ask the cluster for an object; tokens that name it are refused"
-            );
+        match self.cluster.call(request, StatusCode::OK).await {
+            Ok(object) => Ok(object),
+            Err(CallError::Status(StatusCode::NOT_FOUND)) => Err(LookupError::NotFound),
+            Err(error) => {
+                if self.telling.is_time() {
+                    tracing::warn!(
+                        path,
+                        %error,
+                        "cannot ask the cluster for an object; tokens that name it are refused"
+                    );
+                }
+                Err(LookupError::Unavailable)
+            }
         }
     }
 }

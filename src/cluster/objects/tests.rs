@@ -1,15 +1,18 @@
 use std::collections::BTreeMap;
 use std::future::pending;
-use std::path::Path;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use kube::client::Body;
 use serde_json::{Value, json};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
-use super::super::{Clusters, Kubeconfig};
+use super::super::call::MAX_ANSWER;
+use super::super::{Access, Clusters};
 use super::*;
 
 /// An API server that is no more than what it has at a path.
@@ -78,16 +81,8 @@ impl tower_service::Service<http::Request<Body>> for Service {
 }
 
 fn cluster(fake: &Arc<Fake>) -> Arc<Cluster> {
-    let kubeconfig = json!({
-        "current-context": "c",
-        "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
-        "clusters": [{"name": "c", "cluster": {"server": "http://127.0.0.1:1"}}],
-        "users": [{"name": "u", "user": {}}],
-    });
-    let kubeconfig = Kubeconfig::new(kubeconfig, Path::new("kubeconfig")).expect("a kubeconfig");
-    let clusters = Clusters::new(&[], |_, _| None);
-    let cluster =
-        clusters.cluster(Some(&kubeconfig), &mut |_| Err("no file is needed".to_owned())).expect("a cluster");
+    let access = Access { server: "https://cluster.test".to_owned(), ..Access::default() };
+    let cluster = Clusters::new(|_, _| None).cluster(&access).expect("a cluster");
     *lock(&cluster.client) = Some(kube::Client::new(Service(Arc::clone(fake)), "default"));
     cluster
 }

@@ -1,5 +1,5 @@
 //! An identity as header lines, as client-go's front-proxy transport writes it (k8s.io/client-go/transport
-//! `SetAuthProxyHeaders`), as far as Envoy lets us.
+//! `SetAuthProxyHeaders`), or its impersonating one (`impersonatingRoundTripper`), as far as Envoy lets us.
 
 use std::borrow::Cow;
 use std::fmt::Write;
@@ -9,7 +9,7 @@ use bstr::ByteSlice;
 use crate::authn::without_token_protocol;
 use crate::config::{GroupsEncoding, ReplyConfig};
 use crate::decision::Reason;
-use crate::identity::Identity;
+use crate::identity::{ALL_UNAUTHENTICATED, ANONYMOUS, Identity};
 use crate::request::Headers;
 
 /// Name, in lower case, and value. No name occurs twice.
@@ -30,9 +30,22 @@ pub(super) fn lines<'a>(identity: &'a Identity, config: &'a ReplyConfig) -> Resu
     let encoding = config.groups_encoding;
     values(&mut lines, encoding, identity.groups(), |n| indexed_group(&names.group, n))?;
     for (key, extra) in &identity.extra {
+        // Lua would read the name of a field of the metadata up to there.
+        if encoding == GroupsEncoding::Metadata && key.contains('\0') {
+            return Err(Reason::UnsafeIdentityValue);
+        }
         let key = escaped(&key.to_lowercase());
         let name = |n| format!("{}{key}", indexed_prefix(&names.extra_prefix, n)).into();
         values(&mut lines, encoding, extra.iter().map(AsRef::as_ref), name)?;
+    }
+    if config.impersonation.is_some() {
+        // Its groups are in the metadata. kube-apiserver gives some to whoever comes without any; should the Lua filter be missing, which
+        // puts them in the place of this one, the user is in none but this, which everybody is in who has no credential.
+        lines.push((names.group.as_str().into(), ALL_UNAUTHENTICATED.into()));
+        // This it would add.
+        if *identity.username == *ANONYMOUS && identity.groups().all(|group| group != ALL_UNAUTHENTICATED) {
+            return Err(Reason::UnsafeIdentityValue);
+        }
     }
     all_different(&lines)?;
     Ok(lines)

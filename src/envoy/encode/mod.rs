@@ -15,6 +15,7 @@ mod prepared;
 mod scrub;
 mod wire;
 
+use std::fmt;
 use std::sync::Arc;
 
 use envoy_types::pb::envoy::config::core::v3::header_value_option::HeaderAppendAction;
@@ -24,11 +25,13 @@ use envoy_types::pb::envoy::service::auth::v3::{CheckResponse, DeniedHttpRespons
 use envoy_types::pb::envoy::r#type::v3::HttpStatus;
 use envoy_types::pb::google::rpc;
 use prost::Message;
+use zeroize::Zeroizing;
 
 use crate::chain::Schemes;
 use crate::config::ReplyConfig;
 use crate::decision::{Authenticated, Denial, Reason};
 use crate::identity::Identity;
+use crate::impersonation::{Impersonation, UpstreamToken};
 use crate::request::{Headers, Request};
 
 use headers::Line;
@@ -37,13 +40,33 @@ use scrub::Scrub;
 use wire::{Tag, Writer};
 
 /// An encoded `CheckResponse`. Only [`Replies`] makes one.
-#[derive(Debug, Clone)]
-pub struct Reply(Arc<[u8]>);
+#[derive(Clone)]
+pub struct Reply(Encoded);
+
+#[derive(Clone)]
+enum Encoded {
+    Plain(Arc<[u8]>),
+    /// With a credential of ours in it.
+    Secret(Arc<Zeroizing<Vec<u8>>>),
+}
 
 impl Reply {
+    fn plain(message: &[u8]) -> Self {
+        Self(Encoded::Plain(message.into()))
+    }
+
     /// The message as it goes out.
     pub fn as_bytes(&self) -> &[u8] {
-        &self.0
+        match &self.0 {
+            Encoded::Plain(message) => message,
+            Encoded::Secret(message) => message,
+        }
+    }
+}
+
+impl fmt::Debug for Reply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Reply({} bytes)", self.as_bytes().len())
     }
 }
 
@@ -69,6 +92,15 @@ impl Replies {
         }
     }
 
+    /// How the upstream is told, if that is by impersonation.
+    pub(super) fn impersonation(&self) -> Option<&Impersonation> {
+        self.config.impersonation.as_ref()
+    }
+
+    fn token(&self) -> Option<&UpstreamToken> {
+        self.impersonation().map(|impersonation| &impersonation.token)
+    }
+
     /// Envoy forwards the request with this identity on it and with every other identity header removed. The reason, if the
     /// identity cannot be told to the upstream as it is: then the request must be denied.
     pub fn allow(&self, authenticated: &Authenticated, request: &Request<'_>) -> Result<Reply, Reason> {
@@ -82,7 +114,7 @@ impl Replies {
         }
         let identity_lines = headers::lines(identity, &self.config)?;
         let set: Vec<Line<'_>> = identity_lines.iter().cloned().chain(protocols).collect();
-        let always = self.scrub.always(&identity_lines);
+        let always = self.always_removed(&identity_lines);
         let remove = always.chain(no_protocol).chain(more.iter().map(String::as_str));
         Ok(self.ok(identity, &set, remove))
     }
@@ -90,7 +122,7 @@ impl Replies {
     /// What is the same for all requests of an identity: nearly always the whole reply.
     fn prepare(&self, identity: &Identity) -> Result<Prepared, Reason> {
         let set = headers::lines(identity, &self.config)?;
-        Ok(Prepared::new(&set, self.ok(identity, &set, self.scrub.always(&set))))
+        Ok(Prepared::new(&set, self.ok(identity, &set, self.always_removed(&set))))
     }
 
     /// A `CheckResponse` with an `OkHttpResponse` (envoy/service/auth/v3/external_auth.proto).
@@ -98,18 +130,32 @@ impl Replies {
         let mut reply = Writer::with_capacity(USUAL_REPLY);
         // Empty, which is code OK.
         reply.message(STATUS, |_| {});
+        if self.config.dynamic_metadata {
+            reply.message(DYNAMIC_METADATA, |metadata| metadata::write(metadata, identity));
+        }
         reply.message(OK_RESPONSE, |ok| {
-            for line in set {
-                ok.message(OK_HEADERS, |option| overwrite(option, line));
+            for (name, value) in set {
+                ok.message(OK_HEADERS, |option| overwrite(option, name, value));
             }
             for name in remove {
                 ok.string(OK_HEADERS_TO_REMOVE, name);
             }
+            if let Some(token) = self.token() {
+                // Last, and with room for it: a buffer that grows leaves behind what was in it.
+                ok.reserve(AROUND_CREDENTIAL + token.authorization().len());
+                ok.message(OK_HEADERS, |option| overwrite(option, AUTHORIZATION, token.authorization()));
+            }
         });
-        if self.config.dynamic_metadata {
-            reply.message(DYNAMIC_METADATA, |metadata| metadata::write(metadata, identity));
+        match self.token() {
+            Some(_) => Reply(Encoded::Secret(Arc::new(Zeroizing::new(reply.into_bytes())))),
+            None => Reply::plain(reply.as_bytes()),
         }
-        Reply(reply.as_bytes().into())
+    }
+
+    /// Whatever the client sent: its credential, unless ours takes its place, and the identity headers that are not set.
+    fn always_removed<'a>(&'a self, set: &'a [Line<'_>]) -> impl Iterator<Item = &'a str> {
+        let credential = self.token().is_none().then_some(AUTHORIZATION);
+        credential.into_iter().chain(self.scrub.always(set))
     }
 
     /// Goes through the client's headers once: the identity headers among them that `prepared` neither sets nor removes, to be
@@ -125,8 +171,11 @@ impl Replies {
         protocols: Option<&Line<'_>>,
     ) -> Result<Vec<String>, Reason> {
         let protocols_bytes = protocols.map_or(0, |(name, value)| name.len() + value.len());
-        let (mut count, mut bytes) =
-            (prepared.count + protocols.iter().count(), prepared.bytes + protocols_bytes);
+        let token_bytes = self.token().map(|token| AUTHORIZATION.len() + token.authorization().len());
+        let (mut count, mut bytes) = (
+            prepared.count + protocols.iter().count() + token_bytes.iter().count(),
+            prepared.bytes + protocols_bytes + token_bytes.unwrap_or_default(),
+        );
         let mut more = Vec::<String>::new();
         for (name, value) in sent.iter() {
             let is = |own: &str| own.as_bytes().eq_ignore_ascii_case(name);
@@ -139,7 +188,8 @@ impl Replies {
                     let name = std::str::from_utf8(name).map_err(|_| Reason::MalformedHeader)?;
                     more.push(name.to_ascii_lowercase());
                 }
-            } else if protocols.is_some_and(|(own, _)| is(own)) {
+            } else if protocols.is_some_and(|(own, _)| is(own)) || token_bytes.is_some() && is(AUTHORIZATION)
+            {
                 continue;
             }
             count += 1;
@@ -163,7 +213,7 @@ impl Replies {
 }
 
 /// Writes a `HeaderValueOption` that replaces every line of that name, or adds one. Both fields say so, for Envoys that read either.
-fn overwrite(option: &mut Writer, (name, value): &Line<'_>) {
+fn overwrite(option: &mut Writer, name: &str, value: &str) {
     option.message(HEADER, |header| {
         header.string(HEADER_KEY, name);
         header.string(HEADER_VALUE, value);
@@ -213,7 +263,7 @@ fn denied(code: i32, status: i32, message: &str, reason: &str, headers: Vec<Head
     };
     let status = Some(rpc::Status { code, ..Default::default() });
     let http_response = Some(HttpResponse::DeniedResponse(denied));
-    Reply(CheckResponse { status, dynamic_metadata: None, http_response }.encode_to_vec().into())
+    Reply::plain(&CheckResponse { status, dynamic_metadata: None, http_response }.encode_to_vec())
 }
 
 /// As many replies as are kept, of about 1 KiB each.
@@ -221,6 +271,11 @@ const MAX_PREPARED: usize = 50_000;
 
 /// An OK has rarely more bytes.
 const USUAL_REPLY: usize = 2048;
+
+const AUTHORIZATION: &str = "authorization";
+
+/// More than the keys, lengths and options beside the credential take, and its name.
+const AROUND_CREDENTIAL: usize = 128;
 
 // Of CheckResponse.
 const STATUS: Tag = 1;

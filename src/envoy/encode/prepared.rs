@@ -118,7 +118,7 @@ mod tests {
     }
 
     fn prepared(text: &'static str) -> Result<Prepared, Reason> {
-        Ok(Prepared::new(&[], Reply(text.as_bytes().into())))
+        Ok(Prepared::new(&[], Reply::plain(text.as_bytes())))
     }
 
     fn ask(replies: &PreparedReplies, identity: &Identity, text: &'static str) -> (bool, Vec<u8>) {

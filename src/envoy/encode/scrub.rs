@@ -2,8 +2,6 @@
 //! headers on every success (k8s.io/apiserver/pkg/endpoints/filters/authentication.go; audit finding NCC-E003660-YVU); so do we,
 //! in every spelling that a server behind us may take for one of them.
 
-use std::iter;
-
 use super::headers::Line;
 use crate::config::{IdentityHeaders, ReplyConfig};
 
@@ -48,13 +46,12 @@ impl Scrub {
         Self { names, prefixes, numbered, first_bytes }
     }
 
-    /// What to remove whatever the client sent: the credential and the identity headers, but for what is `set` and thereby
-    /// overwritten. A name is set or removed, never both: Envoy would drop it.
+    /// The identity headers to remove whatever the client sent, but for those that are `set` and thereby overwritten. A name is set or
+    /// removed, never both: Envoy would drop it.
     pub(super) fn always<'a>(&'a self, set: &'a [Line<'_>]) -> impl Iterator<Item = &'a str> {
         let is_set = |name: &str| set.iter().any(|(n, _)| n == name);
         // Also unseen: Envoy's `allowed_headers` hides a header from us, not from the upstream.
-        let names = self.names.iter().map(String::as_str).filter(move |name| !is_set(name));
-        iter::once("authorization").chain(names)
+        self.names.iter().map(String::as_str).filter(move |name| !is_set(name))
     }
 
     /// Whether [`Self::always`] has this identity header, unless it is set.

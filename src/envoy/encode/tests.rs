@@ -31,6 +31,7 @@ fn config(groups_encoding: GroupsEncoding) -> ReplyConfig {
         undecided_unavailable: false,
         max_headers_count: 100,
         max_headers_bytes: 60 * 1024,
+        impersonation: None,
     }
 }
 
@@ -470,3 +471,5 @@ proptest! {
         prop_assert_eq!(message(&reply).encoded_len(), reply.as_bytes().len());
     }
 }
+
+mod impersonation;

@@ -23,6 +23,16 @@ impl Writer {
         &self.0
     }
 
+    /// What has been written, in the place where that was done.
+    pub(super) fn into_bytes(self) -> Vec<u8> {
+        self.0
+    }
+
+    /// Makes room for so many bytes more.
+    pub(super) fn reserve(&mut self, bytes: usize) {
+        self.0.reserve(bytes);
+    }
+
     /// An enum's number, of which the message knows the names.
     pub(super) fn number(&mut self, tag: Tag, number: usize) {
         self.0.push(tag << 3 | VARINT);

@@ -58,6 +58,11 @@ impl Config {
         self.option("lua")
     }
 
+    /// As README.md has it for a kube-apiserver that is told by impersonation.
+    pub(crate) fn with_impersonation(self) -> Self {
+        self.option("impersonate").with(r#""(x[-_]remote|impersonate)[-_].*""#, r#""(x[-_]remote)[-_].*""#)
+    }
+
     /// Clients are asked for a certificate.
     pub(crate) fn with_client_certificates(self) -> Self {
         self.option("clients")
@@ -83,9 +88,23 @@ impl Config {
         self.with(r#""(x[-_]remote|impersonate)[-_].*""#, r#""(impersonate)[-_].*""#)
     }
 
+    /// Less what is commented out.
+    fn without_comments(self) -> Self {
+        let lines = self.0.lines().filter(|line| !line.trim_start().starts_with('#'));
+        Self(lines.map(|line| format!("{line}\n")).collect())
+    }
+
+    /// Routes ask nobody.
+    pub(crate) fn with_open_route(self) -> Self {
+        let route = "route: { cluster: application, timeout: 0s }";
+        let unasked = r#"typed_per_filter_config: { envoy.filters.http.ext_authz: { "@type": type.googleapis.com/envoy.extensions.filters.http.ext_authz.v3.ExtAuthzPerRoute, disabled: true } }"#;
+        self.with(route, &format!("{route}\n                          {unasked}"))
+    }
+
     /// Nobody is asked: a filter in place of ext_authz writes this metadata (JSON) where an answer would have.
     pub(crate) fn with_metadata_in_place_of_ext_authz(self, metadata: &str) -> Self {
-        let (before, rest) = self.0.split_once("- name: envoy.filters.http.ext_authz").unwrap();
+        let text = self.without_comments().0;
+        let (before, rest) = text.split_once("- name: envoy.filters.http.ext_authz").unwrap();
         let (_, after) = rest.split_once("- name: envoy.filters.http.lua").unwrap();
         let indent = before.rsplit('\n').next().unwrap();
         let lines = [
@@ -180,8 +199,12 @@ pub(crate) fn validate(directory: &Path, config: &Config) -> std::process::Outpu
 /// Envoy in `directory`, with all that a configuration may name.
 fn command(directory: &Path, config: &Config) -> Command {
     fs::write(directory.join("envoy.yaml"), &config.0).unwrap();
-    let lua = include_str!("../../../deploy/envoy/identity_lines.lua");
-    fs::write(directory.join("identity_lines.lua"), lua).unwrap();
+    for (name, lua) in [
+        ("identity_lines.lua", include_str!("../../../deploy/envoy/identity_lines.lua")),
+        ("impersonate_lines.lua", include_str!("../../../deploy/envoy/impersonate_lines.lua")),
+    ] {
+        fs::write(directory.join(name), lua).unwrap();
+    }
     let mut command = Command::new(binary());
     command.args(["-c", "envoy.yaml"]).current_dir(directory);
     command

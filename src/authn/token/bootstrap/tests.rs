@@ -1,12 +1,11 @@
 use std::collections::BTreeMap as Map;
-use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use k8s_openapi::ByteString;
 use serde_json::json;
 
 use super::*;
-use crate::cluster::{Clusters, Kubeconfig};
+use crate::cluster::{Access, Clusters};
 
 const ID: &str = "foobar";
 const SECRET: &str = "circumnavigation";
@@ -242,13 +241,8 @@ fn a_secret_that_is_deleted_or_renamed_is_forgotten() {
 /// Until the Secrets are known, a token of this form is refused, as undecided; others are none of our business.
 #[test]
 fn while_nothing_is_known_every_bootstrap_token_is_refused() {
-    let kubeconfig = json!({
-        "current-context": "c", "contexts": [{"name": "c", "context": {"cluster": "c"}}],
-        "clusters": [{"name": "c", "cluster": {"server": "https://cluster.test"}}]
-    });
-    let kubeconfig = Kubeconfig::new(kubeconfig, Path::new("")).unwrap();
-    let clusters = Clusters::new(&[], |_, _| None);
-    let cluster = clusters.cluster(Some(&kubeconfig), &mut |_| Err("no files".to_owned())).unwrap();
+    let access = Access { server: "https://cluster.test".to_owned(), ..Access::default() };
+    let cluster = Clusters::new(|_, _| None).cluster(&access).unwrap();
     let tokens = BootstrapTokens::new(cluster.watch());
     let now = Now(SystemTime::UNIX_EPOCH);
     assert_eq!(

@@ -75,8 +75,7 @@ impl<T: Clone> Shelf<T> {
         self.stripe(digest).remove(digest);
     }
 
-    /// How many values are remembered.
-    #[cfg(test)]
+    /// How many values are there, those that are past their time among them.
     pub(super) fn len(&self) -> usize {
         let len =
             |generations: MutexGuard<'_, Generations<T>>| generations.young.len() + generations.old.len();

@@ -57,7 +57,11 @@ impl AuthenticateToken for Arc<Fake> {
 const MINUTE: Duration = Duration::from_secs(60);
 
 fn good_for_a_minute(fake: &Arc<Fake>) -> TokenCache<Arc<Fake>> {
-    TokenCache::new(Arc::clone(fake), Ttl { good: MINUTE, bad: Duration::ZERO, refusals: true })
+    TokenCache::new(
+        Arc::clone(fake),
+        Ttl { good: MINUTE, bad: Duration::ZERO, refusals: true },
+        Arc::default(),
+    )
 }
 
 fn at(seconds: u64) -> Now {
@@ -166,7 +170,8 @@ async fn failures_are_remembered_only_if_asked_for_and_only_if_they_are_answers(
     ];
     for (bad, refusals, outcome, asked) in table {
         let fake = Fake::new(outcome.clone());
-        let cache = TokenCache::new(Arc::clone(&fake), Ttl { good: Duration::ZERO, bad, refusals });
+        let cache =
+            TokenCache::new(Arc::clone(&fake), Ttl { good: Duration::ZERO, bad, refusals }, Arc::default());
         for _ in 0..2 {
             assert_eq!(cache.authenticate(Token(b"token"), at(0)).await, outcome);
         }
@@ -230,7 +235,7 @@ impl AuthenticateToken for Broken {
 /// S20. Go: TestSharedLookup, "lookup panics".
 #[tokio::test]
 async fn a_panic_is_a_refusal_and_not_remembered() {
-    let cache = TokenCache::new(Broken, Ttl { good: MINUTE, bad: MINUTE, refusals: true });
+    let cache = TokenCache::new(Broken, Ttl { good: MINUTE, bad: MINUTE, refusals: true }, Arc::default());
     for _ in 0..2 {
         let refused = Outcome::rejected(Authenticator::Bearer, Reason::Panicked);
         assert_eq!(cache.authenticate(Token(b"token"), at(0)).await, refused);
@@ -253,7 +258,8 @@ async fn a_question_has_an_end() {
 #[tokio::test]
 async fn a_flood_of_bad_tokens_drives_out_no_good_one() {
     let fake = Fake::new(somebody());
-    let cache = TokenCache::new(Arc::clone(&fake), Ttl { good: MINUTE, bad: MINUTE, refusals: true });
+    let cache =
+        TokenCache::new(Arc::clone(&fake), Ttl { good: MINUTE, bad: MINUTE, refusals: true }, Arc::default());
     assert_eq!(cache.authenticate(Token(b"good"), at(0)).await, somebody());
     fake.says(refused(Reason::InvalidSignature));
     for number in 0..2 * MAX_BAD {

@@ -9,11 +9,8 @@ use super::settings::{
 };
 use crate::cel::{Expression, Input, UserInfo};
 use crate::decision::Reason;
-use crate::identity::Identity;
+use crate::identity::{CREDENTIAL_ID, Identity};
 use crate::jose::json::TypeError;
-
-/// Which token it was. Go: `user.CredentialIDKey`.
-const CREDENTIAL_ID: &str = "authentication.kubernetes.io/credential-id";
 
 /// What expressions see as `claims`.
 type Any = serde_json::Map<String, serde_json::Value>;

@@ -30,15 +30,15 @@ mod tests;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
-use crate::authn::token::webhook::Requests;
 use crate::authn::{AuthenticateToken, Now, Outcome, Token};
 use crate::decision::{Authenticated, Authenticator, Lasts, Reason, Standing};
 use crate::https::Proxies;
 use crate::identity::Identity;
 use crate::jose::json::{Object, Value};
 use crate::jose::{Algorithm, JsonWebKeySet, SignedToken, UnverifiedToken};
+use crate::metrics::{Metrics, Verification};
 
 use claims::Claims;
 use distributed::ClaimResolver;
@@ -64,19 +64,19 @@ impl KeySet for JsonWebKeySet {
 pub struct Remote {
     registry: Arc<Registry<JsonWebKeySet>>,
     proxies: Proxies,
-    /// What webhooks were asked.
-    requests: Arc<Requests>,
+    /// Where it is counted what becomes of it.
+    metrics: Arc<Metrics>,
 }
 
 impl Remote {
     /// Everything is fetched by way of `proxies`.
     pub fn new(proxies: Proxies) -> Self {
-        Self { registry: Arc::new(Registry::new(proxies.clone())), proxies, requests: Arc::default() }
+        Self { registry: Arc::new(Registry::new(proxies.clone())), proxies, metrics: Arc::default() }
     }
 
-    /// Where requests to webhooks are counted.
-    pub fn requests(&self) -> &Arc<Requests> {
-        &self.requests
+    /// Where things are counted that outlive configurations.
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
     }
 
     /// The way to everything.
@@ -98,6 +98,7 @@ struct Issuer {
     expectations: Expectations,
     resolver: Option<ClaimResolver>,
     settings: JwtAuthenticator,
+    verification: Arc<Verification>,
 }
 
 impl fmt::Debug for JwtAuthenticators {
@@ -141,7 +142,10 @@ impl AuthenticateToken for JwtAuthenticators {
         let issuer = untrusted_issuer(&document).and_then(|issuer| self.by_issuer.get(issuer));
         let Some(issuer) = issuer else { return Outcome::NoOpinion };
         // In a box, so that a decision about another credential is not larger for it.
-        match Box::pin(issuer.authenticate(&token, &document, now)).await {
+        let since = Instant::now();
+        let identity = Box::pin(issuer.authenticate(&token, &document, now)).await;
+        issuer.verification.observe(identity.is_ok(), since.elapsed());
+        match identity {
             Ok((identity, lasts)) => Outcome::Authenticated(Authenticated {
                 identity: Arc::new(identity),
                 by: Authenticator::Jwt,
@@ -184,6 +188,7 @@ impl Issuer {
                 audiences: settings.issuer.audiences.clone(),
             },
             resolver,
+            verification: remote.metrics.verifications.of(&source.url),
             settings,
         })
     }

@@ -32,7 +32,7 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwapOption;
 use tokio::sync::{Semaphore, watch};
@@ -94,6 +94,17 @@ pub struct Status {
     pub error: Option<FetchError>,
 }
 
+/// When a key set was fetched, by the clock on the wall.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct KeySetFetches {
+    /// When it last was.
+    pub fetched: Option<SystemTime>,
+    /// When that last failed. An attempt that did not get as far as the key set does not count.
+    pub failed: Option<SystemTime>,
+    /// The SHA-256 of what was fetched.
+    pub digest: Option<[u8; 32]>,
+}
+
 impl<K: KeySet> RemoteKeys<K> {
     /// Keys from `source`, fetched by `fetch`. Nothing is fetched before [`Self::start`].
     fn new(source: Source, origin: discovery::Origin, fetch: impl Fetch) -> Self {
@@ -151,6 +162,11 @@ impl<K: KeySet> RemoteKeys<K> {
             failures: progress.failures,
             error: progress.error.clone(),
         }
+    }
+
+    /// When they were fetched, for metrics.
+    pub fn key_set_fetches(&self) -> KeySetFetches {
+        self.shared.progress.borrow().key_set.clone()
     }
 
     /// Begins to fetch, and waits until there are keys or the time is over. Go: `updateAuthenticationConfig` of
@@ -232,6 +248,7 @@ struct Progress {
     failures: u32,
     /// What the last of them failed with.
     error: Option<FetchError>,
+    key_set: KeySetFetches,
 }
 
 impl<K> Shared<K> {

@@ -2,12 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use crate::identity::Identity;
+use crate::identity::{CREDENTIAL_ID, Identity};
 
 const USERNAME_PREFIX: &str = "system:serviceaccount:";
 const ALL_GROUP: &str = "system:serviceaccounts";
 
-const CREDENTIAL_ID: &str = "authentication.kubernetes.io/credential-id";
 const POD_NAME: &str = "authentication.kubernetes.io/pod-name";
 const POD_UID: &str = "authentication.kubernetes.io/pod-uid";
 const NODE_NAME: &str = "authentication.kubernetes.io/node-name";
@@ -47,13 +46,17 @@ impl ServiceAccountInfo<'_> {
             }
         }
         let username = format!("{USERNAME_PREFIX}{}:{}", self.namespace, self.name);
-        let groups: [Box<str>; 2] = [ALL_GROUP.into(), format!("{ALL_GROUP}:{}", self.namespace).into()];
-        Identity::new(username, self.uid, groups, extra)
+        Identity::new(username, self.uid, group_names(self.namespace), extra)
     }
 }
 
+/// The groups that every account of a namespace is in. Go: `MakeGroupNames`.
+pub fn group_names(namespace: &str) -> [Box<str>; 2] {
+    [ALL_GROUP.into(), format!("{ALL_GROUP}:{namespace}").into()]
+}
+
 /// The namespace and the name in an account's user name. Go: `SplitUsername`.
-pub(super) fn split_username(username: &str) -> Option<(&str, &str)> {
+pub fn split_username(username: &str) -> Option<(&str, &str)> {
     let (namespace, name) = username.strip_prefix(USERNAME_PREFIX)?.split_once(':')?;
     (is_dns_label(namespace) && is_dns_subdomain(name)).then_some((namespace, name))
 }

@@ -35,6 +35,7 @@ use crate::jose::{SignedToken, UnverifiedToken};
 
 use claims::PublicClaims;
 
+pub use account::{group_names, split_username};
 pub use getter::ServiceAccountTokenGetter;
 pub use keys::{KeyError, MAX_KEYS, PublicKeys};
 

@@ -24,7 +24,6 @@
 
 mod content_type;
 mod failure;
-mod requests;
 mod review;
 #[cfg(test)]
 mod tests;
@@ -32,7 +31,7 @@ mod tests;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use aws_lc_rs::rand::{SystemRandom, generate};
 use bytes::Bytes;
@@ -43,11 +42,11 @@ use crate::authn::{AuthenticateToken, Now, Outcome, Token};
 use crate::decision::{Authenticated, Authenticator, Reason};
 use crate::https::{Authorization, Client, Post, Url};
 use crate::jose::MAX_TOKEN;
+use crate::metrics::Requests;
 
 use failure::Failure;
 use review::Status;
 
-pub use requests::{Outcome as RequestOutcome, Requests};
 pub use review::Version;
 
 /// A review takes no longer, attempts and the waits between them included. Go: `defaultRequestTimeout` of
@@ -167,8 +166,10 @@ impl Webhook {
                 json: review.clone(),
                 max_body: MAX_ANSWER,
             };
+            let since = Instant::now();
             let response = client.post(post).await;
-            requests.count(url.authority(), response.as_ref().ok().map(|response| response.status));
+            let status = response.as_ref().ok().map(|response| response.status);
+            requests.count(url.authority(), status, since.elapsed());
             let response = response?;
             match failure::retry_after(&response) {
                 Some(wait) if wait < TIMEOUT && retries < MAX_RETRIES => {

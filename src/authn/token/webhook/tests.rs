@@ -263,8 +263,8 @@ async fn a_webhook_that_recovers_is_believed() {
     let (server, webhook) = answering(vec![busy(), Answer::Reset, busy(), busy(), yes()]).await;
     assert_eq!((ask(&webhook, b"t0k3n").await, server.requests().len()), (user("somebody"), 5));
     let host = format!("localhost:{}", server.address.port());
-    let counted = [(None, 1), (Some(200), 1), (Some(500), 3)]
-        .map(|(status, count)| (RequestOutcome { host: host.clone(), status }, count));
+    let counted =
+        [(None, 1), (Some(200), 1), (Some(500), 3)].map(|(status, count)| (host.clone(), status, count));
     assert_eq!(webhook.settings.requests.totals(), counted);
 
     let (server, webhook) = answering(vec![busy(), busy(), busy(), busy(), busy(), yes()]).await;
@@ -401,8 +401,10 @@ async fn a_token_that_only_we_refuse_is_not_shown_to_the_webhook() {
     let (keys, issuers) = (Arc::new(keys), ["https://sa.oracle.test".into()].into());
     let audiences = ["https://sa.oracle.test".into()].into();
     let accounts = ServiceAccount::new(Kind::Bound { issuers }, keys, audiences, None);
-    let union =
-        Union::new([TokenAuthenticator::ServiceAccount(accounts), TokenAuthenticator::webhook(webhook)]);
+    let union = Union::new([
+        TokenAuthenticator::ServiceAccount(accounts),
+        TokenAuthenticator::webhook(webhook, Arc::default()),
+    ]);
     // After the recording, before the tokens end.
     let now = Now(SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000));
     let (never, forged) = (

@@ -2,9 +2,9 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use aws_lc_rs::digest::{Digest, SHA256, digest};
+use aws_lc_rs::digest::{SHA256, digest};
 use futures_util::FutureExt;
 use tokio::time::{Instant, sleep_until};
 
@@ -22,11 +22,12 @@ struct Known {
     /// Where its keys are.
     url: Option<Url>,
     /// The SHA-256 of what they were read from.
-    digest: Option<Digest>,
+    digest: Option<[u8; 32]>,
 }
 
 /// What an attempt brought.
 struct Fetched<K> {
+    digest: [u8; 32],
     /// The keys, unless they are the same as before.
     keys: Option<K>,
     lifetime: Duration,
@@ -66,13 +67,14 @@ async fn attempt<K: KeySet>(
     };
     let response = fetch.get(&Get::new(url)).await.map_err(FetchError::Keys)?;
     let lifetime = lifetime(&response.headers);
-    let digest = digest(&SHA256, &response.body);
-    if known.digest.is_some_and(|known| known.as_ref() == digest.as_ref()) {
-        return Ok(Fetched { keys: None, lifetime });
+    let mut sha256 = [0; 32];
+    sha256.copy_from_slice(digest(&SHA256, &response.body).as_ref());
+    if known.digest == Some(sha256) {
+        return Ok(Fetched { keys: None, lifetime, digest: sha256 });
     }
     let keys = K::parse(&response.body).map_err(FetchError::MalformedKeys)?;
-    known.digest = Some(digest);
-    Ok(Fetched { keys: Some(keys), lifetime })
+    known.digest = Some(sha256);
+    Ok(Fetched { keys: Some(keys), lifetime, digest: sha256 })
 }
 
 /// Tells of keys, and in how long to ask for them again.
@@ -90,6 +92,8 @@ fn succeeded<K: KeySet>(shared: &Shared<K>, issuer: &str, fetched: Fetched<K>) -
         progress.fetched = progress.ended;
         progress.failures = 0;
         progress.error = None;
+        progress.key_set.fetched = Some(now());
+        progress.key_set.digest = Some(fetched.digest);
     });
     // An issuer that withdraws all its keys is taken at its word, but not for long.
     refresh_after(if none { MIN_LIFETIME } else { fetched.lifetime })
@@ -100,10 +104,18 @@ fn failed<K>(shared: &Shared<K>, issuer: &str, known: &mut Known, error: FetchEr
     tracing::warn!(issuer, %error, "cannot fetch keys");
     let failures = shared.ended(|progress| {
         progress.failures = progress.failures.saturating_add(1);
+        if matches!(error, FetchError::Keys(_) | FetchError::MalformedKeys(_)) {
+            progress.key_set.failed = Some(now());
+        }
         progress.error = Some(error);
     });
     if failures.is_multiple_of(REDISCOVER_AFTER) {
         known.url = None;
     }
     retry_after(failures)
+}
+
+fn now() -> SystemTime {
+    #[expect(clippy::disallowed_methods, reason = "no decision about a request depends on it")]
+    SystemTime::now()
 }

@@ -1,0 +1,58 @@
+//! Pages for whoever looks for a fault: the configuration that serves, and a louder log. Only where nobody but this host can ask for them, or
+//! where the operator wants that. Go: `configz` of k8s.io/component-base and `DebugFlags` of k8s.io/apiserver/pkg/server/routes/flags.go.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{any, get, put};
+
+use serde_json::json;
+
+use super::Status;
+use crate::telemetry::LogFilter;
+
+/// The pages, or why they are not there.
+pub(super) fn pages(address: SocketAddr, is_allowed: bool, status: &Arc<Status>, log: LogFilter) -> Router {
+    if !address.ip().is_loopback() && !is_allowed {
+        let refused = async || (StatusCode::FORBIDDEN, REFUSED);
+        return Router::new().route("/configz", any(refused)).route("/debug/flags/v", any(refused));
+    }
+    let unsupported = async || (StatusCode::NOT_ACCEPTABLE, "unsupported http method");
+    Router::new()
+        .route("/configz", get(configz))
+        .with_state(Arc::clone(status))
+        .merge(Router::new().route("/debug/flags/v", put(verbosity).fallback(unsupported)).with_state(log))
+}
+
+/// By the name of the component, as there, the options and their values. None of them is a secret: those are in files, which are only named here.
+async fn configz(State(status): State<Arc<Status>>) -> impl IntoResponse {
+    let page = json!({"countersign": &**status.options.load()}).to_string();
+    ([(header::CONTENT_TYPE, "application/json")], page)
+}
+
+/// Go: `StringFlagPutHandler`. Where klog has a number, there is a level here, or tracing's filter directives.
+async fn verbosity(State(log): State<LogFilter>, body: Body) -> Response {
+    let Ok(directives) = to_bytes(body, MAX_DIRECTIVES).await else {
+        return (StatusCode::BAD_REQUEST, "error reading request body").into_response();
+    };
+    let directives = String::from_utf8_lossy(&directives);
+    let directives = directives.trim();
+    match log.set(directives) {
+        Ok(()) => {
+            tracing::warn!(level = directives, "the log level was changed");
+            format!("successfully set log-level to {directives}").into_response()
+        }
+        Err(error) => (StatusCode::BAD_REQUEST, error).into_response(),
+    }
+}
+
+const REFUSED: &str =
+    "only where --admin-listen is a loopback address, or with --enable-debugging-handlers\n";
+
+/// The longest filter, in bytes.
+const MAX_DIRECTIVES: usize = 4096;

@@ -1,0 +1,133 @@
+//! The audit log: a line of JSON for each decision, to a file or stdout.
+//!
+//! ```text
+//!   a Check ── line ──▶ queue of MAX_WAITING ──▶ a thread of its own ──▶ file
+//!                         │ full
+//!                         ▼
+//!                       lost, and counted
+//! ```
+//!
+//! No Check waits for it. Everything in a line that is not ours is cut after [`MAX_TEXT`] bytes, and lines are in ASCII: whatever a client
+//! writes, a line stays one, and shows nothing that it is not. There is never a credential in one, nor a query, which may hold some.
+
+mod event;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, SystemTime};
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
+
+use crate::decision::Decision;
+use crate::metrics::AuditStatistics;
+use crate::request::Request;
+
+use event::Event;
+use writer::{Target, write};
+
+/// Which decisions are told of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Level {
+    /// Denials.
+    Denied,
+    /// All.
+    All,
+}
+
+/// What is told, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuditConfig {
+    /// Which decisions.
+    pub level: Level,
+    /// The file; none: stdout.
+    pub path: Option<PathBuf>,
+}
+
+/// The audit log. Its lines are whole and in the order in which the decisions were made by each thread.
+#[derive(Debug)]
+pub struct Auditor {
+    level: Level,
+    queue: mpsc::Sender<Message>,
+    /// How many bytes of lines wait.
+    waiting: Arc<AtomicUsize>,
+    statistics: Arc<AuditStatistics>,
+}
+
+/// So many lines wait to be written; more are lost. Go: `DefaultBatchConfig` of the log backend, 10,000.
+pub const MAX_WAITING: usize = 10_000;
+
+/// So many bytes of lines wait; more are lost. Lines of usual requests have some hundred.
+pub const MAX_WAITING_BYTES: usize = 16 * 1024 * 1024;
+
+/// As much of a text as a line holds, in bytes: a user's name, a path, a group.
+pub const MAX_TEXT: usize = 1024;
+
+/// As many groups as a line holds. There are hundreds at some companies.
+pub const MAX_GROUPS: usize = 64;
+
+/// What the thread is told.
+enum Message {
+    Line(Vec<u8>),
+    /// Tell when everything before is written.
+    Flush(oneshot::Sender<()>),
+}
+
+impl Auditor {
+    /// Opens the file, and starts the thread that writes. What becomes of lines is counted in `statistics`.
+    ///
+    /// # Errors
+    /// The file cannot be opened, or the thread not be started.
+    pub fn start(config: &AuditConfig, statistics: Arc<AuditStatistics>) -> io::Result<Self> {
+        let target = match &config.path {
+            Some(path) => Target::open(path.clone())?,
+            None => Target::stdout(),
+        };
+        let (queue, lines) = mpsc::channel(MAX_WAITING);
+        let (waiting, counted) = (Arc::<AtomicUsize>::default(), Arc::clone(&statistics));
+        let bytes = Arc::clone(&waiting);
+        thread::Builder::new()
+            .name("audit".to_owned())
+            .spawn(move || write(target, lines, &bytes, &counted))?;
+        Ok(Self { level: config.level, queue, waiting, statistics })
+    }
+
+    /// Tells of a decision about `request`, if there was one to be seen. Without that, `stream_id` is what to find it by.
+    pub fn record(
+        &self,
+        at: SystemTime,
+        decision: &Decision,
+        request: Option<&Request<'_>>,
+        stream_id: &[u8],
+    ) {
+        if self.level == Level::Denied && matches!(decision, Decision::Allow(_)) {
+            return;
+        }
+        self.statistics.event();
+        let line = Event::new(at, decision, request, stream_id).line();
+        let bytes = line.len();
+        let waiting = self.waiting.fetch_add(bytes, Ordering::Relaxed);
+        if waiting > MAX_WAITING_BYTES - bytes || self.queue.try_send(Message::Line(line)).is_err() {
+            self.waiting.fetch_sub(bytes, Ordering::Relaxed);
+            self.statistics.lost(1);
+        }
+    }
+
+    /// Waits until all that was told is written, or the time is over.
+    pub async fn flush(&self, within: Duration) {
+        let (tell, told) = oneshot::channel();
+        let flushed = async {
+            self.queue.send(Message::Flush(tell)).await.ok()?;
+            told.await.ok()
+        };
+        if timeout(within, flushed).await.ok().flatten().is_none() {
+            tracing::warn!("the audit log was not written to its end");
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! The program's configuration at work in this process, without a listener.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use countersign::authn::token::jwt::Remote;
+use countersign::chain::Chain;
+use countersign::cluster::Clusters;
+use countersign::config::{Config, ReplyConfig, options};
+use countersign::envoy::decode::Incoming;
+use countersign::envoy::encode::Reply;
+use countersign::envoy::view::server::authorization_server::{Authorization, AuthorizationServer};
+use countersign::envoy::{CheckService, Snapshot};
+use countersign::https::Proxies;
+use http::header::{CONTENT_TYPE, TE};
+use http_body_util::Full;
+use tonic::{Request, Response, Status};
+use tower_service::Service;
+
+use crate::cases::Case;
+
+/// What the flags of a case and its files in `folder` mean. Whoever has to fetch something begins with it.
+pub(crate) async fn load(case: &Case, folder: &Path, remote: &Remote) -> (Chain, ReplyConfig) {
+    // A flag that names one of the files names it from where this process runs.
+    let flag = |flag: &&str| match flag.split_once('=') {
+        Some((option, file)) if case.files.iter().any(|(name, _)| *name == file) => {
+            format!("{option}={}", folder.join(file).display())
+        }
+        _ => (*flag).to_owned(),
+    };
+    let words = ["countersign", "serve"].map(str::to_owned).into_iter().chain(case.flags.iter().map(flag));
+    let matches = options::command().get_matches_from(words);
+    let (_, arguments) = matches.subcommand().unwrap();
+    let clusters = Clusters::new(|_, _| None);
+    let Config { mut chain, cluster, reply, .. } =
+        Config::load(arguments, [], remote, &clusters).config.unwrap();
+    if let Some(jwt) = chain.jwt() {
+        for keys in jwt.keys() {
+            keys.wait_ready(PATIENCE).await.unwrap();
+        }
+    }
+    if let Some(cluster) = cluster {
+        tokio::time::timeout(PATIENCE, cluster.synced()).await.unwrap();
+    }
+    (chain.into_chain(), reply)
+}
+
+/// What is fetched, and where it is counted.
+pub(crate) fn remote() -> Remote {
+    Remote::new(Proxies::from_environment(&[]))
+}
+
+/// The service that answers Checks.
+pub(crate) async fn service(case: &Case, folder: &Path) -> CheckService {
+    let remote = remote();
+    let (chain, reply) = load(case, folder, &remote).await;
+    let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot::new(chain, reply)));
+    CheckService::new(snapshot, Arc::clone(remote.metrics()), None)
+}
+
+/// A call as it comes from the transport.
+pub(crate) fn call(frame: &Bytes) -> http::Request<Full<Bytes>> {
+    let request = http::Request::post("http://test/envoy.service.auth.v3.Authorization/Check");
+    let request = request.header(CONTENT_TYPE, "application/grpc").header(TE, "trailers");
+    request.body(Full::new(frame.clone())).unwrap()
+}
+
+/// What the codec makes of a call.
+pub(crate) async fn decode(frame: &Bytes) -> Incoming {
+    let caught = Arc::default();
+    let mut server = AuthorizationServer::new(Catch(Arc::clone(&caught)));
+    let _refusal = server.call(call(frame)).await.unwrap();
+    caught.lock().unwrap().take().unwrap()
+}
+
+/// Keeps what comes, since only the codec can make it.
+struct Catch(Arc<Mutex<Option<Incoming>>>);
+
+#[tonic::async_trait]
+impl Authorization for Catch {
+    async fn check(&self, incoming: Request<Incoming>) -> Result<Response<Reply>, Status> {
+        *self.0.lock().unwrap() = Some(incoming.into_inner());
+        Err(Status::ok("caught"))
+    }
+}
+
+/// Nothing here takes longer.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(20);
