@@ -28,7 +28,7 @@ const DROPPED: usize = 5;
 /// Something that remembers good tokens and bad ones.
 pub trait Remembers: Send + Sync {
     /// How many of each.
-    fn remembered(&self) -> (usize, usize);
+    fn remembered(&self) -> (u64, u64);
 }
 
 impl Default for TokenCacheStatistics {
@@ -96,7 +96,7 @@ impl TokenCacheStatistics {
             (good, bad) = (good + remembered.0, bad + remembered.1);
         }
         let name = "countersign_token_cache_entries";
-        page.family(name, Kind::Gauge, "Tokens that are remembered, some of them past their time");
+        page.family(name, Kind::Gauge, "Tokens that are remembered");
         page.sample(name, &[("kind", "bad")], bad);
         page.sample(name, &[("kind", "good")], good);
     }

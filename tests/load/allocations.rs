@@ -61,8 +61,8 @@ const PINNED: [Allocations; 8] = [
     Allocations { case: "anonymous", check: 1, call: 17, connection: 49 },
     Allocations { case: "remembered-certificate", check: 2, call: 19, connection: 51 },
     Allocations { case: "first-seen-certificate", check: 119, call: 136, connection: 169 },
-    Allocations { case: "rs256-first-seen", check: 57, call: 73, connection: 106 },
-    Allocations { case: "service-account-first-seen", check: 115, call: 131, connection: 164 },
+    Allocations { case: "rs256-first-seen", check: 63, call: 79, connection: 112 },
+    Allocations { case: "service-account-first-seen", check: 121, call: 137, connection: 170 },
     Allocations { case: "rs256-remembered", check: 1, call: 17, connection: 49 },
 ];
 

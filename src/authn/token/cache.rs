@@ -17,8 +17,6 @@
 //! - an answer that could not be had is not remembered, nor is a defect of ours;
 //! - the number of answers is bounded, and those that are no good have a place of their own: a flood of bad tokens drives out no good one.
 
-mod shelf;
-
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::fmt;
@@ -28,6 +26,7 @@ use std::time::{Duration, SystemTime};
 
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
+use moka::sync::Cache;
 use tokio::time::timeout;
 
 use crate::authn::{AuthenticateToken, Now, Outcome, Token};
@@ -35,13 +34,11 @@ use crate::decision::{Authenticated, Authenticator, Fault, Lasts, Reason};
 use crate::metrics::{Remembers, TokenCacheStatistics};
 use crate::secret::{Digest, Digester, SecretBytes};
 
-use shelf::Shelf;
-
 /// So many good tokens are remembered. Go: `newStripedCache`, which has no bound but counts on 32,000.
-pub const MAX_GOOD: usize = 100_000;
+pub const MAX_GOOD: u64 = 100_000;
 
 /// So many of those that are no good.
-pub const MAX_BAD: usize = 10_000;
+pub const MAX_BAD: u64 = 10_000;
 
 /// So long is asked for a token, whoever waits for it. Go: `sharedLookupTimeout`.
 pub const TIMEOUT: Duration = Duration::from_secs(30);
@@ -64,8 +61,8 @@ struct Shelves<A> {
     tokens: A,
     ttl: Ttl,
     digester: Digester,
-    good: Shelf<Good>,
-    bad: Shelf<(Outcome, SystemTime)>,
+    good: Cache<Digest, Good>,
+    bad: Cache<Digest, (Outcome, SystemTime)>,
     asking: Mutex<HashMap<Digest, Asking>>,
     statistics: Arc<TokenCacheStatistics>,
 }
@@ -83,8 +80,9 @@ impl<A: AuthenticateToken + 'static> TokenCache<A> {
     /// Remembers what `tokens` say, and counts in `statistics`.
     pub fn new(tokens: A, ttl: Ttl, statistics: Arc<TokenCacheStatistics>) -> Self {
         let digester = Digester::random();
-        // Both clocks have a say: the shelves' cannot be set back, `until` is compared with the time of the Check.
-        let (good, bad) = (Shelf::new(MAX_GOOD, ttl.good), Shelf::new(MAX_BAD, ttl.bad));
+        // Both clocks have a say: this one cannot be set back, `until` is compared with the time of the Check.
+        let good = Cache::builder().max_capacity(MAX_GOOD).time_to_live(ttl.good).build();
+        let bad = Cache::builder().max_capacity(MAX_BAD).time_to_live(ttl.bad).build();
         let asking = Mutex::default();
         let shelves = Arc::new(Shelves { tokens, ttl, digester, good, bad, asking, statistics });
         let remembers: Weak<Shelves<A>> = Arc::downgrade(&shelves);
@@ -131,7 +129,7 @@ impl<A: AuthenticateToken> Shelves<A> {
             if now < until && authenticated.lasts.still(now) {
                 return Some(Outcome::Authenticated(authenticated));
             }
-            self.good.remove(digest);
+            self.good.invalidate(digest);
         }
         if self.ttl.bad.is_zero() {
             return None;
@@ -176,8 +174,11 @@ impl<A: AuthenticateToken> Shelves<A> {
 }
 
 impl<A: Send + Sync> Remembers for Shelves<A> {
-    fn remembered(&self) -> (usize, usize) {
-        (self.good.len(), self.bad.len())
+    fn remembered(&self) -> (u64, u64) {
+        // What is past its time and has not been cleared away yet would count.
+        self.good.run_pending_tasks();
+        self.bad.run_pending_tasks();
+        (self.good.entry_count(), self.bad.entry_count())
     }
 }
 
