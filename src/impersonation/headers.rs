@@ -4,6 +4,7 @@ use crate::authn::unescaped_extra_key;
 use crate::decision::Reason;
 use crate::identity::Extra;
 use crate::request::Headers;
+use crate::request::name::begins_with;
 
 const PREFIX: &[u8] = b"impersonate-";
 const EXTRA_PREFIX: &[u8] = b"impersonate-extra-";
@@ -18,11 +19,9 @@ pub(super) struct Wanted {
     pub(super) extra: Extra,
 }
 
-/// Whether a server behind us may take this for one of the headers: in any case, and with `_` for `-`.
+/// Whether a server behind us may take this for one of the headers.
 pub(super) fn is_impersonation(name: &[u8]) -> bool {
-    let Some((head, _)) = name.split_at_checked(PREFIX.len()) else { return false };
-    let fold = |byte: &u8| if *byte == b'_' { b'-' } else { byte.to_ascii_lowercase() };
-    head.iter().map(fold).eq(PREFIX.iter().copied())
+    begins_with(name, PREFIX).is_some()
 }
 
 impl Wanted {

@@ -4,6 +4,7 @@
 //! `x-original-*` nor `x-envoy-*`: a client can set those (threats S3, S10).
 
 mod headers;
+pub mod name;
 mod path;
 
 pub use headers::{Credentials, Encoding, HeaderLines, Headers, Upgrade};

@@ -4,6 +4,7 @@
 
 use super::headers::Line;
 use crate::config::{IdentityHeaders, ReplyConfig};
+use crate::request::name::{begins_with, fold, same};
 
 /// What counts as an identity header.
 #[derive(Debug)]
@@ -67,22 +68,10 @@ impl Scrub {
             return false;
         }
         self.names.iter().any(|own| same(name, own.as_bytes()))
-            || self.prefixes.iter().any(|prefix| begins_with(name, prefix).is_some())
+            || self.prefixes.iter().any(|prefix| begins_with(name, prefix.as_bytes()).is_some())
             || self.numbered.iter().any(|stem| {
-                begins_with(name, stem).is_some_and(|rest| rest.first().is_some_and(u8::is_ascii_digit))
+                begins_with(name, stem.as_bytes())
+                    .is_some_and(|rest| rest.first().is_some_and(u8::is_ascii_digit))
             })
     }
-}
-
-fn same(name: &[u8], own: &[u8]) -> bool {
-    name.len() == own.len() && name.iter().zip(own).all(|(a, b)| fold(*a) == fold(*b))
-}
-
-fn begins_with<'n>(name: &'n [u8], prefix: &str) -> Option<&'n [u8]> {
-    let (head, rest) = name.split_at_checked(prefix.len())?;
-    same(head, prefix.as_bytes()).then_some(rest)
-}
-
-fn fold(byte: u8) -> u8 {
-    if byte == b'_' { b'-' } else { byte.to_ascii_lowercase() }
 }
