@@ -1,11 +1,10 @@
-//! Compiles `proto/` with protox (no `protoc` needed): the trimmed view into Rust types and the server trait, Envoy's own
-//! files into the descriptor set that reflection serves.
+//! Compiles `proto/` with protox (no `protoc` needed): the trimmed view into Rust types, Envoy's own files
+//! into the descriptor set that reflection serves.
 
 use std::path::{Path, PathBuf};
 use std::{env, error::Error, fs};
 
 use prost_build::Config;
-use tonic_build::manual::{Builder, Method, Service};
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=proto");
@@ -14,24 +13,8 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let view = protox::compile(["external_auth.proto"], ["proto/view"])?;
     Config::new().bytes(["."]).skip_debug(["."]).compile_fds(view)?;
-    service();
 
     reflection(&out.join("envoy_descriptors.bin"))
-}
-
-/// The server trait on our own codec: its request is "decoded, or malformed" (so that garbage is answered, not failed) and
-/// its response is a reply that only `envoy::encode` can make.
-fn service() {
-    let check = Method::builder()
-        .name("check")
-        .route_name("Check")
-        .input_type("crate::envoy::decode::Incoming")
-        .output_type("crate::envoy::encode::Reply")
-        .codec_path("crate::envoy::codec::CheckCodec")
-        .build();
-    let authorization =
-        Service::builder().name("Authorization").package("envoy.service.auth.v3").method(check).build();
-    Builder::new().build_client(false).compile(&[authorization]);
 }
 
 /// `Check` as Envoy defines it, not the trimmed view, with everything it imports.

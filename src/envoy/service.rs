@@ -6,12 +6,11 @@ use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 use bstr::ByteSlice;
+use bytes::Bytes;
 use futures_util::FutureExt;
-use tonic::{Response, Status};
 
 use super::decode::Incoming;
 use super::encode::{Replies, Reply};
-use super::view::server::authorization_server::Authorization;
 use crate::audit::Auditor;
 use crate::authn::Now;
 use crate::chain::Chain;
@@ -96,18 +95,15 @@ impl CheckService {
     pub fn new(current: Arc<ArcSwap<Snapshot>>, metrics: Arc<Metrics>, audit: Option<Arc<Auditor>>) -> Self {
         Self { current, metrics, audit }
     }
-}
 
-#[tonic::async_trait]
-impl Authorization for CheckService {
-    /// Never a gRPC error. A Check keeps the snapshot that it started with. A panic is a denial, and the connection, which
+    /// The reply to a `CheckRequest`, `None` if what came is none. Never an error. A Check keeps the snapshot that it started with. A panic is a denial, and the connection, which
     /// carries other Checks, lives on.
-    async fn check(&self, incoming: tonic::Request<Incoming>) -> Result<Response<Reply>, Status> {
+    pub async fn check(&self, message: Option<Bytes>) -> Reply {
         #[expect(clippy::disallowed_methods, reason = "the one place that reads the clock for a Check")]
         let now = Now(SystemTime::now());
         let in_flight = self.metrics.checks.begin();
         let snapshot = self.current.load_full();
-        let incoming = incoming.into_inner();
+        let incoming = Incoming::decode(message);
         let audit = self.audit.as_deref();
         let answer = AssertUnwindSafe(snapshot.answer(&incoming, now, audit)).catch_unwind().await;
         let (reply, decision) = answer.unwrap_or_else(|_panic| {
@@ -115,7 +111,7 @@ impl Authorization for CheckService {
             snapshot.deny(denial, &incoming, None, now, audit)
         });
         in_flight.end(&decision);
-        Ok(Response::new(reply))
+        reply
     }
 }
 

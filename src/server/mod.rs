@@ -1,6 +1,7 @@
 //! The listener, the gRPC services on it, and the end of the process.
 
-mod tls;
+mod connection;
+mod grpc;
 mod workers;
 
 use std::io;
@@ -18,17 +19,19 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout_at};
 use tonic::service::Routes;
-use tonic::transport::Server;
 use tonic_health::ServingStatus;
 use tonic_health::server::{HealthReporter, health_reporter};
 
 use crate::admin::{self, Status};
 use crate::audit::Auditor;
 use crate::config::{Config, ListenAddress, ServerConfig, Tls};
-use crate::envoy::view::server::authorization_server::AuthorizationServer;
 use crate::envoy::{CheckService, FILE_DESCRIPTOR_SET, SERVICE_NAME, Snapshot};
 use crate::reload::Reloader;
 use crate::telemetry::LogFilter;
+
+use connection::Connections;
+
+pub use grpc::{Answer, Services};
 
 /// Why the server stopped, or never started.
 #[derive(Debug, Error)]
@@ -45,9 +48,6 @@ pub enum ServerError {
     /// The audit log cannot be written.
     #[error("cannot open the audit log: {0}; choose a file with --audit-log-path")]
     Audit(io::Error),
-    /// The listener failed.
-    #[error("the listener failed: {0}")]
-    Serve(tonic::transport::Error),
     /// The descriptors that were compiled in do not fit together.
     #[error("reflection: {0}")]
     Reflection(#[from] tonic_reflection::server::Error),
@@ -86,16 +86,15 @@ async fn serve(config: Config, reloader: Reloader, log: LogFilter) -> Result<(),
     let audit = audit.transpose().map_err(ServerError::Audit)?.map(Arc::new);
     let (mut health, health_service) = health_reporter();
     let check = CheckService::new(Arc::clone(&current), Arc::clone(&status.metrics), audit.clone());
-    let check = AuthorizationServer::new(check).max_decoding_message_size(limits.max_check_request_bytes);
     let descriptors = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
-    let services = Routes::new(check)
-        .add_service(health_service)
+    let others = Routes::new(health_service)
         .add_service(descriptors().build_v1()?)
         .add_service(descriptors().build_v1alpha()?);
+    let services = Services::new(check, limits.max_check_request_bytes, others.prepare());
 
     if let Some(address) = limits.admin_listen {
         let failed = |error| ServerError::Admin(address, error);
@@ -121,7 +120,8 @@ async fn serve(config: Config, reloader: Reloader, log: LogFilter) -> Result<(),
         }))
     };
     let (drain, draining) = oneshot::channel();
-    let mut server = listen(&limits, tls.clone(), services, draining).await?;
+    let connections = Connections::new(&limits, tls.clone(), services);
+    let mut server = listen(&limits, connections, draining).await?;
 
     tokio::select! {
         stopped = &mut server => return ended(stopped),
@@ -162,32 +162,22 @@ async fn serve(config: Config, reloader: Reloader, log: LogFilter) -> Result<(),
 /// Binds the address and serves on it until `draining`; then GOAWAY, and the end when the last call has ended.
 async fn listen(
     limits: &ServerConfig,
-    tls: Option<Arc<ArcSwap<rustls::ServerConfig>>>,
-    services: Routes,
+    connections: Connections,
     draining: oneshot::Receiver<()>,
 ) -> Result<JoinHandle<Result<(), ServerError>>, ServerError> {
     let failed = |error| ServerError::Listen(limits.listen.clone(), error);
-    let server = Server::builder()
-        .max_concurrent_streams(limits.max_concurrent_streams)
-        .http2_max_header_list_size(limits.max_header_list_bytes)
-        .http2_keepalive_interval(Some(limits.keepalive_interval))
-        .http2_keepalive_timeout(Some(limits.keepalive_timeout))
-        // GOAWAY, then whatever the calls in flight take, which Envoy's deadline bounds. tonic 0.14.9 has a grace besides, but
-        // with it there is no GOAWAY: at age plus grace the connection is cut, and the calls on it are lost.
-        .max_connection_age(limits.max_connection_age)
-        .add_routes(services);
     match &limits.listen {
         ListenAddress::Tcp(address) => {
             let listener = TcpListener::bind(address).await.map_err(failed)?;
             let address = listener.local_addr().map_err(failed)?;
             tracing::info!(%address, "serving");
-            Ok(tokio::spawn(workers::serve(listener, limits.worker_threads, tls, server, draining)))
+            Ok(tokio::spawn(workers::serve(listener, limits.worker_threads, connections, draining)))
         }
         ListenAddress::Unix(path) => {
             remove_stale(path).await.map_err(failed)?;
             let listener = UnixListener::bind(path).map_err(failed)?;
             tracing::info!(address = %limits.listen, "serving");
-            Ok(tokio::spawn(workers::serve(listener, limits.worker_threads, None, server, draining)))
+            Ok(tokio::spawn(workers::serve(listener, limits.worker_threads, connections, draining)))
         }
     }
 }

@@ -79,7 +79,7 @@ fn measure(group: &mut BenchmarkGroup<'_, WallTime>, case: &Case) {
     let load = || runtime.block_on(in_process::load(case, folder.path(), &in_process::remote())).0;
     let decoded = |count| -> Vec<Incoming> {
         let calls = case.rounds(0, count).remove(0);
-        calls.iter().map(|frame| runtime.block_on(in_process::decode(frame))).collect()
+        calls.iter().map(|frame| Incoming::decode(Some(in_process::message(frame)))).collect()
     };
     match case.calls {
         Calls::Same(_) | Calls::InTurn(_) => {

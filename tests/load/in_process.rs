@@ -1,7 +1,7 @@
 //! The program's configuration at work in this process, without a listener.
 
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
@@ -9,15 +9,10 @@ use countersign::authn::token::jwt::Remote;
 use countersign::chain::Chain;
 use countersign::cluster::Clusters;
 use countersign::config::{Config, ReplyConfig, options};
-use countersign::envoy::decode::Incoming;
-use countersign::envoy::encode::Reply;
-use countersign::envoy::view::server::authorization_server::{Authorization, AuthorizationServer};
-use countersign::envoy::{CheckService, Snapshot};
+use countersign::envoy::{CheckService, FRAME_HEAD, Snapshot};
 use countersign::https::Proxies;
 use http::header::{CONTENT_TYPE, TE};
 use http_body_util::Full;
-use tonic::{Request, Response, Status};
-use tower_service::Service;
 
 use crate::cases::Case;
 
@@ -67,23 +62,9 @@ pub(crate) fn call(frame: &Bytes) -> http::Request<Full<Bytes>> {
     request.body(Full::new(frame.clone())).unwrap()
 }
 
-/// What the codec makes of a call.
-pub(crate) async fn decode(frame: &Bytes) -> Incoming {
-    let caught = Arc::default();
-    let mut server = AuthorizationServer::new(Catch(Arc::clone(&caught)));
-    let _refusal = server.call(call(frame)).await.unwrap();
-    caught.lock().unwrap().take().unwrap()
-}
-
-/// Keeps what comes, since only the codec can make it.
-struct Catch(Arc<Mutex<Option<Incoming>>>);
-
-#[tonic::async_trait]
-impl Authorization for Catch {
-    async fn check(&self, incoming: Request<Incoming>) -> Result<Response<Reply>, Status> {
-        *self.0.lock().unwrap() = Some(incoming.into_inner());
-        Err(Status::ok("caught"))
-    }
+/// The message in a frame.
+pub(crate) fn message(frame: &Bytes) -> Bytes {
+    frame.slice(FRAME_HEAD..)
 }
 
 /// Nothing here takes longer.

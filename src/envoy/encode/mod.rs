@@ -16,8 +16,8 @@ mod scrub;
 mod wire;
 
 use std::fmt;
-use std::sync::Arc;
 
+use bytes::Bytes;
 use envoy_types::pb::envoy::config::core::v3::header_value_option::HeaderAppendAction;
 use envoy_types::pb::envoy::config::core::v3::{HeaderValue, HeaderValueOption};
 use envoy_types::pb::envoy::service::auth::v3::check_response::HttpResponse;
@@ -39,28 +39,42 @@ use prepared::{Prepared, PreparedReplies};
 use scrub::Scrub;
 use wire::{Tag, Writer};
 
-/// An encoded `CheckResponse`. Only [`Replies`] makes one.
+/// An encoded `CheckResponse`, as gRPC frames it. Only [`Replies`] makes one.
 #[derive(Clone)]
-pub struct Reply(Encoded);
+pub struct Reply(Bytes);
 
-#[derive(Clone)]
-enum Encoded {
-    Plain(Arc<[u8]>),
-    /// With a credential of ours in it.
-    Secret(Arc<Zeroizing<Vec<u8>>>),
-}
+/// What is before a message in gRPC: whether it is compressed, which ours never are, and its length in four bytes (doc/PROTOCOL-HTTP2.md
+/// of gRPC, `Length-Prefixed-Message`).
+pub const FRAME_HEAD: usize = 5;
 
 impl Reply {
     fn plain(message: &[u8]) -> Self {
-        Self(Encoded::Plain(message.into()))
+        Self(Self::framed(message).into())
+    }
+
+    /// One with a credential of ours in it.
+    fn secret(message: Zeroizing<Vec<u8>>) -> Self {
+        Self(Bytes::from_owner(Zeroizing::new(Self::framed(&message))))
+    }
+
+    fn framed(message: &[u8]) -> Vec<u8> {
+        // No reply is as long: it is held against Envoy's limits, or denied.
+        let length = u32::try_from(message.len()).unwrap_or_default();
+        let mut framed = Vec::with_capacity(FRAME_HEAD + message.len());
+        framed.push(0);
+        framed.extend_from_slice(&length.to_be_bytes());
+        framed.extend_from_slice(message);
+        framed
+    }
+
+    /// The message.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0[FRAME_HEAD..]
     }
 
     /// The message as it goes out.
-    pub fn as_bytes(&self) -> &[u8] {
-        match &self.0 {
-            Encoded::Plain(message) => message,
-            Encoded::Secret(message) => message,
-        }
+    pub fn into_frame(self) -> Bytes {
+        self.0
     }
 }
 
@@ -147,7 +161,7 @@ impl Replies {
             }
         });
         match self.token() {
-            Some(_) => Reply(Encoded::Secret(Arc::new(Zeroizing::new(reply.into_bytes())))),
+            Some(_) => Reply::secret(Zeroizing::new(reply.into_bytes())),
             None => Reply::plain(reply.as_bytes()),
         }
     }
