@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use crate::authn::token::{JwtAuthenticators, TokenAuthenticator, TokenCache, Ttl};
 use crate::authn::{
-    Anonymous, AuthenticateRequest, AuthenticateToken, Basic, Bearer, Now, Outcome, RequestHeader, Token,
-    Union, WebSocket, X509,
+    Anonymous, AuthenticateRequest, AuthenticateToken, Basic, Bearer, Now, Observer, Outcome, RequestHeader,
+    Token, Union, WebSocket, X509,
 };
 use crate::decision::{Authenticator, Decision, Denial, Reason};
 use crate::metrics::TokenCacheStatistics;
@@ -98,10 +98,10 @@ enum TokenMember {
 }
 
 impl AuthenticateToken for TokenMember {
-    async fn authenticate(&self, token: Token<'_>, now: Now) -> Outcome {
+    async fn observed<O: Observer>(&self, token: Token<'_>, now: Now, observer: O) -> Outcome {
         match self {
-            Self::Asked(authenticator) => authenticator.authenticate(token, now).await,
-            Self::Remembered(cache) => cache.authenticate(token, now).await,
+            Self::Asked(authenticator) => authenticator.observed(token, now, observer).await,
+            Self::Remembered(cache) => cache.observed(token, now, observer).await,
         }
     }
 }
@@ -125,16 +125,55 @@ pub struct Schemes {
 
 impl Chain {
     /// The verdict on a request.
-    pub async fn decide(&self, request: &Request<'_>, now: Now) -> Decision {
-        match self.credentials.authenticate(request, now).await {
+    pub fn decide(&self, request: &Request<'_>, now: Now) -> impl Future<Output = Decision> + Send {
+        self.decide_observed(request, now, ())
+    }
+
+    /// The verdict on a request. Tells `observer` how it came about.
+    pub async fn decide_observed<O: Observer>(
+        &self,
+        request: &Request<'_>,
+        now: Now,
+        observer: O,
+    ) -> Decision {
+        match self.credentials.observed(request, now, observer.clone()).await {
             Outcome::Authenticated(authenticated) => Decision::Allow(authenticated),
             Outcome::Rejected(rejections) => Decision::Deny(Denial { rejections }),
             // Only silence becomes anonymous.
-            Outcome::NoOpinion => match self.anonymous.as_ref().and_then(|a| a.authenticate(request)) {
-                Some(authenticated) => Decision::Allow(authenticated),
-                None => Decision::Deny(Denial::new(Authenticator::Chain, Reason::NoCredentials)),
+            Outcome::NoOpinion => match self.anonymous(request, observer) {
+                Outcome::Authenticated(authenticated) => Decision::Allow(authenticated),
+                _ => Decision::Deny(Denial::new(Authenticator::Chain, Reason::NoCredentials)),
             },
         }
+    }
+
+    fn anonymous(&self, request: &Request<'_>, observer: impl Observer) -> Outcome {
+        let Some(anonymous) = &self.anonymous else { return Outcome::NoOpinion };
+        observer.asked(Authenticator::Anonymous);
+        let outcome = anonymous.authenticate(request).map_or(Outcome::NoOpinion, Outcome::Authenticated);
+        observer.answered(Authenticator::Anonymous, &outcome);
+        outcome
+    }
+
+    /// Who is asked about a request, in order.
+    pub fn authenticators(&self) -> impl Iterator<Item = Authenticator> {
+        let anonymous = self.anonymous.as_ref().map(|_| Authenticator::Anonymous);
+        self.credentials.members().iter().map(RequestAuthenticator::name).chain(anonymous)
+    }
+
+    /// Who is asked about a token, in order.
+    pub fn token_authenticators(&self) -> Vec<Authenticator> {
+        let tokens = self.credentials.members().iter().find_map(|member| match member {
+            RequestAuthenticator::Bearer(bearer) => Some(bearer.tokens()),
+            _ => None,
+        });
+        let names = |member: &TokenMember| match member {
+            TokenMember::Asked(authenticator) => vec![authenticator.name()],
+            TokenMember::Remembered(cache) => {
+                cache.behind().members().iter().map(TokenAuthenticator::name).collect()
+            }
+        };
+        tokens.into_iter().flat_map(Union::members).flat_map(names).collect()
     }
 
     /// The schemes in force, to challenge a client with.
@@ -153,15 +192,30 @@ enum RequestAuthenticator {
     WebSocket(WebSocket<Tokens>),
 }
 
-impl AuthenticateRequest for RequestAuthenticator {
-    async fn authenticate(&self, request: &Request<'_>, now: Now) -> Outcome {
+impl RequestAuthenticator {
+    fn name(&self) -> Authenticator {
         match self {
-            Self::RequestHeader(a) => a.authenticate(request, now).await,
-            Self::Basic(a) => a.authenticate(request, now).await,
-            Self::X509(a) => a.authenticate(request, now).await,
-            Self::Bearer(a) => a.authenticate(request, now).await,
-            Self::WebSocket(a) => a.authenticate(request, now).await,
+            Self::RequestHeader(_) => Authenticator::RequestHeader,
+            Self::Basic(_) => Authenticator::Basic,
+            Self::X509(_) => Authenticator::X509,
+            Self::Bearer(_) => Authenticator::Bearer,
+            Self::WebSocket(_) => Authenticator::WebSocket,
         }
+    }
+}
+
+impl AuthenticateRequest for RequestAuthenticator {
+    async fn observed<O: Observer>(&self, request: &Request<'_>, now: Now, observer: O) -> Outcome {
+        observer.asked(self.name());
+        let outcome = match self {
+            Self::RequestHeader(a) => a.observed(request, now, observer.clone()).await,
+            Self::Basic(a) => a.observed(request, now, observer.clone()).await,
+            Self::X509(a) => a.observed(request, now, observer.clone()).await,
+            Self::Bearer(a) => a.observed(request, now, observer.clone()).await,
+            Self::WebSocket(a) => a.observed(request, now, observer.clone()).await,
+        };
+        observer.answered(self.name(), &outcome);
+        outcome
     }
 }
 

@@ -1,6 +1,6 @@
 //! `Check`: decode, decide, encode; say why where it was denied.
 
-use std::panic::AssertUnwindSafe;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -13,7 +13,7 @@ use super::decode::Incoming;
 use super::encode::{Replies, Reply};
 use super::view::server::authorization_server::Authorization;
 use crate::audit::Auditor;
-use crate::authn::Now;
+use crate::authn::{Now, Observer};
 use crate::chain::Chain;
 use crate::config::ReplyConfig;
 use crate::decision::{Authenticator, Decision, Denial, Fault, Reason};
@@ -34,52 +34,57 @@ impl Snapshot {
         Self { chain, replies }
     }
 
-    async fn answer(&self, incoming: &Incoming, now: Now, audit: Option<&Auditor>) -> (Reply, Decision) {
+    /// What Envoy is to be answered. Tells `observer` how that came about; nothing is logged, counted as a Check or told in the audit log.
+    pub(crate) async fn decide<O: Observer>(
+        &self,
+        incoming: &Incoming,
+        now: Now,
+        observer: O,
+    ) -> (Reply, Decision) {
         let Some(request) = incoming.request() else {
-            let denial = Denial::new(Authenticator::Chain, Reason::MalformedRequest);
-            return self.deny(denial, incoming, None, now, audit);
+            return self.deny(Denial::new(Authenticator::Chain, Reason::MalformedRequest));
         };
-        let denial = match self.chain.decide(&request, now).await {
-            Decision::Deny(denial) => denial,
-            Decision::Allow(authenticated) => {
-                let reply = match self.replies.impersonation() {
-                    None => self.replies.allow(&authenticated, &request),
-                    Some(impersonation) => {
-                        let acting = impersonation.acting(authenticated.clone(), &request.headers).await;
-                        acting.and_then(|acting| self.replies.allow(&acting, &request))
-                    }
-                };
-                match reply {
-                    Ok(reply) => {
-                        // Who it really was; as whom they act is for the upstream, and in the log.
-                        let decision = Decision::Allow(authenticated);
-                        if let Some(audit) = audit {
-                            audit.record(now.0, &decision, Some(&request), incoming.stream_id());
-                        }
-                        return (reply, decision);
-                    }
-                    Err(reason) => Denial::new(authenticated.by, reason),
-                }
+        let authenticated = match self.chain.decide_observed(&request, now, observer).await {
+            Decision::Deny(denial) => return self.deny(denial),
+            Decision::Allow(authenticated) => authenticated,
+        };
+        let reply = match self.replies.impersonation() {
+            None => self.replies.allow(&authenticated, &request),
+            Some(impersonation) => {
+                let acting = impersonation.acting(authenticated.clone(), &request.headers).await;
+                acting.and_then(|acting| self.replies.allow(&acting, &request))
             }
         };
-        self.deny(denial, incoming, Some(&request), now, audit)
+        match reply {
+            // Who it really was; as whom they act is for the upstream, and in the log.
+            Ok(reply) => (reply, Decision::Allow(authenticated)),
+            Err(reason) => self.deny(Denial::new(authenticated.by, reason)),
+        }
     }
 
-    fn deny(
-        &self,
-        denial: Denial,
-        incoming: &Incoming,
-        request: Option<&Request<'_>>,
-        now: Now,
-        audit: Option<&Auditor>,
-    ) -> (Reply, Decision) {
-        log(&denial, incoming, request);
-        let reply = self.replies.deny(&denial);
-        let decision = Decision::Deny(denial);
-        if let Some(audit) = audit {
-            audit.record(now.0, &decision, request, incoming.stream_id());
-        }
-        (reply, decision)
+    /// The denial of a Check whose decision panicked.
+    pub(crate) fn panicked(&self) -> (Reply, Decision) {
+        self.deny(Denial::new(Authenticator::Chain, Reason::Panicked))
+    }
+
+    fn deny(&self, denial: Denial) -> (Reply, Decision) {
+        (self.replies.deny(&denial), Decision::Deny(denial))
+    }
+}
+
+/// Tells the log of a denial, and the audit log of whatever it wants to know.
+fn tell(
+    decision: &Decision,
+    incoming: &Incoming,
+    request: Option<&Request<'_>>,
+    now: Now,
+    audit: Option<&Auditor>,
+) {
+    if let Decision::Deny(denial) = decision {
+        log(denial, incoming, request);
+    }
+    if let Some(audit) = audit {
+        audit.record(now.0, decision, request, incoming.stream_id());
     }
 }
 
@@ -109,10 +114,18 @@ impl Authorization for CheckService {
         let snapshot = self.current.load_full();
         let incoming = incoming.into_inner();
         let audit = self.audit.as_deref();
-        let answer = AssertUnwindSafe(snapshot.answer(&incoming, now, audit)).catch_unwind().await;
-        let (reply, decision) = answer.unwrap_or_else(|_panic| {
-            let denial = Denial::new(Authenticator::Chain, Reason::Panicked);
-            snapshot.deny(denial, &incoming, None, now, audit)
+        let decided = AssertUnwindSafe(snapshot.decide(&incoming, now, ())).catch_unwind().await;
+        let told = decided.and_then(|(reply, decision)| {
+            if audit.is_some() || matches!(decision, Decision::Deny(_)) {
+                let tell = || tell(&decision, &incoming, incoming.request().as_ref(), now, audit);
+                catch_unwind(AssertUnwindSafe(tell))?;
+            }
+            Ok((reply, decision))
+        });
+        let (reply, decision) = told.unwrap_or_else(|_panic| {
+            let (reply, decision) = snapshot.panicked();
+            tell(&decision, &incoming, None, now, audit);
+            (reply, decision)
         });
         in_flight.end(&decision);
         Ok(Response::new(reply))

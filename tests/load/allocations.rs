@@ -67,7 +67,7 @@ const PINNED: [Allocations; 8] = [
 ];
 
 /// Bytes of the future of a Check, which is boxed for each.
-const FUTURE: usize = 2144;
+const FUTURE: usize = 2080;
 
 /// So many calls of a case are counted, after as many that are not.
 const CALLS: usize = 40;

@@ -29,7 +29,7 @@ use futures_util::future::{BoxFuture, Shared};
 use moka::sync::Cache;
 use tokio::time::timeout;
 
-use crate::authn::{AuthenticateToken, Now, Outcome, Token};
+use crate::authn::{AuthenticateToken, Lookup, Now, Observer, Outcome, Token};
 use crate::decision::{Authenticated, Authenticator, Fault, Lasts, Reason};
 use crate::metrics::{Remembers, TokenCacheStatistics};
 use crate::secret::{Digest, Digester, SecretBytes};
@@ -89,23 +89,33 @@ impl<A: AuthenticateToken + 'static> TokenCache<A> {
         shelves.statistics.watch(remembers);
         Self(shelves)
     }
+
+    /// Who is asked about what is not remembered.
+    pub fn behind(&self) -> &A {
+        &self.0.tokens
+    }
 }
 
 impl<A: AuthenticateToken + 'static> AuthenticateToken for TokenCache<A> {
     /// Go: `doAuthenticateToken`.
-    async fn authenticate(&self, token: Token<'_>, now: Now) -> Outcome {
+    async fn observed<O: Observer>(&self, token: Token<'_>, now: Now, observer: O) -> Outcome {
         let shelves = &self.0;
         let digest = shelves.digester.digest(token.0);
         if let Some(outcome) = shelves.remembered(&digest, now) {
             shelves.statistics.hit();
+            observer.looked_up(Lookup::Remembered);
             return outcome;
         }
         let _waiting = shelves.statistics.miss();
         let (asking, is_first) = match shelves.asking().entry(digest) {
-            Entry::Occupied(asking) => (asking.get().clone(), false),
+            Entry::Occupied(asking) => {
+                observer.looked_up(Lookup::Waits);
+                (asking.get().clone(), false)
+            }
             Entry::Vacant(place) => {
-                let asking =
-                    Arc::clone(shelves).ask(SecretBytes::copy_of(token.0), digest, now).boxed().shared();
+                observer.looked_up(Lookup::Asks);
+                let token = SecretBytes::copy_of(token.0);
+                let asking = Arc::clone(shelves).ask(token, digest, now, observer).boxed().shared();
                 (place.insert(asking).clone(), true)
             }
         };
@@ -138,9 +148,15 @@ impl<A: AuthenticateToken> Shelves<A> {
     }
 
     /// Asks, and remembers the answer.
-    async fn ask(self: Arc<Self>, token: SecretBytes, digest: Digest, now: Now) -> Outcome {
+    async fn ask<O: Observer>(
+        self: Arc<Self>,
+        token: SecretBytes,
+        digest: Digest,
+        now: Now,
+        observer: O,
+    ) -> Outcome {
         let fetching = self.statistics.fetch();
-        let answer = timeout(TIMEOUT, self.tokens.authenticate(Token(token.expose()), now));
+        let answer = timeout(TIMEOUT, self.tokens.observed(Token(token.expose()), now, observer));
         let outcome = match AssertUnwindSafe(answer).catch_unwind().await {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(_elapsed)) => Outcome::rejected(Authenticator::Bearer, Reason::TokenLookupTimeout),

@@ -10,7 +10,8 @@ pub mod webhook;
 
 use std::sync::Arc;
 
-use super::{AuthenticateToken, Now, Outcome, Token};
+use super::{AuthenticateToken, Now, Observer, Outcome, Token};
+use crate::decision::Authenticator;
 use crate::metrics::TokenCacheStatistics;
 
 pub use bootstrap::{BootstrapSecrets, BootstrapTokens};
@@ -43,6 +44,17 @@ impl TokenAuthenticator {
         Self::Webhook(TokenCache::new(webhook, Ttl { good: ttl, bad: ttl, refusals: false }, statistics))
     }
 
+    /// Which one it is.
+    pub fn name(&self) -> Authenticator {
+        match self {
+            Self::TokenFile(_) => Authenticator::TokenFile,
+            Self::ServiceAccount(authenticator) => authenticator.name(),
+            Self::Bootstrap(_) => Authenticator::Bootstrap,
+            Self::Jwt(_) => Authenticator::Jwt,
+            Self::Webhook(_) => Authenticator::Webhook,
+        }
+    }
+
     /// Whether all that it knows is in memory, so that to remember an answer would save nothing, and would hide changes.
     pub fn is_in_memory(&self) -> bool {
         match self {
@@ -53,13 +65,16 @@ impl TokenAuthenticator {
 }
 
 impl AuthenticateToken for TokenAuthenticator {
-    async fn authenticate(&self, token: Token<'_>, now: Now) -> Outcome {
-        match self {
+    async fn observed<O: Observer>(&self, token: Token<'_>, now: Now, observer: O) -> Outcome {
+        observer.asked(self.name());
+        let outcome = match self {
             Self::TokenFile(authenticator) => authenticator.authenticate(token),
-            Self::ServiceAccount(authenticator) => authenticator.authenticate(token, now).await,
+            Self::ServiceAccount(authenticator) => authenticator.observed(token, now, observer.clone()).await,
             Self::Bootstrap(authenticator) => authenticator.authenticate(token, now),
-            Self::Jwt(authenticators) => authenticators.authenticate(token, now).await,
-            Self::Webhook(authenticator) => authenticator.authenticate(token, now).await,
-        }
+            Self::Jwt(authenticators) => authenticators.observed(token, now, observer.clone()).await,
+            Self::Webhook(authenticator) => authenticator.observed(token, now, observer.clone()).await,
+        };
+        observer.answered(self.name(), &outcome);
+        outcome
     }
 }

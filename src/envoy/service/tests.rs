@@ -71,8 +71,8 @@ async fn every_reason_has_one_code_in_the_log_the_audit_log_and_the_metrics() {
         for reason in Reason::VARIANTS {
             let in_flight = metrics.checks.begin();
             let denial = Denial::new(Authenticator::Jwt, *reason);
-            let (_reply, decision) =
-                snapshot.deny(denial, &Incoming(None), None, Now(UNIX_EPOCH), Some(&auditor));
+            let (_reply, decision) = snapshot.deny(denial);
+            tell(&decision, &Incoming(None), None, Now(UNIX_EPOCH), Some(&auditor));
             in_flight.end(&decision);
         }
     });

@@ -44,7 +44,7 @@ impl Fake {
 }
 
 impl AuthenticateToken for Arc<Fake> {
-    async fn authenticate(&self, _: Token<'_>, _: Now) -> Outcome {
+    async fn observed<O: Observer>(&self, _: Token<'_>, _: Now, _: O) -> Outcome {
         let go = self.go.notified();
         self.asked.fetch_add(1, Ordering::SeqCst);
         if self.held.load(Ordering::SeqCst) {
@@ -227,7 +227,7 @@ async fn a_question_outlives_whoever_asked_it() {
 struct Broken;
 
 impl AuthenticateToken for Broken {
-    async fn authenticate(&self, _: Token<'_>, _: Now) -> Outcome {
+    async fn observed<O: Observer>(&self, _: Token<'_>, _: Now, _: O) -> Outcome {
         panic!("uh oh")
     }
 }

@@ -32,7 +32,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-use crate::authn::{AuthenticateToken, Now, Outcome, Token};
+use crate::authn::{AuthenticateToken, Now, Observer, Outcome, Token};
 use crate::decision::{Authenticated, Authenticator, Lasts, Reason, Standing};
 use crate::https::Proxies;
 use crate::identity::Identity;
@@ -136,14 +136,14 @@ impl JwtAuthenticators {
 }
 
 impl AuthenticateToken for JwtAuthenticators {
-    async fn authenticate(&self, token: Token<'_>, now: Now) -> Outcome {
+    async fn observed<O: Observer>(&self, token: Token<'_>, now: Now, observer: O) -> Outcome {
         let Some(token) = UnverifiedToken::decode(token.0) else { return Outcome::NoOpinion };
         let Ok(document) = Value::parse(token.payload()) else { return Outcome::NoOpinion };
         let issuer = untrusted_issuer(&document).and_then(|issuer| self.by_issuer.get(issuer));
         let Some(issuer) = issuer else { return Outcome::NoOpinion };
         // In a box, so that a decision about another credential is not larger for it.
         let since = Instant::now();
-        let identity = Box::pin(issuer.authenticate(&token, &document, now)).await;
+        let identity = Box::pin(issuer.authenticate(&token, &document, now, observer)).await;
         issuer.verification.observe(identity.is_ok(), since.elapsed());
         match identity {
             Ok((identity, lasts)) => Outcome::Authenticated(Authenticated {
@@ -200,9 +200,10 @@ impl Issuer {
         token: &UnverifiedToken<'_>,
         unverified: &Value<'_>,
         now: Now,
+        observer: impl Observer,
     ) -> Result<(Identity, Lasts), Reason> {
         let signed = token.parse().map_err(|_| Reason::MalformedToken)?;
-        let (payload, set) = self.expectations.verify_signature(&signed, &self.keys).await?;
+        let (payload, set) = self.expectations.verify_signature(&signed, &self.keys, &observer).await?;
         let read;
         let claims = if payload == token.payload() {
             members_of(unverified)?
@@ -220,7 +221,7 @@ impl Issuer {
         let Some(endpoint) = endpoint else { return own(verified) };
         let (token, issuer, keys) = resolver.fetch(&endpoint).await?;
         let signed = SignedToken::parse(&token).map_err(|_| Reason::MalformedToken)?;
-        let (payload, set) = self.expectations.verify_signature(&signed, &keys).await?;
+        let (payload, set) = self.expectations.verify_signature(&signed, &keys, &()).await?;
         let document = claims_of(payload)?;
         let elsewhere = members_of(&document)?;
         let until_there = self.expectations.check(elsewhere, &issuer, now)?;

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::IssuerKeys;
 use super::remote_keys::{FetchError, NoNewerKeys};
-use crate::authn::Now;
+use crate::authn::{Now, Observer};
 use crate::decision::Reason;
 use crate::jose::json::{Number, Object, TypeError, Value};
 use crate::jose::{Algorithm, JsonWebKeySet, SignedToken};
@@ -36,16 +36,17 @@ impl Expectations {
         &self,
         token: &'a SignedToken<'_>,
         keys: &IssuerKeys,
+        observer: &impl Observer,
     ) -> Result<(&'a [u8], Arc<JsonWebKeySet>), Reason> {
         if !token.algorithm().is_some_and(|algorithm| self.algorithms.contains(&algorithm)) {
             return Err(Reason::UnsupportedAlgorithm);
         }
         let known = keys.current().ok_or_else(|| unavailable(keys))?;
-        if let Some(payload) = verify(token, &known) {
+        if let Some(payload) = verify(token, &known, observer) {
             return Ok((payload, known));
         }
         match keys.newer(&known).await {
-            Ok(newer) => match verify(token, &newer) {
+            Ok(newer) => match verify(token, &newer, observer) {
                 Some(payload) => Ok((payload, newer)),
                 None => Err(refusal(token, &newer)),
             },
@@ -93,8 +94,15 @@ impl Expectations {
 }
 
 /// Go: `remoteKeySet.verify` of github.com/coreos/go-oidc/jwks.go.
-fn verify<'a>(token: &'a SignedToken<'_>, keys: &JsonWebKeySet) -> Option<&'a [u8]> {
-    keys.candidates(token.key_id()).find_map(|key| token.verify(key).ok())
+fn verify<'a>(
+    token: &'a SignedToken<'_>,
+    keys: &JsonWebKeySet,
+    observer: &impl Observer,
+) -> Option<&'a [u8]> {
+    let candidates = &mut keys.candidates(token.key_id());
+    let (key, payload) = candidates.find_map(|key| Some((key, token.verify(key).ok()?)))?;
+    observer.verified(|| keys.key_id_of(key));
+    Some(payload)
 }
 
 /// Why there are no keys. Kubernetes may read a set that we do not, and asks nobody else then.

@@ -26,7 +26,7 @@ mod tests;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::authn::{Now, Outcome, Token};
+use crate::authn::{AuthenticateToken, Now, Observer, Outcome, Token};
 use crate::cluster::Objects;
 use crate::decision::{Authenticated, Authenticator, Lasts, Reason};
 use crate::identity::Identity;
@@ -74,21 +74,11 @@ impl<G: ServiceAccountTokenGetter> ServiceAccount<G> {
         Self { kind, keys, audiences, getter }
     }
 
-    /// Go: `AuthenticateToken`.
-    pub async fn authenticate(&self, token: Token<'_>, now: Now) -> Outcome {
-        let unverified = UnverifiedToken::decode(token.0).filter(|token| self.has_correct_issuer(token));
-        let Some(unverified) = unverified else { return Outcome::NoOpinion };
-        let Ok(signed) = unverified.parse() else { return Outcome::NoOpinion };
-        let by = match self.kind {
+    /// Which of the two it is.
+    pub fn name(&self) -> Authenticator {
+        match self.kind {
             Kind::Legacy { .. } => Authenticator::LegacyServiceAccount,
             Kind::Bound { .. } => Authenticator::ServiceAccount,
-        };
-        // Boxed, or every Check would be as large as what one that looks at objects keeps in mind.
-        match Box::pin(self.identity(token, &signed, now)).await {
-            Ok((identity, lasts)) => {
-                Outcome::Authenticated(Authenticated { identity: Arc::new(identity), by, lasts })
-            }
-            Err(reason) => Outcome::rejected(by, reason),
         }
     }
 
@@ -97,13 +87,18 @@ impl<G: ServiceAccountTokenGetter> ServiceAccount<G> {
         token: Token<'_>,
         signed: &SignedToken<'_>,
         now: Now,
+        observer: impl Observer,
     ) -> Result<(Identity, Lasts), Reason> {
         let keys = self.keys.candidates(signed.key_id());
         if keys.is_empty() {
             return Err(Reason::UnknownKey);
         }
         signed.algorithm().ok_or(Reason::UnsupportedAlgorithm)?;
-        let payload = keys.iter().find_map(|key| signed.verify(key).ok());
+        let verified = keys.iter().find_map(|key| Some((key, signed.verify(key).ok()?)));
+        if let Some((key, _)) = verified {
+            observer.verified(|| self.keys.id_of(key));
+        }
+        let payload = verified.map(|(_, payload)| payload);
         let payload = payload.ok_or_else(|| match keys.iter().any(|key| signed.is_beyond_us(key)) {
             true => Reason::UnsupportedSignature,
             false => Reason::InvalidSignature,
@@ -144,6 +139,23 @@ impl<G: ServiceAccountTokenGetter> ServiceAccount<G> {
         match &self.kind {
             Kind::Legacy { .. } => issuer == legacy::ISSUER,
             Kind::Bound { issuers } => issuers.iter().any(|ours| **ours == *issuer),
+        }
+    }
+}
+
+impl<G: ServiceAccountTokenGetter> AuthenticateToken for ServiceAccount<G> {
+    /// Go: `AuthenticateToken`.
+    async fn observed<O: Observer>(&self, token: Token<'_>, now: Now, observer: O) -> Outcome {
+        let unverified = UnverifiedToken::decode(token.0).filter(|token| self.has_correct_issuer(token));
+        let Some(unverified) = unverified else { return Outcome::NoOpinion };
+        let Ok(signed) = unverified.parse() else { return Outcome::NoOpinion };
+        let by = self.name();
+        // Boxed, or every Check would be as large as what one that looks at objects keeps in mind.
+        match Box::pin(self.identity(token, &signed, now, observer)).await {
+            Ok((identity, lasts)) => {
+                Outcome::Authenticated(Authenticated { identity: Arc::new(identity), by, lasts })
+            }
+            Err(reason) => Outcome::rejected(by, reason),
         }
     }
 }

@@ -38,7 +38,7 @@ use bytes::Bytes;
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 
-use crate::authn::{AuthenticateToken, Now, Outcome, Token};
+use crate::authn::{AuthenticateToken, Now, Observer, Outcome, Token};
 use crate::decision::{Authenticated, Authenticator, Reason};
 use crate::https::{Authorization, Client, Post, Url};
 use crate::jose::MAX_TOKEN;
@@ -204,7 +204,7 @@ impl Webhook {
 }
 
 impl AuthenticateToken for Webhook {
-    async fn authenticate(&self, token: Token<'_>, _now: Now) -> Outcome {
+    async fn observed<O: Observer>(&self, token: Token<'_>, _now: Now, _: O) -> Outcome {
         // Go's HTTP server reads no such header.
         if token.0.len() > MAX_TOKEN {
             return Outcome::NoOpinion;
