@@ -24,7 +24,8 @@
 //! | [`impersonation`] | `authn`, `cluster`, `decision`, `identity`, `request` |
 //! | [`audit`] | `authn`, `decision`, `identity`, `metrics`, `request` |
 //! | [`config`] | `audit`, `chain`, `impersonation` and what they use |
-//! | [`envoy`] | all of the above; alone in naming protobuf types |
+//! | [`envoy`] | all of the above; alone in naming protobuf types, with `explain` |
+//! | [`explain`] | `envoy` and what it uses |
 //! | `admin`, [`reload`], [`server`], [`telemetry`], `main` | everything |
 //!
 //! Two rules run through all of it. Whatever goes wrong, the answer is a denial: no error, no panic and no malformed message
@@ -40,6 +41,7 @@ pub mod cluster;
 pub mod config;
 pub mod decision;
 pub mod envoy;
+pub mod explain;
 pub mod https;
 pub mod identity;
 pub mod impersonation;

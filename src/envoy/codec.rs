@@ -1,13 +1,11 @@
 //! The messages of `Check` on the wire: in, "decoded, or malformed"; out, bytes that are ready.
 
 use bytes::Buf;
-use prost::Message;
 use tonic::Status;
 use tonic::codec::{BufferSettings, Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 
 use super::decode::Incoming;
 use super::encode::Reply;
-use super::view::CheckRequest;
 
 /// The codec of the generated service.
 #[derive(Debug, Clone, Copy, Default)]
@@ -34,9 +32,7 @@ impl Decoder for CheckCodec {
 
     /// Never fails: a gRPC error could be told to let the request pass (`failure_mode_allow`), a denial cannot.
     fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<Incoming>, Status> {
-        // One reference-counted buffer, of which every field of the view is a slice.
-        let message = buffer.copy_to_bytes(buffer.remaining());
-        Ok(Some(Incoming(CheckRequest::decode(message).ok())))
+        Ok(Some(Incoming::decode(buffer.copy_to_bytes(buffer.remaining()))))
     }
 
     fn buffer_settings(&self) -> BufferSettings {

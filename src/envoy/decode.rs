@@ -1,5 +1,8 @@
 //! `CheckRequest` → [`Request`]. Both of Envoy's encodings of the headers become one view.
 
+use bytes::Bytes;
+use prost::Message;
+
 use super::view::{CheckRequest, HeaderValue};
 use crate::request::{Connection, Encoding, HeaderLines, Headers, Path, Request};
 
@@ -7,6 +10,11 @@ use crate::request::{Connection, Encoding, HeaderLines, Headers, Path, Request};
 pub struct Incoming(pub(super) Option<CheckRequest>);
 
 impl Incoming {
+    /// Decodes a CheckRequest, or remembers that it was none. The message is one reference-counted buffer, of which every field is a slice.
+    pub fn decode(message: Bytes) -> Self {
+        Self(CheckRequest::decode(message).ok())
+    }
+
     /// The request that Envoy asks about. `None` if there is none to be seen: not a CheckRequest, no HTTP attributes, no
     /// method or no path.
     pub fn request(&self) -> Option<Request<'_>> {

@@ -62,6 +62,11 @@ impl Snapshot {
         }
     }
 
+    /// Who decides.
+    pub(crate) fn chain(&self) -> &Chain {
+        &self.chain
+    }
+
     /// The denial of a Check whose decision panicked.
     pub(crate) fn panicked(&self) -> (Reply, Decision) {
         self.deny(Denial::new(Authenticator::Chain, Reason::Panicked))

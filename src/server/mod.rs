@@ -27,6 +27,7 @@ use crate::audit::Auditor;
 use crate::config::{Config, ListenAddress, ServerConfig, Tls};
 use crate::envoy::view::server::authorization_server::AuthorizationServer;
 use crate::envoy::{CheckService, FILE_DESCRIPTOR_SET, SERVICE_NAME, Snapshot};
+use crate::explain;
 use crate::reload::Reloader;
 use crate::telemetry::LogFilter;
 
@@ -99,8 +100,9 @@ async fn serve(config: Config, reloader: Reloader, log: LogFilter) -> Result<(),
 
     if let Some(address) = limits.admin_listen {
         let failed = |error| ServerError::Admin(address, error);
-        let address =
-            admin::listen(address, limits.debugging, Arc::clone(&status), log).await.map_err(failed)?;
+        let explain = explain::routes(Arc::clone(&current), limits.max_check_request_bytes)?;
+        let admin = admin::listen(address, limits.debugging, Arc::clone(&status), log, explain);
+        let address = admin.await.map_err(failed)?;
         tracing::info!(%address, "health and metrics");
     }
     // The chain is built before we listen: whoever gets through to us gets a verdict.
