@@ -26,7 +26,7 @@
 //! | [`config`] | `audit`, `chain`, `impersonation` and what they use |
 //! | [`envoy`] | all of the above; alone in naming protobuf types, with `explain` |
 //! | [`explain`] | `envoy` and what it uses |
-//! | `admin`, [`reload`], [`server`], [`telemetry`], `main` | everything |
+//! | `admin`, [`command`], [`reload`], [`server`], [`telemetry`], `main` | everything |
 //!
 //! Two rules run through all of it. Whatever goes wrong, the answer is a denial: no error, no panic and no malformed message
 //! becomes an OK, nor a gRPC error, with which Envoy may be told to let requests pass. And what is not known is not guessed: a
@@ -38,6 +38,7 @@ pub mod authn;
 pub mod cel;
 pub mod chain;
 pub mod cluster;
+pub mod command;
 pub mod config;
 pub mod decision;
 pub mod envoy;

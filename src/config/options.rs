@@ -365,7 +365,7 @@ fn argument(option: &'static OptionSpec) -> Arg {
     }
 }
 
-/// The command line of the program.
+/// The command line of the program, with the subcommands that take a whole configuration.
 pub fn command() -> Command {
     Command::new("countersign")
         .version(env!("CARGO_PKG_VERSION"))

@@ -119,3 +119,46 @@ impl fmt::Debug for Recorder {
         f.write_str("Recorder(..)")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decision::Reason;
+
+    /// Who, whether there was an answer, and those who were asked on its behalf.
+    fn outline(asked: &[Asked]) -> Vec<String> {
+        let line = |asked: &Asked| {
+            let said = if asked.said.is_some() { "answered" } else { "silent" };
+            format!("{} {said} [{}]", asked.who.label(), outline(&asked.others).join(", "))
+        };
+        asked.iter().map(line).collect()
+    }
+
+    /// A lookup that is given up, and a panic (S20), leave some without an answer.
+    #[test]
+    fn who_never_answers_is_told_from_who_does() {
+        let (recorder, copy) = (Recorder::default(), Recorder::default());
+        let in_a_task = recorder.clone();
+        recorder.asked(Authenticator::Basic);
+        recorder.answered(Authenticator::Basic, &Outcome::NoOpinion);
+        recorder.asked(Authenticator::Bearer);
+        recorder.found(Token(b"opaque"));
+        in_a_task.asked(Authenticator::TokenFile);
+        in_a_task.answered(Authenticator::TokenFile, &Outcome::NoOpinion);
+        in_a_task.asked(Authenticator::Webhook);
+        let timeout = Outcome::rejected(Authenticator::Bearer, Reason::TokenLookupTimeout);
+        recorder.answered(Authenticator::Bearer, &timeout);
+        recorder.asked(Authenticator::Anonymous);
+        let record = recorder.take();
+        let expected = [
+            "basic answered []",
+            "bearer answered [tokenfile answered [], webhook silent []]",
+            "anonymous silent []",
+        ];
+        assert_eq!(outline(&record.asked), expected);
+        assert_eq!((record.asked[1].found_token, record.tokens.len()), (true, 0), "the token is opaque");
+        in_a_task.answered(Authenticator::Webhook, &Outcome::NoOpinion);
+        assert_eq!(outline(&recorder.take().asked), [""; 0], "too late");
+        assert_eq!(outline(&copy.take().asked), [""; 0], "another page");
+    }
+}

@@ -11,8 +11,8 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tonic::{Request, Response, Status};
 
-use super::v1::ExplainResponse;
 use super::v1::grpc::explain_server::{Explain, ExplainServer};
+use super::v1::{ExplainResponse, Verdict};
 use crate::authn::Now;
 use crate::envoy::Snapshot;
 
@@ -55,7 +55,11 @@ impl Explain for ExplainService {
         let snapshot = self.current.load_full();
         let explained = super::explain(&snapshot, request.into_inner().check_request, now);
         match timeout(MAX_WAIT, explained).await {
-            Ok(response) => Ok(Response::new(response)),
+            Ok(response) => {
+                // Nobody tries passwords here without leaving a trace.
+                tracing::info!(allowed = response.verdict() == Verdict::Allowed, "explained");
+                Ok(Response::new(response))
+            }
             Err(_elapsed) => Err(Status::deadline_exceeded(format!("no decision within {MAX_WAIT:?}"))),
         }
     }

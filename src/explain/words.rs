@@ -144,3 +144,18 @@ pub(super) fn of(reason: Reason) -> &'static str {
         Reason::Panicked => "a defect of countersign; the log has the place, please report it",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use strum::VariantArray;
+
+    use super::*;
+
+    #[test]
+    fn every_reason_has_words_of_its_own() {
+        let words: HashSet<&str> = Reason::VARIANTS.iter().map(|reason| of(*reason)).collect();
+        assert_eq!(words.len(), Reason::VARIANTS.len());
+    }
+}

@@ -123,8 +123,7 @@ const MAY_USE: [(&str, &[&str]); 21] = [
 ];
 
 /// Crates that know Envoy's or gRPC's messages.
-const PROTOBUF: [&str; 6] =
-    ["prost", "prost_reflect", "tonic", "envoy_types", "prost_types", "tonic_health"];
+const PROTOBUF: [&str; 6] = ["prost", "prost_reflect", "tonic", "envoy_types", "prost_types", "tonic_health"];
 
 fn rust_files(folder: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use rcgen::{CertificateParams, KeyPair};
 
-use crate::support::program::countersign;
+use crate::support::program::{Server, countersign};
 
 /// The fenced blocks of a language.
 fn blocks<'t>(text: &'t str, language: &str) -> Vec<&'t str> {
@@ -13,7 +13,7 @@ fn blocks<'t>(text: &'t str, language: &str) -> Vec<&'t str> {
     text.split(&*start).skip(1).map(|rest| rest.split("```").next().unwrap()).collect()
 }
 
-/// `countersign serve` is tried as `countersign check-config`, which does everything but listen; the two scripts are what
+/// Those that ask somebody are tried with somebody to ask. `countersign serve` is tried as `countersign check-config`, which does everything but listen; the two scripts are what
 /// `tests/run` is and runs last.
 #[test]
 fn every_command_of_the_readme_works() {
@@ -36,6 +36,10 @@ fn every_command_of_the_readme_works() {
     let [file] = blocks(&readme, "yaml")[..] else { panic!("one YAML file") };
     fs::write(folder.path().join("countersign.yaml"), file).unwrap();
 
+    fs::write(folder.path().join("token"), "token-1\n").unwrap();
+    let server = Server::start(folder.path(), &["--token-auth-file=tokens.csv"]);
+    let asked = format!("--server={}", server.admin_address());
+
     let run = fs::read_to_string(root.join("tests/run")).unwrap();
     assert!(run.contains("\ndeploy/demo/run --check\n"), "tests/run runs the demo");
     let mut tried = 0;
@@ -48,8 +52,22 @@ fn every_command_of_the_readme_works() {
                 assert!(output.status.success(), "{command}: {output:?}");
                 tried += 1;
             }
+            // Its default is a port that may be somebody else's here.
+            ["countersign", "explain", ref flags @ ..] => {
+                let output = countersign("explain", folder.path(), flags).arg(&asked).output().unwrap();
+                assert!(output.status.success(), "{command}: {output:?}");
+                tried += 1;
+            }
+            // There is no such host, so it says that it cannot tell.
+            ["countersign", "smoke-test", _url, ref flags @ ..] => {
+                let flags = [&["http://127.0.0.1:1/"], flags].concat();
+                let output = countersign("smoke-test", folder.path(), &flags).output().unwrap();
+                let errors = String::from_utf8_lossy(&output.stderr);
+                assert!(errors.contains("cannot connect to 127.0.0.1:1"), "{command}: {output:?}");
+                tried += 1;
+            }
             _ => panic!("nobody tries {command:?}"),
         }
     }
-    assert_eq!(tried, 5);
+    assert_eq!(tried, 7);
 }

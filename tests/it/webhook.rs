@@ -31,7 +31,7 @@ enum Mood {
 }
 
 /// A webhook at a port of its own, which refuses connections until it is up.
-struct Webhook {
+pub(crate) struct Webhook {
     port: u16,
     certificate: rcgen::Certificate,
     tls: TlsAcceptor,
@@ -41,7 +41,7 @@ struct Webhook {
 }
 
 impl Webhook {
-    fn down() -> Self {
+    pub(crate) fn down() -> Self {
         let held = hold(0);
         let port = held.local_addr().unwrap().port();
         let key = KeyPair::generate().unwrap();
@@ -59,7 +59,7 @@ impl Webhook {
         }
     }
 
-    fn come_up(&mut self) {
+    pub(crate) fn come_up(&mut self) {
         let listener = self.held.take().unwrap().listen(64).unwrap();
         self.serving = Some(tokio::spawn(serve(listener, self.tls.clone(), Arc::clone(&self.mood))));
     }
@@ -77,7 +77,7 @@ impl Webhook {
     }
 
     /// A kubeconfig and what it names.
-    fn configure(&self, folder: &Path) {
+    pub(crate) fn configure(&self, folder: &Path) {
         let kubeconfig = json!({
             "clusters": [{"name": "k", "cluster": {
                 "server": format!("https://localhost:{}/authenticate", self.port), "certificate-authority": "wh/ca.pem"}}],
