@@ -17,6 +17,7 @@ mod jwt;
 mod lua;
 mod outages;
 mod rotation;
+mod smoke_test;
 mod spoofing;
 mod support;
 mod tls;
