@@ -44,10 +44,10 @@ fn headline(response: &ExplainResponse) -> String {
         }
         (Verdict::Allowed, None) => format!("ALLOWED{took}"),
         _ if response.undecided => format!(
-            "DENIED, undecided: something that countersign depends on was not there ({}){took}",
+            "DENIED, undecided, since something that countersign depends on was not there: {}{took}",
             reasons.join(", ")
         ),
-        _ => format!("DENIED ({}){took}", reasons.join(", ")),
+        _ => format!("DENIED: {}{took}", reasons.join(", ")),
     }
 }
 
@@ -71,7 +71,7 @@ fn lines(step: &Step, asker: Option<&Step>) -> String {
         Outcome::NotAsked => not_asked(asker).to_owned(),
         Outcome::NoAnswer | Outcome::Unspecified => "did not answer".to_owned(),
     };
-    let width = 24 - indent.len();
+    let width = COLUMN - indent.len();
     let mut text = format!("{indent}{name:width$}{said}{}{more}\n", took(step.time.as_ref()));
     // Whoever was asked says it itself, unless the cache answers in its place.
     let told_below =
@@ -84,13 +84,16 @@ fn lines(step: &Step, asker: Option<&Step>) -> String {
             _ => "",
         };
         let (meaning, reason) = (plain(&rejection.meaning), plain(&rejection.reason));
-        let _infallible = writeln!(text, "{:24}{meaning} [{reason}]{whose}{last}", "");
+        let _infallible = writeln!(text, "{:COLUMN$}{meaning} [{reason}]{whose}{last}", "");
     }
     for below in &step.token_authenticators {
         text += &lines(below, Some(step));
     }
     text
 }
+
+/// Where what was said begins: after the longest of the names, indented.
+const COLUMN: usize = 26;
 
 fn cache(step: &Step) -> Option<&'static str> {
     match step.token_cache() {
@@ -114,15 +117,15 @@ fn not_asked(asker: Option<&Step>) -> &'static str {
 
 fn identity_lines(identity: &Identity) -> String {
     let list = |values: &[String]| values.iter().map(|value| quoted(value)).collect::<Vec<_>>().join(", ");
-    let mut text = format!("  {:22}{}\n", "user", quoted(&identity.user));
+    let mut text = format!("  {:24}{}\n", "user", quoted(&identity.user));
     if !identity.uid.is_empty() {
-        let _infallible = writeln!(text, "  {:22}{}", "uid", quoted(&identity.uid));
+        let _infallible = writeln!(text, "  {:24}{}", "uid", quoted(&identity.uid));
     }
-    let _infallible = writeln!(text, "  {:22}{}", "groups", list(&identity.groups));
+    let _infallible = writeln!(text, "  {:24}{}", "groups", list(&identity.groups));
     let mut extra: Vec<_> = identity.extra.iter().collect();
     extra.sort_by_key(|(key, _)| *key);
     for (key, values) in extra {
-        let _infallible = writeln!(text, "  {:22}{}: {}", "extra", plain(key), list(&values.values));
+        let _infallible = writeln!(text, "  {:24}{}: {}", "extra", plain(key), list(&values.values));
     }
     text
 }
@@ -164,14 +167,14 @@ fn token_lines(token: &UnverifiedToken) -> String {
         "\nwhat the token of {} says of itself: NOT VERIFIED, anybody can write this\n",
         plain(found_by)
     );
-    let _infallible = writeln!(text, "  {:22}{}", "alg (header)", quoted(algorithm));
-    let _infallible = writeln!(text, "  {:22}{}", "kid (header)", quoted(key_id));
+    let _infallible = writeln!(text, "  {:24}{}", "alg (header)", quoted(algorithm));
+    let _infallible = writeln!(text, "  {:24}{}", "kid (header)", quoted(key_id));
     for (name, value) in claims.iter().flat_map(|claims| &claims.fields) {
         let mut shown = plain(&json(value).to_string());
         if let Some(time) = time(name, value) {
             shown = format!("{shown} ({time})");
         }
-        let _infallible = writeln!(text, "  {:22}{shown}", plain(name));
+        let _infallible = writeln!(text, "  {:24}{shown}", plain(name));
     }
     text
 }
