@@ -8,6 +8,8 @@ use base64::Engine;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
 use countersign::explain::v1::{ExplainResponse, Lookup, Outcome, Step, Verdict};
 use countersign::explain::{ask, json_of};
+use countersign::jose::service_account_key_id;
+use countersign::pki::public_keys_from_pem;
 use envoy_types::pb::envoy::service::auth::v3::CheckRequest;
 use envoy_types::pb::envoy::service::auth::v3::check_response::HttpResponse;
 use futures_util::{StreamExt, stream};
@@ -439,6 +441,12 @@ async fn a_question_is_not_counted_or_logged_as_a_check_and_fills_the_token_cach
     let names: Vec<&str> = claims.keys().map(|name| &**name).collect();
     assert_eq!(names, ["aud", "exp", "iss", "sub"]);
     explain(&server, &bearer("unknown-t0ken")).await;
+    let account = explain(&server, &bearer(&world.cluster.token(600))).await;
+    let keys = public_keys_from_pem(world.cluster.key.public_key_pem().as_bytes());
+    let named = |step: &&Step| step.authenticator == "serviceaccount";
+    let bearer = account.steps.iter().find(|step| step.authenticator == "bearer").unwrap();
+    let step = bearer.token_authenticators.iter().find(named).unwrap();
+    assert_eq!(Some(&*step.key_id), service_account_key_id(&keys[0]).as_deref(), "it names none itself");
 
     let (_, page) = server.admin_page("/metrics").await;
     let counts = |name: &str| {
@@ -454,7 +462,7 @@ async fn a_question_is_not_counted_or_logged_as_a_check_and_fills_the_token_cach
     server.signal("TERM");
     server.wait_for("stopped");
     assert!(!server.logged().contains("denied"), "{}", server.logged());
-    assert_eq!(server.logged().matches("\"message\":\"explained\"").count(), 3);
+    assert_eq!(server.logged().matches("\"message\":\"explained\"").count(), 4);
     assert_eq!(fs::read_to_string(world.path().join("audit.log")).unwrap(), "");
 }
 
@@ -514,7 +522,7 @@ async fn the_admin_listener_tells_how_to_ask() {
         message_request: Some(question),
         ..ServerReflectionRequest::default()
     });
-    let answers = client.server_reflection_info(stream::iter(questions.collect::<Vec<_>>())).await.unwrap();
+    let answers = client.server_reflection_info(stream::iter(questions)).await.unwrap();
     let answers: Vec<_> =
         answers.into_inner().map(|answer| answer.unwrap().message_response.unwrap()).collect().await;
     let [explain, check_request, structure, services] = &answers[..] else { panic!("{answers:?}") };
@@ -523,8 +531,7 @@ async fn the_admin_listener_tells_how_to_ask() {
     }
     let MessageResponse::ListServicesResponse(services) = services else { panic!("{services:?}") };
     let names: Vec<&str> = services.service.iter().map(|service| &*service.name).collect();
-    assert!(names.contains(&"countersign.v1.Explain"), "{names:?}");
-    assert!(!names.iter().any(|name| name.starts_with("envoy.")), "{names:?}");
+    assert_eq!(names, ["countersign.v1.Explain"], "and no Check, which is not served there");
 }
 
 /// One request described in every way, to a server and to a configuration. Exit codes and words are for scripts and people.

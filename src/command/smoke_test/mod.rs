@@ -22,7 +22,7 @@ use probe::{Conclusion, Report, Verdict};
 const LONG_ABOUT: &str = "Say whether the filter is really on for a URL
 
 Asks for the URL as strangers would: without a credential, with a bearer token that nobody can know, with identity headers of its own; \
-and, with --token-file, with a good token as well. It sends GET requests, which should change nothing, and follows no redirect.
+and, with --token-file, with a good token as well. It sends GET requests, which should change nothing, follows no redirect and uses no proxy.
 
 What it cannot tell from outside it says so: whether an upstream believes identity headers is seen only if it answers with what they said.
 
