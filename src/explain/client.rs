@@ -61,6 +61,7 @@ fn innermost(status: &tonic::Status) -> String {
         error = source;
     }
     match error.downcast_ref::<tonic::Status>() {
+        Some(status) if status.message().is_empty() => status.code().description().to_owned(),
         Some(status) => status.message().to_owned(),
         None => error.to_string(),
     }

@@ -598,8 +598,14 @@ async fn the_command_asks_a_server_or_a_configuration_about_a_request_in_any_for
     assert_eq!(code(&[&running, "--", "curl", "--oauth2-bearer", "of-the-file", "http://x/"]), Some(0));
     assert_eq!(code(&["--path=/open", &running]), Some(0));
     assert_eq!(code(&[&running, "--", "-u", "bert:passw0rd-1", "https://x/y?z"]), Some(0));
-    assert_eq!(code(&["--server=127.0.0.1:1"]), Some(2), "nobody is there");
-    assert_eq!(code(&["--server", &server.address]), Some(2), "another port of the same program");
+    let nobody = run(world.path(), &["--server=127.0.0.1:1"], "");
+    let hint = "is it the --admin-listen of a countersign?";
+    let words = format!("error: 127.0.0.1:1: Connection refused (os error 111); {hint}\n");
+    assert_eq!((nobody.status.code(), both(&nobody)), (Some(2), words));
+    let wrong_port = run(world.path(), &["--server", &server.address], "");
+    let words = "Operation is not implemented or not supported";
+    let words = format!("error: {}: {words}; {hint}\n", server.address);
+    assert_eq!((wrong_port.status.code(), both(&wrong_port)), (Some(2), words));
     assert_eq!(code(&["--token-auth-file=missing"]), Some(2), "a bad configuration");
     assert_eq!(code(&["--curl=curl --socks5 x http://x/", &running]), Some(2));
     assert_eq!(code(&["--offline", &running]), Some(2));

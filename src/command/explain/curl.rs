@@ -9,9 +9,31 @@ use crate::command::said;
 
 /// The words of a line, as a shell would see them.
 pub(super) fn words(line: &str) -> Result<Vec<String>, String> {
+    if is_expanded(line) {
+        let why =
+            "the curl line has a $ or ` that a shell would replace; put it after --, so that your shell does";
+        return Err(why.to_owned());
+    }
     // A line that a browser copies is broken by backslashes, of which the crate makes empty words.
     shlex::split(&line.replace("\\\n", " "))
         .ok_or_else(|| "the curl line has a quote that is not closed".to_owned())
+}
+
+/// Whether a shell would put something else in place of a part of it. Between single quotes it does not.
+fn is_expanded(line: &str) -> bool {
+    let (mut single, mut double) = (false, false);
+    let mut chars = line.chars();
+    while let Some(c) = chars.next() {
+        match c {
+            '\'' if !double => single = !single,
+            _ if single => {}
+            '"' => double = !double,
+            '\\' => drop(chars.next()),
+            '$' | '`' => return true,
+            _ => {}
+        }
+    }
+    false
 }
 
 /// What an option of curl means here.

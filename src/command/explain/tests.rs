@@ -18,6 +18,9 @@ fn ok(request: &str, headers: &[(&str, &str)]) -> Result<(String, Vec<(String, S
     Ok((request.to_owned(), headers.collect()))
 }
 
+const EXPANDED: &str =
+    "the curl line has a $ or ` that a shell would replace; put it after --, so that your shell does";
+
 /// curl(1).
 #[test]
 fn a_curl_line_is_read_as_curl_reads_it() {
@@ -35,6 +38,8 @@ fn a_curl_line_is_read_as_curl_reads_it() {
         ("curl -G https://h/ -d a=b", ok("GET https://h/", &[])),
         ("curl -I https://h/", ok("HEAD https://h/", &[])),
         ("curl -u a:b https://h/", ok("GET https://h/", &[("authorization", "Basic YTpi")])),
+        ("curl -u 'a:$b' https://h/", ok("GET https://h/", &[("authorization", "Basic YTokYg==")])),
+        ("curl -u a:\\$b https://h/", ok("GET https://h/", &[("authorization", "Basic YTokYg==")])),
         ("curl https://a:b%21@h/", ok("GET https://h/", &[("authorization", "Basic YTpiIQ==")])),
         ("curl -u a:b -H 'Authorization: Bearer t' https://h/", ok("GET https://h/", &bearer)),
         ("curl -E client.pem:pass --key k https://h/", ok("GET https://h/ --cert client.pem", &[])),
@@ -52,6 +57,9 @@ fn what_is_not_understood_in_a_curl_line_is_an_error_that_quotes_no_value() {
         ("curl ftp://h/", "the URL is neither http nor https"),
         ("curl https:///p", "the URL has no host"),
         ("curl 'https://h/", "the curl line has a quote that is not closed"),
+        ("curl https://h/ -H \"Authorization: Bearer $TOKEN\"", EXPANDED),
+        ("curl https://h/ -H $'Authorization: Bearer s3cret'", EXPANDED),
+        ("curl https://h/ -u `id`:s3cret", EXPANDED),
         (
             "curl -u s3cret https://h/",
             "curl's -u: has no password, for which curl would ask; write user:password",
