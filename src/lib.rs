@@ -12,16 +12,17 @@
 //!
 //! | module | may use |
 //! |---|---|
-//! | [`identity`], [`request`], [`secret`], [`time`], [`url`], [`yaml`] | nothing of ours |
+//! | [`identity`], [`request`], [`secret`], [`time`], [`trace`], [`url`], [`yaml`] | nothing of ours |
 //! | [`cluster`] | `secret` |
 //! | [`cel`] | `time` |
 //! | [`pki`] | `time`, `url` |
 //! | [`decision`] | `identity` |
 //! | [`metrics`] | `decision`, `identity` |
-//! | [`https`], [`jose`] | `pki` |
-//! | [`authn`] | `cel`, `cluster`, `decision`, `https`, `identity`, `jose`, `metrics`, `pki`, `request`, `secret`, `time`, `yaml` |
+//! | [`https`] | `pki`, `trace` |
+//! | [`jose`] | `pki` |
+//! | [`authn`] | `cel`, `cluster`, `decision`, `https`, `identity`, `jose`, `metrics`, `pki`, `request`, `secret`, `time`, `trace`, `yaml` |
 //! | [`chain`] | `authn` and what it uses |
-//! | [`impersonation`] | `authn`, `cluster`, `decision`, `identity`, `request` |
+//! | [`impersonation`] | `authn`, `cluster`, `decision`, `identity`, `request`, `trace` |
 //! | [`audit`] | `authn`, `decision`, `identity`, `metrics`, `request` |
 //! | [`config`] | `audit`, `chain`, `impersonation` and what they use |
 //! | [`envoy`] | all of the above; alone in naming protobuf types |
@@ -52,5 +53,6 @@ pub mod secret;
 pub mod server;
 pub mod telemetry;
 pub mod time;
+pub mod trace;
 pub mod url;
 pub mod yaml;

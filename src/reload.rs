@@ -160,7 +160,7 @@ impl Reloader {
                 }
                 if turned || server != *running {
                     tracing::warn!(
-                        "options of the listener or the audit log have changed, which takes a restart"
+                        "options of the listener, the audit log or traces have changed, which takes a restart"
                     );
                 }
                 tracing::info!(generation = status.metrics.reloads.generation(), "reloaded");

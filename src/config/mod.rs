@@ -22,6 +22,7 @@ mod pod;
 mod service_accounts;
 mod sources;
 mod tls;
+mod tracing_configuration;
 mod values;
 mod webhook;
 
@@ -39,6 +40,7 @@ use crate::authn::{Basic, RequestHeaderNames};
 use crate::chain::Members;
 use crate::cluster::{Cluster, Clusters};
 use crate::impersonation::Impersonation;
+use crate::trace::TraceConfig;
 
 use authentication::Authentication;
 use certificates::CertificateAuthenticators;
@@ -130,6 +132,8 @@ pub struct ServerConfig {
     pub debugging: bool,
     /// The audit log, if there is one.
     pub audit: Option<AuditConfig>,
+    /// Where spans go, if anywhere.
+    pub tracing: Option<TraceConfig>,
 }
 
 /// What is logged, and how.
@@ -360,6 +364,7 @@ fn server(values: &mut Values<'_>, warnings: &mut Vec<String>) -> ServerConfig {
         shutdown_timeout: values.duration(option("shutdown-timeout")),
         debugging: values.bool(option("enable-debugging-handlers")),
         audit: audit(values, warnings),
+        tracing: tracing_configuration::read(values),
     }
 }
 

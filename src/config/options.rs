@@ -299,6 +299,12 @@ pub const OPTIONS: &[OptionSpec] = &[
         "Where decisions are told of, a line of JSON each; -: stdout; empty: nowhere",
     ),
     one("audit-level", "LEVEL", "none", "Which decisions are told of in the audit log: none, denied, or all"),
+    one(
+        "tracing-config-file",
+        "FILE",
+        "",
+        "TracingConfiguration (apiserver.config.k8s.io): the OpenTelemetry collector that spans of Checks are sent to, and how many; read at start only",
+    ),
     one("log-format", "FORMAT", "text", "text or json"),
     one("log-level", "LEVEL", "info", "error, warn, info, debug, trace, or tracing's filter directives"),
 ];

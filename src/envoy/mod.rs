@@ -4,6 +4,7 @@ pub mod codec;
 pub mod decode;
 pub mod encode;
 mod service;
+mod traced;
 
 pub use service::{CheckService, Snapshot};
 

@@ -1,6 +1,7 @@
 //! `Check`: decode, decide, encode; say why where it was denied.
 
 use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -11,6 +12,7 @@ use tonic::{Response, Status};
 
 use super::decode::Incoming;
 use super::encode::{Replies, Reply};
+use super::traced;
 use super::view::server::authorization_server::Authorization;
 use crate::audit::Auditor;
 use crate::authn::Now;
@@ -19,6 +21,7 @@ use crate::config::ReplyConfig;
 use crate::decision::{Authenticator, Decision, Denial, Fault, Reason};
 use crate::metrics::Metrics;
 use crate::request::Request;
+use crate::trace::Tracer;
 
 /// A configuration at work: immutable, and replaced as a whole.
 #[derive(Debug)]
@@ -89,33 +92,61 @@ pub struct CheckService {
     current: Arc<ArcSwap<Snapshot>>,
     metrics: Arc<Metrics>,
     audit: Option<Arc<Auditor>>,
+    tracer: Option<Tracer>,
 }
 
 impl CheckService {
     /// Answers from whatever `current` holds when a Check comes in, counts in `metrics`, and tells `audit` of it.
     pub fn new(current: Arc<ArcSwap<Snapshot>>, metrics: Arc<Metrics>, audit: Option<Arc<Auditor>>) -> Self {
-        Self { current, metrics, audit }
+        Self { current, metrics, audit, tracer: None }
+    }
+
+    /// The same, with a span of this tracer for each Check that is to be recorded.
+    pub fn traced(self, tracer: Option<Tracer>) -> Self {
+        Self { tracer, ..self }
     }
 }
 
-#[tonic::async_trait]
-impl Authorization for CheckService {
+impl CheckService {
     /// Never a gRPC error. A Check keeps the snapshot that it started with. A panic is a denial, and the connection, which
     /// carries other Checks, lives on.
-    async fn check(&self, incoming: tonic::Request<Incoming>) -> Result<Response<Reply>, Status> {
+    async fn answer(&self, incoming: tonic::Request<Incoming>) -> Result<Response<Reply>, Status> {
         #[expect(clippy::disallowed_methods, reason = "the one place that reads the clock for a Check")]
         let now = Now(SystemTime::now());
         let in_flight = self.metrics.checks.begin();
         let snapshot = self.current.load_full();
         let incoming = incoming.into_inner();
-        let audit = self.audit.as_deref();
+        let (audit, is_traced) = (self.audit.as_deref(), self.tracer.is_some());
         let answer = AssertUnwindSafe(snapshot.answer(&incoming, now, audit)).catch_unwind().await;
         let (reply, decision) = answer.unwrap_or_else(|_panic| {
             let denial = Denial::new(Authenticator::Chain, Reason::Panicked);
             snapshot.deny(denial, &incoming, None, now, audit)
         });
+        if is_traced {
+            traced::decided(&decision);
+        }
         in_flight.end(&decision);
         Ok(Response::new(reply))
+    }
+}
+
+impl Authorization for CheckService {
+    /// By hand what `async_trait` would write, so that a Check without a span is one future and not two.
+    fn check<'life0, 'async_trait>(
+        &'life0 self,
+        incoming: tonic::Request<Incoming>,
+    ) -> Pin<Box<dyn Future<Output = Result<Response<Reply>, Status>> + Send + 'async_trait>>
+    where
+        'life0: 'async_trait,
+        Self: 'async_trait,
+    {
+        let tracer = self.tracer.as_ref();
+        let span = tracer.and_then(|tracer| traced::begin(tracer, incoming.metadata(), incoming.get_ref()));
+        let answer = Box::pin(self.answer(incoming));
+        match span {
+            None => answer,
+            Some(span) => Box::pin(span.around(answer)),
+        }
     }
 }
 

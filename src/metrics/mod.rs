@@ -14,6 +14,7 @@ mod process;
 mod reloads;
 mod requests;
 mod token_cache;
+mod traces;
 
 #[cfg(test)]
 mod tests;
@@ -30,9 +31,11 @@ pub use checks::{Checks, InFlight};
 pub use histogram::Histogram;
 pub use issuers::{IssuerStatus, Verification, Verifications};
 pub use page::CONTENT_TYPE;
+pub use process::host_name;
 pub use reloads::{ReloadResult, Reloads};
 pub use requests::Requests;
 pub use token_cache::{Fetching, Remembers, TokenCacheStatistics, Waiting};
+pub use traces::TraceStatistics;
 
 /// All that is counted while the process runs. It outlives configurations.
 #[derive(Debug)]
@@ -51,6 +54,8 @@ pub struct Metrics {
     pub reloads: Reloads,
     /// The audit log.
     pub audit: Arc<AuditStatistics>,
+    /// Traces.
+    pub traces: Arc<TraceStatistics>,
     /// What Kubernetes' label `apiserver_id_hash` says of us.
     host: String,
 }
@@ -89,7 +94,8 @@ impl Default for Metrics {
             requests: Arc::default(),
             reloads: Reloads::default(),
             audit: Arc::default(),
-            host: process::host_name().map_or_else(String::new, |name| hash(name.as_bytes())),
+            traces: Arc::default(),
+            host: host_name().map_or_else(String::new, |name| hash(name.as_bytes())),
         }
     }
 }
@@ -111,6 +117,7 @@ impl Metrics {
         issuers::write(&mut page, &measured.issuers, &self.host);
         self.requests.write(&mut page);
         self.audit.write(&mut page);
+        self.traces.write(&mut page);
         self.reloads.write(&mut page, &self.host);
         page.single(
             "countersign_client_crl_next_update_timestamp_seconds",

@@ -29,6 +29,7 @@ use crate::envoy::view::server::authorization_server::AuthorizationServer;
 use crate::envoy::{CheckService, FILE_DESCRIPTOR_SET, SERVICE_NAME, Snapshot};
 use crate::reload::Reloader;
 use crate::telemetry::LogFilter;
+use crate::telemetry::traces::Traces;
 
 /// Why the server stopped, or never started.
 #[derive(Debug, Error)]
@@ -45,6 +46,9 @@ pub enum ServerError {
     /// The audit log cannot be written.
     #[error("cannot open the audit log: {0}; choose a file with --audit-log-path")]
     Audit(io::Error),
+    /// Spans have nowhere to go.
+    #[error("cannot send spans: {0}; choose another endpoint in --tracing-config-file")]
+    Traces(String),
     /// The listener failed.
     #[error("the listener failed: {0}")]
     Serve(tonic::transport::Error),
@@ -84,8 +88,11 @@ async fn serve(config: Config, reloader: Reloader, log: LogFilter) -> Result<(),
     let current = Arc::new(ArcSwap::from_pointee(Snapshot::new(chain.into_chain(), reply)));
     let audit = limits.audit.as_ref().map(|audit| Auditor::start(audit, Arc::clone(&status.metrics.audit)));
     let audit = audit.transpose().map_err(ServerError::Audit)?.map(Arc::new);
+    let traces = limits.tracing.as_ref().map(|to| Traces::start(to, Arc::clone(&status.metrics.traces)));
+    let traces = traces.transpose().map_err(ServerError::Traces)?;
     let (mut health, health_service) = health_reporter();
-    let check = CheckService::new(Arc::clone(&current), Arc::clone(&status.metrics), audit.clone());
+    let check = CheckService::new(Arc::clone(&current), Arc::clone(&status.metrics), audit.clone())
+        .traced(traces.as_ref().map(Traces::tracer));
     let check = AuthorizationServer::new(check).max_decoding_message_size(limits.max_check_request_bytes);
     let descriptors = || {
         tonic_reflection::server::Builder::configure()
@@ -152,6 +159,9 @@ async fn serve(config: Config, reloader: Reloader, log: LogFilter) -> Result<(),
     if let Some(audit) = audit {
         audit.flush(deadline.saturating_duration_since(Instant::now()).max(MIN_FLUSH)).await;
     }
+    if let Some(traces) = traces {
+        traces.flush(deadline.saturating_duration_since(Instant::now()).max(MIN_FLUSH)).await;
+    }
     if let ListenAddress::Unix(path) = &limits.listen {
         let _gone = std::fs::remove_file(path);
     }
@@ -204,7 +214,7 @@ fn ended(stopped: Result<Result<(), ServerError>, tokio::task::JoinError>) -> Re
     stopped.unwrap_or_else(|join| Err(ServerError::Start(io::Error::other(join))))
 }
 
-/// The audit log is given so long at the end even if calls have taken all the time there was.
+/// The audit log and the last spans are given so long at the end even if calls have taken all the time there was.
 const MIN_FLUSH: Duration = Duration::from_millis(500);
 
 /// A replica that starts waits so long for the first answers of issuers before it says that it is ready.

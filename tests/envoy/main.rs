@@ -9,6 +9,9 @@
 )]
 
 mod certificates;
+#[path = "../support/collector.rs"]
+#[allow(dead_code, reason = "it is always up here")]
+mod collector;
 mod denials;
 mod front_proxy;
 mod identity;
@@ -20,5 +23,6 @@ mod rotation;
 mod spoofing;
 mod support;
 mod tls;
+mod traces;
 mod webhook;
 mod websocket;

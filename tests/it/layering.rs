@@ -4,25 +4,26 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// A module and what it may name of ours.
-const MAY_USE: [(&str, &[&str]); 20] = [
+const MAY_USE: [(&str, &[&str]); 21] = [
     ("cel", &["time"]),
     ("identity", &[]),
     ("metrics", &["decision", "identity"]),
     ("request", &[]),
     ("secret", &[]),
     ("time", &[]),
+    ("trace", &[]),
     ("url", &[]),
     ("yaml", &[]),
     ("cluster", &["secret"]),
     ("pki", &["time", "url"]),
     ("decision", &["identity"]),
-    ("https", &["pki"]),
+    ("https", &["pki", "trace"]),
     ("jose", &["pki"]),
     (
         "authn",
         &[
             "cel", "cluster", "decision", "https", "identity", "jose", "metrics", "pki", "request", "secret",
-            "time", "yaml",
+            "time", "trace", "yaml",
         ],
     ),
     ("audit", &["authn", "decision", "identity", "metrics", "request"]),
@@ -30,10 +31,10 @@ const MAY_USE: [(&str, &[&str]); 20] = [
         "chain",
         &[
             "authn", "cel", "cluster", "decision", "https", "identity", "jose", "metrics", "pki", "request",
-            "secret", "time", "yaml",
+            "secret", "time", "trace", "yaml",
         ],
     ),
-    ("impersonation", &["authn", "cluster", "decision", "identity", "request"]),
+    ("impersonation", &["authn", "cluster", "decision", "identity", "request", "trace"]),
     (
         "config",
         &[
@@ -51,6 +52,7 @@ const MAY_USE: [(&str, &[&str]); 20] = [
             "pki",
             "request",
             "secret",
+            "trace",
             "url",
             "yaml",
         ],
@@ -73,6 +75,7 @@ const MAY_USE: [(&str, &[&str]); 20] = [
             "pki",
             "request",
             "secret",
+            "trace",
             "yaml",
         ],
     ),
@@ -95,6 +98,7 @@ const MAY_USE: [(&str, &[&str]); 20] = [
             "pki",
             "request",
             "secret",
+            "trace",
             "yaml",
         ],
     ),

@@ -25,4 +25,5 @@ mod service_accounts;
 #[path = "../support/mod.rs"]
 mod support;
 mod tls;
+mod traces;
 mod webhook;

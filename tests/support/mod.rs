@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each uses a part")]
 
 pub(crate) mod api_server;
+pub(crate) mod collector;
 pub(crate) mod envoy;
 pub(crate) mod issuers;
 pub(crate) mod program;

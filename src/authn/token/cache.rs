@@ -33,6 +33,7 @@ use crate::authn::{AuthenticateToken, Now, Outcome, Token};
 use crate::decision::{Authenticated, Authenticator, Fault, Lasts, Reason};
 use crate::metrics::{Remembers, TokenCacheStatistics};
 use crate::secret::{Digest, Digester, SecretBytes};
+use crate::trace;
 
 /// So many good tokens are remembered. Go: `newStripedCache`, which has no bound but counts on 32,000.
 pub const MAX_GOOD: u64 = 100_000;
@@ -104,8 +105,8 @@ impl<A: AuthenticateToken + 'static> AuthenticateToken for TokenCache<A> {
         let (asking, is_first) = match shelves.asking().entry(digest) {
             Entry::Occupied(asking) => (asking.get().clone(), false),
             Entry::Vacant(place) => {
-                let asking =
-                    Arc::clone(shelves).ask(SecretBytes::copy_of(token.0), digest, now).boxed().shared();
+                let asking = Arc::clone(shelves).ask(SecretBytes::copy_of(token.0), digest, now);
+                let asking = trace::inherited(asking).boxed().shared();
                 (place.insert(asking).clone(), true)
             }
         };

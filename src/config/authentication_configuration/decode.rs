@@ -3,12 +3,18 @@
 
 use serde_json::{Map, Value};
 
-use super::types::AuthenticationConfiguration;
 use crate::config::json;
 use crate::yaml;
 
-/// Reads the file, or says everything that is wrong with its form.
-pub(super) fn decode(text: &[u8]) -> Result<AuthenticationConfiguration, Vec<String>> {
+/// What a file has to say that it is.
+pub(in crate::config) struct Kind {
+    pub(in crate::config) name: &'static str,
+    /// The first is what to write.
+    pub(in crate::config) versions: &'static [&'static str],
+}
+
+/// Reads a file of this kind, or says everything that is wrong with its form.
+pub(in crate::config) fn decode<T: Fields>(text: &[u8], kind: &Kind) -> Result<T, Vec<String>> {
     if text.is_empty() {
         return Err(vec!["empty config data".to_owned()]);
     }
@@ -23,55 +29,51 @@ pub(super) fn decode(text: &[u8]) -> Result<AuthenticationConfiguration, Vec<Str
         other => return Err(vec![wrong_type("", &other, "an object with apiVersion and kind")]),
     };
     let mut object = Object { path: String::new(), fields, errors: &mut errors };
-    let (version, kind): (String, String) = (object.take("apiVersion"), object.take("kind"));
+    let (version, name): (String, String) = (object.take("apiVersion"), object.take("kind"));
     if object.errors.is_empty() {
-        object.errors.extend(check_type(&version, &kind));
+        object.errors.extend(check_type(&version, &name, kind));
     }
     if !object.errors.is_empty() {
         return Err(errors);
     }
-    let configuration = AuthenticationConfiguration::take_from(&mut object);
+    let configuration = T::take_from(&mut object);
     object.refuse_rest();
     if errors.is_empty() { Ok(configuration) } else { Err(errors) }
 }
 
 /// Go: `Serializer.Decode` (k8s.io/apimachinery/pkg/runtime/serializer/json) and `loadAuthenticationConfigFromData`. The form that
 /// is internal to kube-apiserver (`__internal`) can be written there, but not here.
-fn check_type(version: &str, kind: &str) -> Option<String> {
-    if kind.is_empty() {
-        return Some(format!("kind: Object 'Kind' is missing; write {KIND}"));
+fn check_type(version: &str, name: &str, kind: &Kind) -> Option<String> {
+    let Kind { name: expected, versions } = kind;
+    if name.is_empty() {
+        return Some(format!("kind: Object 'Kind' is missing; write {expected}"));
     }
     if version.is_empty() {
-        return Some(format!("apiVersion: Object 'apiVersion' is missing; write {}", VERSIONS[0]));
+        return Some(format!("apiVersion: Object 'apiVersion' is missing; write {}", versions[0]));
     }
-    if !VERSIONS.contains(&version) {
+    if !versions.contains(&version) {
         return Some(format!(
-            "apiVersion: no kind {kind:?} is registered for version {version:?}; write one of {}",
-            VERSIONS.join(", ")
+            "apiVersion: no kind {name:?} is registered for version {version:?}; write one of {}",
+            versions.join(", ")
         ));
     }
-    (kind != KIND).then(|| format!("kind: expected {KIND}, got {kind:?}"))
+    (name != *expected).then(|| format!("kind: expected {expected}, got {name:?}"))
 }
 
-const KIND: &str = "AuthenticationConfiguration";
-
-const VERSIONS: [&str; 3] =
-    ["apiserver.config.k8s.io/v1", "apiserver.config.k8s.io/v1beta1", "apiserver.config.k8s.io/v1alpha1"];
-
 /// A type that a JSON value can be read into. As in Go, `null` is what is not there.
-pub(super) trait Decode: Default {
+pub(in crate::config) trait Decode: Default {
     /// The value, or its default with an error noted.
     fn decode(value: Value, path: &str, errors: &mut Vec<String>) -> Self;
 }
 
 /// A type that is read from an object.
-pub(super) trait Fields: Default {
+pub(in crate::config) trait Fields: Default {
     /// Takes the fields that it knows.
     fn take_from(object: &mut Object<'_>) -> Self;
 }
 
 /// An object whose fields are being taken.
-pub(super) struct Object<'e> {
+pub(in crate::config) struct Object<'e> {
     path: String,
     fields: Map<String, Value>,
     errors: &'e mut Vec<String>,
@@ -79,7 +81,7 @@ pub(super) struct Object<'e> {
 
 impl Object<'_> {
     /// The value of a field, whose name has to fit to the letter.
-    pub(super) fn take<T: Decode>(&mut self, name: &str) -> T {
+    pub(in crate::config) fn take<T: Decode>(&mut self, name: &str) -> T {
         let value = self.fields.remove(name).unwrap_or_default();
         T::decode(value, &child(&self.path, name), self.errors)
     }
@@ -154,6 +156,16 @@ impl Decode for bool {
                 false
             }
         }
+    }
+}
+
+impl Decode for i32 {
+    fn decode(value: Value, path: &str, errors: &mut Vec<String>) -> Self {
+        let number = value.as_i64().and_then(|number| Self::try_from(number).ok());
+        number.unwrap_or_else(|| {
+            errors.push(wrong_type(path, &value, "a whole number of 32 bits"));
+            0
+        })
     }
 }
 

@@ -19,7 +19,7 @@ impl FieldError {
     }
 
     /// Go: `field.Invalid`.
-    pub(super) fn invalid(field: &str, value: &str, detail: &str) -> Self {
+    pub(in crate::config) fn invalid(field: &str, value: &str, detail: &str) -> Self {
         Self { field: field.to_owned(), problem: format!("Invalid value: {value:?}: {detail}") }
     }
 

@@ -1,7 +1,7 @@
 //! `--authentication-config`: Kubernetes' `AuthenticationConfiguration` (k8s.io/apiserver/pkg/apis/apiserver/v1, v1beta1 and
 //! v1alpha1).
 
-mod decode;
+pub(super) mod decode;
 mod field_error;
 mod names;
 pub(super) mod types;
@@ -28,7 +28,7 @@ pub(super) fn parse(
     text: &[u8],
     disallowed_issuers: &[String],
 ) -> Result<AuthenticationConfiguration, Vec<String>> {
-    let types::AuthenticationConfiguration { jwt, anonymous } = decode::decode(text)?;
+    let types::AuthenticationConfiguration { jwt, anonymous } = decode::decode(text, &types::KIND)?;
     // With a file, every algorithm is allowed. Go: ToAuthenticationConfig.
     let (jwt, mut errors) = match validate(jwt, &SIGNING_ALGORITHMS, disallowed_issuers) {
         Ok(jwt) => (jwt, Vec::new()),

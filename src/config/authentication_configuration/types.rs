@@ -1,7 +1,16 @@
 //! What can be written. Go: k8s.io/apiserver/pkg/apis/apiserver/v1, v1beta1 and v1alpha1, which have the same fields here, in the
 //! form of pkg/apis/apiserver: what is not there is empty.
 
-use super::decode::{Fields, Object};
+use super::decode::{Fields, Kind, Object};
+
+pub(super) const KIND: Kind = Kind {
+    name: "AuthenticationConfiguration",
+    versions: &[
+        "apiserver.config.k8s.io/v1",
+        "apiserver.config.k8s.io/v1beta1",
+        "apiserver.config.k8s.io/v1alpha1",
+    ],
+};
 
 /// Go: `AuthenticationConfiguration`, without its kind and version.
 #[derive(Debug, Default, PartialEq, Eq)]

@@ -63,6 +63,13 @@ impl Config {
         self.option("impersonate").with(r#""(x[-_]remote|impersonate)[-_].*""#, r#""(x[-_]remote)[-_].*""#)
     }
 
+    /// A span for each request, at the collector on this port.
+    pub(crate) fn with_traces(self, port: u16) -> Self {
+        self.option("traces")
+            .with("random_sampling: { value: 1 }", "random_sampling: { value: 100 }")
+            .with("port_value: 4317", &format!("port_value: {port}"))
+    }
+
     /// Clients are asked for a certificate.
     pub(crate) fn with_client_certificates(self) -> Self {
         self.option("clients")

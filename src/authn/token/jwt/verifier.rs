@@ -11,6 +11,7 @@ use crate::authn::Now;
 use crate::decision::Reason;
 use crate::jose::json::{Number, Object, TypeError, Value};
 use crate::jose::{Algorithm, JsonWebKeySet, SignedToken};
+use crate::trace;
 
 /// How much earlier than its `nbf` a token is taken. Go: `leeway` in `Verify`.
 const NOT_BEFORE_LEEWAY: Duration = Duration::from_secs(60);
@@ -44,7 +45,8 @@ impl Expectations {
         if let Some(payload) = verify(token, &known) {
             return Ok((payload, known));
         }
-        match keys.newer(&known).await {
+        // In a box, since every Check would have to have room for it.
+        match trace::asking("JSON Web Key Set", Box::pin(keys.newer(&known))).await {
             Ok(newer) => match verify(token, &newer) {
                 Some(payload) => Ok((payload, newer)),
                 None => Err(refusal(token, &newer)),

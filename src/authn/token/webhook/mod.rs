@@ -43,6 +43,7 @@ use crate::decision::{Authenticated, Authenticator, Reason};
 use crate::https::{Authorization, Client, Post, Url};
 use crate::jose::MAX_TOKEN;
 use crate::metrics::Requests;
+use crate::trace;
 
 use failure::Failure;
 use review::Status;
@@ -124,7 +125,9 @@ impl Webhook {
         let Ok(_in_flight) = self.in_flight.try_acquire() else {
             return Outcome::rejected(Authenticator::Webhook, Reason::TokenReviewBusy);
         };
-        let reviewed = timeout(TIMEOUT, self.review(token)).await.unwrap_or(Err(Failure::Timeout));
+        let reviewed = trace::asking("TokenReview", timeout(TIMEOUT, self.review(token)))
+            .await
+            .unwrap_or(Err(Failure::Timeout));
         let failed = reviewed.is_err();
         let told = self.failing.swap(failed, Ordering::Relaxed) == failed;
         match reviewed {
