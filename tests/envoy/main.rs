@@ -7,6 +7,7 @@
     clippy::disallowed_methods,
     reason = "Envoy's place is in the environment, logs and ports are in files"
 )]
+#![allow(clippy::print_stdout, reason = "what was counted is told")]
 
 mod certificates;
 #[path = "../support/collector.rs"]
@@ -18,6 +19,7 @@ mod identity;
 mod impersonation;
 mod jwt;
 mod lua;
+mod never_drop;
 mod outages;
 mod rotation;
 mod spoofing;

@@ -178,7 +178,15 @@ impl Envoy {
 
     /// How many Checks Envoy had to send again.
     pub(crate) async fn checks_repeated(&self) -> u64 {
-        let name = "cluster.countersign.upstream_rq_retry";
+        self.stat("cluster.countersign.upstream_rq_retry").await
+    }
+
+    /// How many connections Envoy has made to countersign.
+    pub(crate) async fn connections_to_countersign(&self) -> u64 {
+        self.stat("cluster.countersign.upstream_cx_total").await
+    }
+
+    async fn stat(&self, name: &str) -> u64 {
         let page = admin_page(self.admin, &format!("/stats?filter=^{name}$")).await.unwrap();
         page.trim().strip_prefix(name).unwrap().trim_start_matches(": ").parse().unwrap()
     }
