@@ -223,7 +223,7 @@ fn members(
             Err(errors) => values.file_errors(&file, errors),
         }
     }
-    tokens.extend(service_accounts::authenticators(values, cluster, warnings));
+    tokens.extend(service_accounts::authenticators(values, cluster, remote, warnings));
     let bootstrap_tokens = values.bool(option("enable-bootstrap-token-auth"));
     if let Some(cluster) = cluster.filter(|_| bootstrap_tokens) {
         tokens.push(TokenAuthenticator::Bootstrap(BootstrapTokens::new(cluster.watch())));

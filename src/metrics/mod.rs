@@ -13,6 +13,7 @@ mod page;
 mod process;
 mod reloads;
 mod requests;
+mod service_accounts;
 mod token_cache;
 mod traces;
 
@@ -34,6 +35,7 @@ pub use page::CONTENT_TYPE;
 pub use process::host_name;
 pub use reloads::{ReloadResult, Reloads};
 pub use requests::Requests;
+pub use service_accounts::ServiceAccountStatistics;
 pub use token_cache::{Fetching, Remembers, TokenCacheStatistics, Waiting};
 pub use traces::TraceStatistics;
 
@@ -48,6 +50,8 @@ pub struct Metrics {
     pub certificate_expiration: Arc<Histogram>,
     /// How long JSON Web Tokens take.
     pub verifications: Verifications,
+    /// Which service account tokens come.
+    pub service_accounts: Arc<ServiceAccountStatistics>,
     /// Requests to webhooks.
     pub requests: Arc<Requests>,
     /// Configurations.
@@ -91,6 +95,7 @@ impl Default for Metrics {
             token_cache: Arc::default(),
             certificate_expiration: Arc::new(Histogram::sharded(&CERTIFICATE_EXPIRATIONS)),
             verifications: Verifications::default(),
+            service_accounts: Arc::default(),
             requests: Arc::default(),
             reloads: Reloads::default(),
             audit: Arc::default(),
@@ -115,6 +120,7 @@ impl Metrics {
         self.certificate_expiration.write(&mut page, name, &[]);
         self.verifications.write(&mut page);
         issuers::write(&mut page, &measured.issuers, &self.host);
+        self.service_accounts.write(&mut page);
         self.requests.write(&mut page);
         self.audit.write(&mut page);
         self.traces.write(&mut page);

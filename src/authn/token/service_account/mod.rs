@@ -32,6 +32,7 @@ use crate::decision::{Authenticated, Authenticator, Lasts, Reason};
 use crate::identity::Identity;
 use crate::jose::json::Value;
 use crate::jose::{SignedToken, UnverifiedToken};
+use crate::metrics::ServiceAccountStatistics;
 
 use claims::PublicClaims;
 
@@ -45,6 +46,7 @@ pub struct ServiceAccount<G = Objects> {
     keys: Arc<PublicKeys>,
     audiences: Arc<[Box<str>]>,
     getter: Option<Arc<G>>,
+    statistics: Arc<ServiceAccountStatistics>,
 }
 
 /// Which tokens are meant, and how their claims are read. Go: `Validator`.
@@ -71,7 +73,12 @@ impl<G: ServiceAccountTokenGetter> ServiceAccount<G> {
         audiences: Arc<[Box<str>]>,
         getter: Option<Arc<G>>,
     ) -> Self {
-        Self { kind, keys, audiences, getter }
+        Self { kind, keys, audiences, getter, statistics: Arc::default() }
+    }
+
+    /// The same, counting there.
+    pub fn counted(self, statistics: Arc<ServiceAccountStatistics>) -> Self {
+        Self { statistics, ..self }
     }
 
     /// Go: `AuthenticateToken`.
@@ -116,6 +123,9 @@ impl<G: ServiceAccountTokenGetter> ServiceAccount<G> {
         if !self.is_issuer(public.issuer) {
             return Err(Reason::WrongIssuer);
         }
+        if public.audiences.is_empty() {
+            self.statistics.legacy();
+        }
         // A token for nobody in particular is for kube-apiserver.
         let is_ours = |audience: &&str| self.audiences.iter().any(|ours| **ours == **audience);
         if !public.audiences.is_empty() && !public.audiences.iter().any(is_ours) {
@@ -125,11 +135,12 @@ impl<G: ServiceAccountTokenGetter> ServiceAccount<G> {
         match self.kind {
             Kind::Legacy { lookup } => {
                 let getter = getter.map(|getter| &**getter);
-                let identity = legacy::validate(token, &public, claims, lookup, getter).await?;
+                let identity =
+                    legacy::validate(token, &public, claims, lookup, getter, &self.statistics).await?;
                 // Its Secret is looked at each time; what is found there is remembered for a moment as it is.
                 Ok((identity, if lookup { Lasts::NoLonger } else { Lasts::Indefinitely }))
             }
-            Kind::Bound { .. } => bound::validate(&public, claims, now, getter).await,
+            Kind::Bound { .. } => bound::validate(&public, claims, now, getter, &self.statistics).await,
         }
     }
 
