@@ -37,6 +37,9 @@ pub(super) fn begin(tracer: &Tracer, metadata: &MetadataMap, incoming: &Incoming
 
 /// Tells the span of the Check that is being answered, if it has one, what was decided.
 pub(super) fn decided(decision: &Decision) {
+    if !trace::is_recording() {
+        return;
+    }
     trace::set([KeyValue::new("rpc.response.status_code", "OK")]);
     match decision {
         Decision::Allow(authenticated) => trace::set([

@@ -87,6 +87,11 @@ impl Drop for Trace {
     }
 }
 
+/// Whether there is a span that is being worked for.
+pub fn is_recording() -> bool {
+    Context::map_current(|current| current.span().is_recording())
+}
+
 /// Says something about the span that is being worked for, if there is one.
 pub fn set(attributes: impl IntoIterator<Item = KeyValue>) {
     Context::map_current(|current| current.span().set_attributes(attributes));
