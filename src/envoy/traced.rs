@@ -15,8 +15,12 @@ const METHOD: &str = "envoy.service.auth.v3.Authorization/Check";
 /// As much of a request's id as a span holds, in bytes.
 const MAX_ID: usize = 256;
 
-/// Begins the span of a Check if it is to be recorded: a child of Envoy's span of the call, as the metadata of the call has it; else of that which the
-/// request itself comes with.
+/// Begins the span of a Check if it is to be recorded: a child of Envoy's span of the call, as the metadata of the call has it; else of that
+/// which the request itself comes with.
+///
+/// kube-apiserver follows privileged users only (`notSystemPrivilegedGroup` of endpoints/filters/traces.go), since anybody calls it. Here
+/// Envoy calls, and says what it records. Where it traces nothing the request's own header is the client's, who can so have spans recorded:
+/// no more than the queue takes.
 pub(super) fn begin(tracer: &Tracer, metadata: &MetadataMap, incoming: &Incoming) -> Option<Trace> {
     let all = |name: &'static str| metadata.get_all(name).iter().map(|value| value.as_bytes());
     let request = incoming.request();

@@ -124,6 +124,7 @@ fn the_caller_decides_what_is_recorded_and_a_rate_where_it_has_not() {
 }
 
 #[tokio::test]
+#[expect(clippy::async_yields_async, reason = "the question outlives what it was asked for")]
 async fn what_is_asked_while_a_span_is_worked_for_is_a_child_of_it_and_says_so() {
     let (tracer, ended) = tracer(0);
     let mut headers = HeaderMap::new();

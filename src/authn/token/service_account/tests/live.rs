@@ -406,6 +406,6 @@ fn legacy_tokens_are_counted_and_those_of_a_secret_that_is_marked_as_invalid() {
     };
     let invalidated = Some(Err(Reason::LegacyTokenInvalidated));
     assert_eq!(counted(&token, false), (Some(Ok(())), [1, 0, 0, 0]));
-    assert_eq!(counted(&token, true), (invalidated.clone(), [2, 0, 0, 1]));
+    assert_eq!(counted(&token, true), (invalidated, [2, 0, 0, 1]));
     assert_eq!(counted("another", true), (invalidated, [3, 0, 0, 1]));
 }
