@@ -14,6 +14,7 @@ mod cel;
 mod certificates;
 mod cluster;
 mod compare;
+mod deploy;
 mod differential;
 #[path = "../envoy/support/mod.rs"]
 #[allow(dead_code, unused_imports, reason = "Envoy, CAs and an issuer are used here")]

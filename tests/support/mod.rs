@@ -9,4 +9,5 @@ pub(crate) mod subject;
 pub(crate) mod tls;
 pub(crate) mod tokens;
 pub(crate) mod verdict;
+pub(crate) mod volume;
 pub(crate) mod webhook;
