@@ -14,6 +14,7 @@ mod certificates;
 mod check;
 mod cluster;
 mod conformance;
+mod image;
 mod impersonation;
 mod jwt;
 mod layering;

@@ -2,6 +2,7 @@
 //! Deployment with whose arguments and files the program starts.
 
 mod cluster;
+mod gateways;
 mod program;
 mod rendered;
 mod values;
@@ -63,7 +64,8 @@ fn the_components_give_the_rights_that_rbac_yaml_has() {
 #[test]
 fn every_selector_finds_the_pods() {
     let objects = kustomize_with(&["service-monitor"]);
-    let labels = json!({"app.kubernetes.io/name": "countersign", "app.kubernetes.io/instance": "countersign"});
+    let labels =
+        json!({"app.kubernetes.io/name": "countersign", "app.kubernetes.io/instance": "countersign"});
     let pod = &deployment(&objects)["spec"]["template"];
     assert_eq!(pod["metadata"]["labels"], labels);
     let selector = json!({"matchLabels": labels});

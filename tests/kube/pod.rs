@@ -156,9 +156,7 @@ pub(super) fn in_pod(live: &Live, credentials: &Volume, program: &Command) -> Op
     let mut command = own_view(&format!("{script}; exec \"$@\""));
     command.arg(program.get_program()).args(program.get_args());
     command.current_dir(program.get_current_dir().unwrap());
-    command
-        .env("KUBERNETES_SERVICE_HOST", "127.0.0.1")
-        .env("KUBERNETES_SERVICE_PORT", live.port.to_string());
+    command.env("KUBERNETES_SERVICE_HOST", "127.0.0.1").env("KUBERNETES_SERVICE_PORT", live.port.to_string());
     Some(command)
 }
 

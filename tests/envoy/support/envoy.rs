@@ -14,7 +14,7 @@ use super::certificate;
 use super::client::Edge;
 use super::process::Process;
 
-/// `deploy/envoy/envoy.yaml` with some of its values replaced.
+/// `deploy/envoy/envoy.yaml` with some of its values replaced, or what another has made.
 #[derive(Clone)]
 pub(crate) struct Config(String);
 
@@ -27,6 +27,11 @@ impl Config {
     /// As it is shipped, but on ports that nobody else has.
     pub(crate) fn shipped() -> Self {
         Self::untouched().with("port_value: 10000", "port_value: 0").with("port_value: 9901", "port_value: 0")
+    }
+
+    /// Another one.
+    pub(crate) fn of(text: String) -> Self {
+        Self(text)
     }
 
     /// Replaces what must be there exactly once.

@@ -26,14 +26,14 @@ use super::{COMPONENTS, root};
 /// Where the volumes are in the Pod.
 const PLACE: &str = "/etc/countersign/";
 
-type Files = BTreeMap<String, Vec<u8>>;
+pub(super) type Files = BTreeMap<String, Vec<u8>>;
 
 /// The volumes of a Deployment by their names, with what is in them.
-struct Volumes(BTreeMap<String, Volume>);
+pub(super) struct Volumes(BTreeMap<String, Volume>);
 
 impl Volumes {
     /// As the objects say, but for Secrets that others make.
-    fn new(objects: &Objects, others: &[(&str, Files)]) -> Self {
+    pub(super) fn new(objects: &Objects, others: &[(&str, Files)]) -> Self {
         let pod = &deployment(objects)["spec"]["template"]["spec"];
         let volume = |volume: &Json| {
             let name = volume["name"].as_str().unwrap();
@@ -42,7 +42,8 @@ impl Volumes {
             let [mount] = mounted[..] else { panic!("{name} is mounted once") };
             assert_eq!(mount["mountPath"], format!("{PLACE}{name}"));
             assert!(mount["subPath"].is_null(), "kubelet never renews a file that is mounted by subPath");
-            let made_by = volume["configMap"]["name"].as_str().or(volume["secret"]["secretName"].as_str()).unwrap();
+            let made_by =
+                volume["configMap"]["name"].as_str().or(volume["secret"]["secretName"].as_str()).unwrap();
             let of_others = others.iter().find(|(secret, _)| *secret == made_by);
             let files = of_others.map_or_else(|| files(objects, made_by), |(_, files)| files.clone());
             let files: Vec<_> = files.iter().map(|(name, content)| (&**name, &**content)).collect();
@@ -52,10 +53,11 @@ impl Volumes {
     }
 
     /// The program's arguments, with ports that nobody else has, and without the first, which is `serve`.
-    fn arguments(&self, objects: &Objects) -> Vec<String> {
+    pub(super) fn arguments(&self, objects: &Objects) -> Vec<String> {
         let container = &deployment(objects)["spec"]["template"]["spec"]["containers"][0];
         assert!(container["command"].is_null() && container["env"].is_null());
-        let arguments = container["args"].as_array().unwrap().iter().map(|argument| argument.as_str().unwrap());
+        let arguments =
+            container["args"].as_array().unwrap().iter().map(|argument| argument.as_str().unwrap());
         let [first, arguments @ ..] = &arguments.collect::<Vec<_>>()[..] else { panic!("no arguments") };
         assert_eq!(*first, "serve");
         arguments.iter().map(|argument| self.adapted(argument)).collect()
@@ -67,6 +69,14 @@ impl Volumes {
             text = text.replace(&format!("{PLACE}{name}/"), &format!("{}/", volume.path().display()));
         }
         text
+    }
+
+    /// What the ConfigMap says of places holds here.
+    pub(super) fn adapt_config(&mut self, objects: &Objects) {
+        let config = files(objects, "countersign");
+        let config: Vec<_> =
+            config.iter().map(|(name, text)| (&**name, str::from_utf8(text).unwrap())).collect();
+        self.put("config", &config);
     }
 
     /// Replaces the files of a volume; what they say of places holds here.
@@ -93,15 +103,15 @@ fn files(objects: &Objects, name: &str) -> Files {
 }
 
 /// Both ends of mutual TLS.
-struct Internal {
-    authority: Authority,
-    envoy: Certified,
+pub(super) struct Internal {
+    pub(super) authority: Authority,
+    pub(super) envoy: Certified,
 }
 
 const NAME: &str = "countersign.countersign.svc";
 
 impl Internal {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let authority = Authority::root("countersign");
         let envoy = authority.certify("envoy", &[]);
         Self { authority, envoy }
@@ -133,15 +143,15 @@ impl Internal {
     }
 }
 
-fn serve(arguments: &[String]) -> Command {
+pub(super) fn serve(arguments: &[String]) -> Command {
     countersign("serve", root("").as_path(), &[arguments, &["--reload-interval=50ms".to_owned()]].concat())
 }
 
-fn tls(internal: &Internal) -> Files {
+pub(super) fn tls(internal: &Internal) -> Files {
     internal.files().into_iter().map(|(name, text)| (name.to_owned(), text.into_bytes())).collect()
 }
 
-fn credentials(tokens: &str) -> Files {
+pub(super) fn credentials(tokens: &str) -> Files {
     Files::from([("tokens.csv".to_owned(), tokens.as_bytes().to_vec())])
 }
 
@@ -154,8 +164,9 @@ async fn the_program_serves_what_the_volumes_of_its_pod_say_and_follows_them() {
         &objects,
         &[("countersign-tls", tls(&before)), ("countersign-credentials", credentials("one,alice,\n"))],
     );
-    let config = String::from_utf8(files(&objects, "countersign").remove("countersign.yaml").unwrap()).unwrap();
-    volumes.put("config", &[("countersign.yaml", &config)]);
+    let config =
+        String::from_utf8(files(&objects, "countersign").remove("countersign.yaml").unwrap()).unwrap();
+    volumes.adapt_config(&objects);
     let mut server = Server::run(serve(&volumes.arguments(&objects)));
     server.until_ready().await;
     assert_eq!(before.user(&server, "one").await.as_deref(), Some("alice"));
@@ -201,10 +212,7 @@ async fn the_program_starts_with_the_arguments_and_files_of_every_deployment() {
             secrets.push(("countersign-credentials", credentials("")));
         }
         let mut volumes = Volumes::new(&objects, &secrets);
-        let config = files(&objects, "countersign");
-        let config: Vec<_> =
-            config.iter().map(|(name, text)| (&**name, str::from_utf8(text).unwrap())).collect();
-        volumes.put("config", &config);
+        volumes.adapt_config(&objects);
         println!("{place}");
         let server = Server::run(serve(&volumes.arguments(&objects)));
         // The issuer of the example is nowhere.
@@ -219,7 +227,11 @@ async fn with_all_components_the_program_gets_along_with_the_rights_that_they_gi
     let names: Vec<&str> = COMPONENTS.iter().map(|(name, _)| *name).collect();
     let objects = kustomize_with(&names);
     let file = live.dir.path().join("objects.json");
-    std::fs::write(&file, serde_json::json!({"apiVersion": "v1", "kind": "List", "items": objects}).to_string()).unwrap();
+    std::fs::write(
+        &file,
+        serde_json::json!({"apiVersion": "v1", "kind": "List", "items": objects}).to_string(),
+    )
+    .unwrap();
     output(with_rights(&live, tool("kubectl").args(["apply", "--filename"]).arg(&file)));
 
     let internal = Internal::new();

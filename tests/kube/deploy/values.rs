@@ -24,7 +24,10 @@ fn the_readme_of_the_chart_has_a_row_for_each_value_with_its_default() {
     for name in values.keys() {
         let declared = name.split('.').try_fold(&schema, |schema, part| schema["properties"].get(part));
         // What has any keys has no list of them.
-        assert!(declared.is_some() || ["config", "resources"].contains(&name.split('.').next().unwrap()), "{name}");
+        assert!(
+            declared.is_some() || ["config", "resources"].contains(&name.split('.').next().unwrap()),
+            "{name}"
+        );
     }
 }
 
