@@ -30,6 +30,7 @@ impl Config {
     }
 
     /// Another one.
+    #[allow(dead_code, reason = "only those who stand beside a kube-apiserver have one")]
     pub(crate) fn of(text: String) -> Self {
         Self(text)
     }
@@ -176,7 +177,11 @@ impl Envoy {
 
     /// How many Checks Envoy had to send again.
     pub(crate) async fn checks_repeated(&self) -> u64 {
-        let name = "cluster.countersign.upstream_rq_retry";
+        self.counted("cluster.countersign.upstream_rq_retry").await
+    }
+
+    /// A counter or gauge of Envoy's.
+    pub(crate) async fn counted(&self, name: &str) -> u64 {
         let page = admin_page(self.admin, &format!("/stats?filter=^{name}$")).await.unwrap();
         page.trim().strip_prefix(name).unwrap().trim_start_matches(": ").parse().unwrap()
     }

@@ -12,6 +12,7 @@ use super::super::edge::{Config, Envoy, Response, Upstream, eventually};
 use super::super::support::program::Server;
 use super::program::{Internal, Volumes, credentials, serve, tls};
 use super::rendered::{Objects, kustomize, of_kind, output, tool};
+use super::root;
 
 const FOLDER: &str = "deploy/gateways/envoy-gateway";
 
@@ -55,6 +56,9 @@ async fn envoy_with_the_configuration_of_envoy_gateway_lets_in_who_countersign_l
             (edge.http2(&[alice]).await.unwrap().status == 200).then_some(())
         })
         .await;
+        // And not because it tries whoever there is when nobody is well.
+        let well = "cluster.securitypolicy/edge/countersign/extauth/0.membership_healthy";
+        eventually("a health check succeeds", async || (envoy.counted(well).await == 1).then_some(())).await;
         let lines = SPOOFS.iter().copied().chain([alice]).collect::<Vec<_>>();
         for response in edge.both(&lines).await {
             let mut identity = response.forwarded();
@@ -81,6 +85,24 @@ async fn envoy_with_the_configuration_of_envoy_gateway_lets_in_who_countersign_l
         let Response { status, .. } = edge.http1(&lines).await;
         assert_eq!(status, 503, "an outage is not the client's fault, and lets nobody in");
         assert_eq!(application.seen().len(), seen);
+    }
+}
+
+/// istiod passes over what it does not know.
+#[test]
+fn every_field_of_the_mesh_configuration_is_one_that_istio_has() {
+    let text = fs::read_to_string(root("deploy/gateways/istio/mesh.yaml")).unwrap();
+    let read = |text: &str| {
+        let dir = TempDir::new().unwrap();
+        fs::write(dir.path().join("mesh.yaml"), text).unwrap();
+        let mesh = fs::File::open(dir.path().join("mesh.yaml")).unwrap();
+        tool("go-istio").stdin(mesh).status().unwrap().success()
+    };
+    assert!(read(&text));
+    for (from, to) in
+        [("failOpen", "failOpn"), ("timeout: 2s", "timeout: soon"), ("port: 9001", "port: grpc")]
+    {
+        assert!(text.contains(from) && !read(&text.replace(from, to)), "{to}");
     }
 }
 

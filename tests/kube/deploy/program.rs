@@ -42,8 +42,10 @@ impl Volumes {
             let [mount] = mounted[..] else { panic!("{name} is mounted once") };
             assert_eq!(mount["mountPath"], format!("{PLACE}{name}"));
             assert!(mount["subPath"].is_null(), "kubelet never renews a file that is mounted by subPath");
-            let made_by =
-                volume["configMap"]["name"].as_str().or(volume["secret"]["secretName"].as_str()).unwrap();
+            let made_by = [&volume["configMap"]["name"], &volume["secret"]["secretName"]]
+                .into_iter()
+                .find_map(Json::as_str)
+                .unwrap();
             let of_others = others.iter().find(|(secret, _)| *secret == made_by);
             let files = of_others.map_or_else(|| files(objects, made_by), |(_, files)| files.clone());
             let files: Vec<_> = files.iter().map(|(name, content)| (&**name, &**content)).collect();
