@@ -52,7 +52,8 @@ fn every_command_of_the_readme_works() {
             ["kubectl", "apply", "-k", folder] | ["helm", "install", _, folder, ..] => {
                 let parent = root.join(folder).join("..");
                 let there = [root.join(folder).join("README.md"), parent.join("README.md")];
-                let says = |readme: &Path| fs::read_to_string(readme).is_ok_and(|text| text.contains(command));
+                let says =
+                    |readme: &Path| fs::read_to_string(readme).is_ok_and(|text| text.contains(command));
                 assert!(there.iter().any(|readme| says(readme)), "{command}");
             }
             _ => panic!("nobody tries {command:?}"),
