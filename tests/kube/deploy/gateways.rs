@@ -1,4 +1,5 @@
-//! The translator of Envoy Gateway makes Envoy's configuration of `deploy/gateways/envoy-gateway`, with which a real Envoy runs.
+//! The translator of Envoy Gateway makes Envoy's configuration of `deploy/gateways/envoy-gateway`, with which a real Envoy runs. Of the other
+//! gateways only what is Envoy's own, or Istio's mesh configuration, is read by those whose it is.
 
 use std::fs;
 
@@ -8,7 +9,7 @@ use rcgen::{CertificateParams, KeyPair};
 use serde_json::{Value as Json, json};
 use tempfile::TempDir;
 
-use super::super::edge::{Config, Envoy, Response, Upstream, eventually};
+use super::super::edge::{Config, Envoy, Response, Upstream, eventually, validate};
 use super::super::support::program::Server;
 use super::program::{Internal, Volumes, credentials, serve, tls};
 use super::rendered::{Objects, kustomize, of_kind, output, tool};
@@ -105,6 +106,42 @@ fn every_field_of_the_mesh_configuration_is_one_that_istio_has() {
     {
         assert!(text.contains(from) && !read(&text.replace(from, to)), "{to}");
     }
+}
+
+/// istiod merges it into what it makes, which is at least this.
+#[test]
+fn envoy_takes_what_the_filter_for_istio_adds() {
+    let objects = kustomize("deploy/gateways/istio");
+    let patches = of_kind(&objects, "EnvoyFilter")["spec"]["configPatches"].as_array().unwrap();
+    let [manager, filter] =
+        [0, 1].map(|index: usize| patches[index]["patch"]["value"]["typed_config"].clone());
+    let valid = |manager: &Json, filter: &Json| {
+        let (mut manager, mut filter) = (manager.clone(), filter.clone());
+        filter["grpc_service"] = json!({"envoy_grpc": {"cluster_name": "countersign"}});
+        manager["stat_prefix"] = "edge".into();
+        manager["route_config"] = json!({"virtual_hosts": [{
+            "name": "all", "domains": ["*"], "routes": [{"match": {"prefix": "/"}, "direct_response": {"status": 200}}],
+        }]});
+        let router = "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router";
+        manager["http_filters"] = json!([
+            {"name": "envoy.filters.http.ext_authz", "typed_config": filter},
+            {"name": "envoy.filters.http.router", "typed_config": {"@type": router}},
+        ]);
+        let config = json!({"static_resources": {
+            "clusters": [{"name": "countersign", "type": "STATIC", "connect_timeout": "1s"}],
+            "listeners": [{
+                "name": "edge", "address": {"socket_address": {"address": "127.0.0.1", "port_value": 0}},
+                "filter_chains": [{"filters": [
+                    {"name": "envoy.filters.network.http_connection_manager", "typed_config": manager},
+                ]}],
+            }],
+        }});
+        validate(TempDir::new().unwrap().path(), &Config::of(config.to_string())).status.success()
+    };
+    assert!(valid(&manager, &filter));
+    let mut odd = filter.clone();
+    odd["nobody_knows_this"] = true.into();
+    assert!(!valid(&manager, &odd));
 }
 
 /// What Envoy Gateway has accepted and translated.
