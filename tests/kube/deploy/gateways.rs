@@ -113,7 +113,7 @@ fn every_field_of_the_mesh_configuration_is_one_that_istio_has() {
 fn envoy_takes_what_the_filter_for_istio_adds() {
     let objects = kustomize("deploy/gateways/istio");
     let patches = of_kind(&objects, "EnvoyFilter")["spec"]["configPatches"].as_array().unwrap();
-    let [manager, filter] =
+    let [manager, mut filter] =
         [0, 1].map(|index: usize| patches[index]["patch"]["value"]["typed_config"].clone());
     let valid = |manager: &Json, filter: &Json| {
         let (mut manager, mut filter) = (manager.clone(), filter.clone());
