@@ -12,7 +12,7 @@ use std::fs;
 use serde_json::{Value as Json, json};
 
 use super::live::{documents, roles, root};
-use rendered::{COMPONENTS, Objects, deployment, helm, kustomize, kustomize_with, of_kind};
+use rendered::{COMPONENTS, Objects, deployment, helm, helm_as, kustomize, kustomize_with, of_kind};
 
 /// With no option, each, and all.
 #[test]
@@ -32,6 +32,21 @@ fn the_chart_makes_the_objects_of_the_base_and_its_components() {
             assert_eq!(chart, base, "{names:?}");
         }
     }
+}
+
+/// Nothing in it is called after the project rather than after the release.
+#[test]
+fn a_release_of_another_name_has_its_own_objects() {
+    let all: Vec<String> = COMPONENTS.iter().map(|(_, value)| format!("--set={value}=true")).collect();
+    let all: Vec<&str> = all.iter().map(String::as_str).collect();
+    let other = helm_as(["edge", "elsewhere"], &all);
+    for name in ["edge-countersign", "edge-countersign-tls", "edge-countersign.elsewhere.svc"] {
+        assert!(other.contains(name), "{name}");
+    }
+    let renamed = other.replace("edge-countersign", "countersign").replace("elsewhere", "countersign");
+    let renamed =
+        renamed.replace("app.kubernetes.io/instance: edge", "app.kubernetes.io/instance: countersign");
+    assert_eq!(renamed, helm_as(["countersign"; 2], &all));
 }
 
 /// In one order, without the labels that say by what an object was made, and with YAML in place of its text.

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 use super::super::cluster::{START, binaries};
 use super::super::live::{ADMIN, Live};
-use super::rendered::{Objects, alone, deployment, helm, kustomizations, kustomize, output, tool};
+use super::rendered::{Objects, alone, deployment, helm, kustomizations, kustomize, output, overlay, tool};
 use super::{commands, root};
 
 /// A cluster that knows the kinds of all those projects, and none of our objects.
@@ -113,6 +113,12 @@ async fn a_real_kube_apiserver_takes_the_objects_of_every_gateway() {
             output(with_rights(&live, tool("kubectl").args(["apply", "--filename"]).arg(&file)));
         }
         admits(&live, "countersign", &objects).await;
+        let file = live.dir.path().join("component.json");
+        for component in kustomizations(&folder) {
+            let more = json!({"apiVersion": "v1", "kind": "List", "items": overlay(&folder, &[&component])});
+            fs::write(&file, more.to_string()).unwrap();
+            output(with_rights(&live, tool("kubectl").args(["apply", "--filename"]).arg(&file)));
+        }
         // The next has the same names.
         delete(&live, "countersign");
         delete(&live, "edge");

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use super::super::edge::{Config, Envoy, Response, Upstream, eventually, validate};
 use super::super::support::program::Server;
 use super::program::{Internal, Volumes, credentials, serve, tls};
-use super::rendered::{Objects, kustomize, of_kind, output, tool};
+use super::rendered::{Objects, kustomize, of_kind, output, overlay, tool};
 use super::root;
 
 const FOLDER: &str = "deploy/gateways/envoy-gateway";
@@ -26,25 +26,26 @@ const SPOOFS: [&str; 6] = [
     "x-envoy-auth-failure-mode-allowed: true",
 ];
 
-/// With mutual TLS, and whether the operator has EnvoyPatchPolicy or not.
+/// With mutual TLS, and whether the operator has EnvoyPatchPolicy or not, and with a line for each group.
 #[tokio::test(flavor = "multi_thread")] // the translator blocks
 async fn envoy_with_the_configuration_of_envoy_gateway_lets_in_who_countersign_lets_in() {
     let internal = Internal::new();
-    let objects = kustomize(FOLDER);
+    let joined = kustomize(FOLDER);
+    let by_line = overlay(FOLDER, &[&format!("{FOLDER}/groups-by-line")]);
     let mut volumes = Volumes::new(
-        &objects,
+        &joined,
         &[
             ("countersign-tls", tls(&internal)),
             ("countersign-credentials", credentials("one,alice,7,\"dev,ops\"\n")),
         ],
     );
-    volumes.adapt_config(&objects);
-    for patched in [true, false] {
-        let mut server = Server::run(serve(&volumes.arguments(&objects)));
+    volumes.adapt_config(&joined);
+    for (objects, patched) in [(&joined, true), (&joined, false), (&by_line, true)] {
+        let mut server = Server::run(serve(&volumes.arguments(objects)));
         server.until_ready().await;
         let application = Upstream::start().await;
         let port = server.address.rsplit_once(':').unwrap().1.parse().unwrap();
-        let dumped = translated(&objects, patched);
+        let dumped = translated(objects, patched);
         let text = configuration(&dumped, &internal, [application.port, port]);
         assert_eq!(text.contains("encodeRawHeaders"), patched);
         let dir = TempDir::new().unwrap();
@@ -68,10 +69,12 @@ async fn envoy_with_the_configuration_of_envoy_gateway_lets_in_who_countersign_l
                 line.starts_with("x-remote-") || line.contains("impersonate") || line.contains("auth")
             });
             identity.sort_unstable();
-            assert_eq!(
-                identity,
-                ["x-remote-group: dev,ops,system:authenticated", "x-remote-uid: 7", "x-remote-user: alice"]
-            );
+            let groups = if std::ptr::eq(objects, &by_line) {
+                &["x-remote-group: dev", "x-remote-group: ops", "x-remote-group: system:authenticated"][..]
+            } else {
+                &["x-remote-group: dev,ops,system:authenticated"]
+            };
+            assert_eq!(identity, [groups, &["x-remote-uid: 7", "x-remote-user: alice"]].concat());
         }
         for lines in [&["authorization: Bearer two"][..], &SPOOFS, &["authorization: Bearer one,two"]] {
             for response in edge.both(lines).await {
@@ -147,7 +150,10 @@ fn envoy_takes_what_the_filter_for_istio_adds() {
 fn translated(objects: &Objects, patched: bool) -> Json {
     let mut input: Vec<Json> = objects
         .iter()
-        .filter(|object| object["apiVersion"].as_str().unwrap().starts_with("gateway."))
+        .filter(|object| {
+            let group = object["apiVersion"].as_str().unwrap();
+            group.starts_with("gateway.") || object["metadata"]["name"] == "identity-lines"
+        })
         .filter(|object| patched || object["kind"] != "EnvoyPatchPolicy")
         .cloned()
         .collect();

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::{env, fs};
 
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 use tempfile::TempDir;
 
 use super::super::cluster::binaries;
@@ -32,28 +32,35 @@ pub(super) fn kustomize(folder: &str) -> Objects {
 pub(super) fn kustomize_with(components: &[&str]) -> Objects {
     let there = fs::read_dir(root("deploy/kubernetes/components")).unwrap().count();
     assert_eq!(there, COMPONENTS.len(), "each component is in the table");
+    let components: Vec<_> =
+        components.iter().map(|name| format!("deploy/kubernetes/components/{name}")).collect();
+    overlay("deploy/kubernetes/base", &components.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
+/// What an overlay makes of these folders.
+pub(super) fn overlay(base: &str, components: &[&str]) -> Objects {
     let overlay = TempDir::new().unwrap();
     let folder = overlay.path().canonicalize().unwrap();
     // Kustomize takes no absolute paths.
     let up = "../".repeat(folder.components().count() - 1);
-    let kubernetes = root("deploy/kubernetes").canonicalize().unwrap();
-    let place = |name: &str| format!("{up}{}", kubernetes.join(name).strip_prefix("/").unwrap().display());
-    let components: String =
-        components.iter().map(|name| format!("- {}\n", place(&format!("components/{name}")))).collect();
-    let text = format!(
-        "kind: Kustomization\nresources:\n- {}\ncomponents:{}\n{components}",
-        place("base"),
-        if components.is_empty() { " []" } else { "" }
-    );
-    fs::write(folder.join("kustomization.yaml"), text).unwrap();
+    let top = root("").canonicalize().unwrap();
+    let place = |name: &str| format!("{up}{}", top.join(name).strip_prefix("/").unwrap().display());
+    let places: Vec<_> = components.iter().map(|name| place(name)).collect();
+    let text = json!({"kind": "Kustomization", "resources": [place(base)], "components": places});
+    fs::write(folder.join("kustomization.yaml"), text.to_string()).unwrap();
     documents(&output(tool("kubectl").arg("kustomize").arg(folder)))
 }
 
 /// What the chart makes with these flags.
 pub(super) fn helm(flags: &[&str]) -> Objects {
+    documents(&helm_as(["countersign"; 2], flags))
+}
+
+/// The same as text, for a release of this name in this namespace.
+pub(super) fn helm_as([release, namespace]: [&str; 2], flags: &[&str]) -> String {
     let mut command = tool("helm");
-    command.args(["template", "countersign"]).arg(root("deploy/helm/countersign"));
-    documents(&output(command.arg("--namespace=countersign").args(flags)))
+    command.args(["template", release]).arg(root("deploy/helm/countersign"));
+    output(command.args(["--namespace", namespace]).args(flags))
 }
 
 /// A program that `tests/kube/build` has made, which finds the others, but nothing of whoever runs the tests.
