@@ -1,15 +1,18 @@
 //! The chain: which authenticators there are, and in which order they are asked.
 
+mod profile;
+
 use std::sync::Arc;
 
-use crate::authn::token::{JwtAuthenticators, TokenAuthenticator, TokenCache, Ttl};
+use crate::authn::token::{JwtAuthenticators, Room, TokenAuthenticator, TokenCache};
 use crate::authn::{
     Anonymous, AuthenticateRequest, AuthenticateToken, Basic, Bearer, Now, Outcome, RequestHeader, Token,
     Union, WebSocket, X509,
 };
 use crate::decision::{Authenticator, Decision, Denial, Reason};
-use crate::metrics::TokenCacheStatistics;
 use crate::request::Request;
+
+pub use profile::ChainProfile;
 
 /// The token authenticators, asked in order.
 type Tokens = Union<TokenMember>;
@@ -18,17 +21,15 @@ type Tokens = Union<TokenMember>;
 #[derive(Debug, Default)]
 pub struct Members {
     /// `--requestheader-client-ca-file` and what goes with it.
-    pub request_header: Option<RequestHeader>,
+    pub request_header: Option<Arc<RequestHeader>>,
     /// `--basic-auth-file`.
-    pub basic: Option<Basic>,
+    pub basic: Option<Arc<Basic>>,
     /// `--client-ca-file`.
-    pub x509: Option<X509>,
+    pub x509: Option<Arc<X509>>,
     /// The token authenticators, in [`Members::into_chain`]'s order.
     pub tokens: Vec<TokenAuthenticator>,
-    /// For how long their answers are remembered.
-    pub token_cache: Ttl,
-    /// Where it is counted what becomes of that.
-    pub token_cache_statistics: Arc<TokenCacheStatistics>,
+    /// Where their answers are remembered.
+    pub token_cache: Arc<Room>,
     /// Anonymous, if allowed at all.
     pub anonymous: Option<Anonymous>,
 }
@@ -52,18 +53,18 @@ impl Members {
         let schemes = Schemes { basic: self.basic.is_some(), bearer: !self.tokens.is_empty() };
         let mut credentials = Vec::new();
         // A front proxy that has authenticated the user speaks for it, whatever else the request carries.
-        credentials.extend(self.request_header.map(|a| RequestAuthenticator::RequestHeader(Box::new(a))));
+        credentials.extend(self.request_header.map(RequestAuthenticator::RequestHeader));
 
         // "front-proxy, BasicAuth methods, local first": basic stood here, before x509, until it was removed in 1.19.
-        credentials.extend(self.basic.map(|basic| RequestAuthenticator::Basic(Box::new(basic))));
+        credentials.extend(self.basic.map(RequestAuthenticator::Basic));
 
         // A good certificate wins over any token.
-        credentials.extend(self.x509.map(|a| RequestAuthenticator::X509(Box::new(a))));
+        credentials.extend(self.x509.map(RequestAuthenticator::X509));
 
         // The token authenticators, "local first, then remote": token file, service accounts (legacy, then bound), bootstrap,
         // JWT ("keep the OpenID Connect after Service Accounts": whichever comes first costs the other), webhook.
         if !self.tokens.is_empty() {
-            let tokens = Arc::new(tokens(self.tokens, self.token_cache, self.token_cache_statistics));
+            let tokens = Arc::new(tokens(self.tokens, self.token_cache));
             credentials.push(RequestAuthenticator::Bearer(Bearer::new(Arc::clone(&tokens))));
             credentials.push(RequestAuthenticator::WebSocket(WebSocket::new(tokens)));
         }
@@ -79,14 +80,15 @@ impl Members {
 /// The token authenticators, and a memory for the answers of those that take time: they verify signatures, or ask somebody. The others come first,
 /// though in Go bootstrap tokens come after service accounts and are remembered, too: no two of them have an opinion on one token, but
 /// for the token file, which is the first in Go as well.
-fn tokens(members: Vec<TokenAuthenticator>, ttl: Ttl, statistics: Arc<TokenCacheStatistics>) -> Tokens {
+fn tokens(members: Vec<TokenAuthenticator>, room: Arc<Room>) -> Tokens {
+    let ttl = room.ttl();
     if ttl.good.is_zero() && ttl.bad.is_zero() {
         return Union::new(members.into_iter().map(TokenMember::Asked));
     }
     let (asked, remembered): (Vec<_>, Vec<_>) =
         members.into_iter().partition(TokenAuthenticator::is_in_memory);
     let remembered = (!remembered.is_empty())
-        .then(|| TokenMember::Remembered(TokenCache::new(Union::new(remembered), ttl, statistics)));
+        .then(|| TokenMember::Remembered(TokenCache::new(Union::new(remembered), room)));
     Union::new(asked.into_iter().map(TokenMember::Asked).chain(remembered))
 }
 
@@ -146,9 +148,9 @@ impl Chain {
 /// One of the request authenticators.
 #[derive(Debug)]
 enum RequestAuthenticator {
-    RequestHeader(Box<RequestHeader>),
-    Basic(Box<Basic>),
-    X509(Box<X509>),
+    RequestHeader(Arc<RequestHeader>),
+    Basic(Arc<Basic>),
+    X509(Arc<X509>),
     Bearer(Bearer<Tokens>),
     WebSocket(WebSocket<Tokens>),
 }

@@ -77,6 +77,12 @@ pub const OPTIONS: &[OptionSpec] = &[
         "AuthenticationConfiguration (apiserver.config.k8s.io): issuers of JWTs, and whom anonymous lets in",
     ),
     one(
+        "profiles-file",
+        "FILE",
+        "",
+        "ProfileConfiguration (countersign/v1alpha1): other policies for routes that name one in Envoy's context_extensions",
+    ),
+    one(
         "oidc-issuer-url",
         "URL",
         "",

@@ -3,6 +3,7 @@
 pub mod codec;
 pub mod decode;
 pub mod encode;
+mod profile;
 mod service;
 
 pub use service::{CheckService, Snapshot};

@@ -1,5 +1,6 @@
 //! `Check`: decode, decide, encode; say why where it was denied.
 
+use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -11,42 +12,106 @@ use tonic::{Response, Status};
 
 use super::decode::Incoming;
 use super::encode::{Replies, Reply};
+use super::profile::Named;
 use super::view::server::authorization_server::Authorization;
 use crate::audit::Auditor;
 use crate::authn::Now;
-use crate::chain::Chain;
-use crate::config::ReplyConfig;
+use crate::chain::{Chain, Members};
+use crate::config::{DEFAULT_PROFILE, IdentityHeaders, Profile, ReplyConfig};
 use crate::decision::{Authenticator, Decision, Denial, Fault, Reason};
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, ProfileChecks};
 use crate::request::Request;
 
 /// A configuration at work: immutable, and replaced as a whole.
 #[derive(Debug)]
 pub struct Snapshot {
+    default: Policy,
+    /// By the names that routes give them.
+    profiles: HashMap<Box<[u8]>, Policy>,
+}
+
+/// A chain, and the replies that go with it.
+#[derive(Debug)]
+struct Policy {
+    /// None for that of the flags.
+    name: Option<Box<[u8]>>,
     chain: Chain,
     replies: Replies,
+    /// Where its Checks are counted, if there are profiles.
+    checks: Option<Arc<ProfileChecks>>,
 }
 
 impl Snapshot {
-    /// A chain and the replies that go with it.
-    pub fn new(chain: Chain, config: ReplyConfig) -> Self {
-        let replies = Replies::new(config, chain.schemes());
-        Self { chain, replies }
+    /// The policy of the flags, of these members and replies, and those of the profiles, whose Checks are counted in `metrics`.
+    pub fn new(members: Members, reply: ReplyConfig, profiles: Vec<Profile>, metrics: &Metrics) -> Self {
+        let replies = profiles.iter().filter_map(|profile| profile.reply.as_ref());
+        let headers = [&reply].into_iter().chain(replies).map(|reply| reply.headers.clone());
+        // The identity headers of one route are nowhere the client's to send: the next server may read them on all.
+        let headers: Vec<IdentityHeaders> = headers.collect();
+        let chains: Vec<(Box<str>, Chain, Option<ReplyConfig>)> = profiles
+            .into_iter()
+            .map(|Profile { name, chain, reply }| (name, members.of_profile(chain).into_chain(), reply))
+            .collect();
+        let checks = |name: &str| Some(metrics.profiles.of(name));
+        let chain = members.into_chain();
+        let default = Policy {
+            name: None,
+            replies: Replies::new(reply, chain.schemes(), &headers),
+            chain,
+            checks: if chains.is_empty() { None } else { checks(DEFAULT_PROFILE) },
+        };
+        let policy = |(name, chain, reply): (Box<str>, Chain, _)| {
+            let replies = default.replies.of_profile(reply, chain.schemes(), &headers);
+            let checks = checks(&name);
+            let name: Box<[u8]> = name.into_boxed_bytes();
+            (name.clone(), Policy { name: Some(name), chain, replies, checks })
+        };
+        let profiles = chains.into_iter().map(policy).collect();
+        Self { default, profiles }
+    }
+
+    /// The policy of a request's route, or the name or key that nobody knows.
+    fn policy<'a>(&'a self, request: &Request<'a>) -> Result<&'a Policy, &'a [u8]> {
+        match Named::of(request.context_extensions) {
+            Named::Nothing => Ok(&self.default),
+            Named::Profile(name) if name == DEFAULT_PROFILE.as_bytes() => Ok(&self.default),
+            Named::Profile(name) => self.profiles.get(name).ok_or(name),
+            Named::Unclear(key) => Err(key),
+        }
     }
 
     async fn answer(&self, incoming: &Incoming, now: Now, audit: Option<&Auditor>) -> (Reply, Decision) {
         let Some(request) = incoming.request() else {
             let denial = Denial::new(Authenticator::Chain, Reason::MalformedRequest);
-            return self.deny(denial, incoming, None, now, audit);
+            return self.default.deny(denial, incoming, None, now, audit);
         };
-        let denial = match self.chain.decide(&request, now).await {
+        match self.policy(&request) {
+            Ok(policy) => policy.answer(&request, incoming, now, audit).await,
+            Err(unknown) => {
+                let denial = Denial::new(Authenticator::Chain, Reason::UnknownProfile);
+                let denied = self.default.replies.deny(&denial);
+                (denied, told(denial, Some(unknown), incoming, Some(&request), now, audit))
+            }
+        }
+    }
+}
+
+impl Policy {
+    async fn answer(
+        &self,
+        request: &Request<'_>,
+        incoming: &Incoming,
+        now: Now,
+        audit: Option<&Auditor>,
+    ) -> (Reply, Decision) {
+        let denial = match self.chain.decide(request, now).await {
             Decision::Deny(denial) => denial,
             Decision::Allow(authenticated) => {
                 let reply = match self.replies.impersonation() {
-                    None => self.replies.allow(&authenticated, &request),
+                    None => self.replies.allow(&authenticated, request),
                     Some(impersonation) => {
                         let acting = impersonation.acting(authenticated.clone(), &request.headers).await;
-                        acting.and_then(|acting| self.replies.allow(&acting, &request))
+                        acting.and_then(|acting| self.replies.allow(&acting, request))
                     }
                 };
                 match reply {
@@ -54,7 +119,10 @@ impl Snapshot {
                         // Who it really was; as whom they act is for the upstream, and in the log.
                         let decision = Decision::Allow(authenticated);
                         if let Some(audit) = audit {
-                            audit.record(now.0, &decision, Some(&request), incoming.stream_id());
+                            audit.record(now.0, &decision, self.name(), Some(request), incoming.stream_id());
+                        }
+                        if let Some(checks) = &self.checks {
+                            checks.count(true);
                         }
                         return (reply, decision);
                     }
@@ -62,7 +130,11 @@ impl Snapshot {
                 }
             }
         };
-        self.deny(denial, incoming, Some(&request), now, audit)
+        self.deny(denial, incoming, Some(request), now, audit)
+    }
+
+    fn name(&self) -> Option<&[u8]> {
+        self.name.as_deref()
     }
 
     fn deny(
@@ -73,14 +145,28 @@ impl Snapshot {
         now: Now,
         audit: Option<&Auditor>,
     ) -> (Reply, Decision) {
-        log(&denial, incoming, request);
-        let reply = self.replies.deny(&denial);
-        let decision = Decision::Deny(denial);
-        if let Some(audit) = audit {
-            audit.record(now.0, &decision, request, incoming.stream_id());
+        if let Some(checks) = &self.checks {
+            checks.count(false);
         }
-        (reply, decision)
+        (self.replies.deny(&denial), told(denial, self.name(), incoming, request, now, audit))
     }
+}
+
+/// Writes a denial, by the profile that the route names, into the logs.
+fn told(
+    denial: Denial,
+    profile: Option<&[u8]>,
+    incoming: &Incoming,
+    request: Option<&Request<'_>>,
+    now: Now,
+    audit: Option<&Auditor>,
+) -> Decision {
+    log(&denial, profile, incoming, request);
+    let decision = Decision::Deny(denial);
+    if let Some(audit) = audit {
+        audit.record(now.0, &decision, profile, request, incoming.stream_id());
+    }
+    decision
 }
 
 /// The service that Envoy calls.
@@ -112,7 +198,7 @@ impl Authorization for CheckService {
         let answer = AssertUnwindSafe(snapshot.answer(&incoming, now, audit)).catch_unwind().await;
         let (reply, decision) = answer.unwrap_or_else(|_panic| {
             let denial = Denial::new(Authenticator::Chain, Reason::Panicked);
-            snapshot.deny(denial, &incoming, None, now, audit)
+            snapshot.default.deny(denial, &incoming, None, now, audit)
         });
         in_flight.end(&decision);
         Ok(Response::new(reply))
@@ -120,7 +206,7 @@ impl Authorization for CheckService {
 }
 
 /// One line for each denial: where to find the request, and who rejected it why. No header but the request id, no query.
-fn log(denial: &Denial, incoming: &Incoming, request: Option<&Request<'_>>) {
+fn log(denial: &Denial, profile: Option<&[u8]>, incoming: &Incoming, request: Option<&Request<'_>>) {
     let short = |bytes: &[u8]| bytes[..bytes.len().min(LOGGED_BYTES)].to_str_lossy().into_owned();
     macro_rules! event {
         ($level:ident) => {{
@@ -130,6 +216,7 @@ fn log(denial: &Denial, incoming: &Incoming, request: Option<&Request<'_>>) {
             tracing::$level!(
                 request_id = short(request_id.unwrap_or(incoming.stream_id())),
                 rejected = by.join(", "),
+                profile = profile.map(short),
                 method = request.map(|r| short(r.method)),
                 host = request.map(|r| short(r.host)),
                 path = request.map(|r| short(r.path.as_bytes())),

@@ -11,6 +11,7 @@ mod histogram;
 mod issuers;
 mod page;
 mod process;
+mod profiles;
 mod reloads;
 mod requests;
 mod token_cache;
@@ -30,6 +31,7 @@ pub use checks::{Checks, InFlight};
 pub use histogram::Histogram;
 pub use issuers::{IssuerStatus, Verification, Verifications};
 pub use page::CONTENT_TYPE;
+pub use profiles::{ProfileChecks, Profiles};
 pub use reloads::{ReloadResult, Reloads};
 pub use requests::Requests;
 pub use token_cache::{Fetching, Remembers, TokenCacheStatistics, Waiting};
@@ -39,6 +41,8 @@ pub use token_cache::{Fetching, Remembers, TokenCacheStatistics, Waiting};
 pub struct Metrics {
     /// What becomes of Checks.
     pub checks: Checks,
+    /// The same by profile, if there are any.
+    pub profiles: Profiles,
     /// What becomes of tokens that are looked up.
     pub token_cache: Arc<TokenCacheStatistics>,
     /// How long the certificates of clients are still valid, in seconds, whether they are good or not.
@@ -83,6 +87,7 @@ impl Default for Metrics {
     fn default() -> Self {
         Self {
             checks: Checks::default(),
+            profiles: Profiles::default(),
             token_cache: Arc::default(),
             certificate_expiration: Arc::new(Histogram::sharded(&CERTIFICATE_EXPIRATIONS)),
             verifications: Verifications::default(),
@@ -99,6 +104,7 @@ impl Metrics {
     pub fn render(&self, measured: &Measured) -> String {
         let mut page = Page::default();
         self.checks.write(&mut page);
+        self.profiles.write(&mut page);
         self.token_cache.write(&mut page);
         let name = "apiserver_client_certificate_expiration_seconds";
         page.family(

@@ -74,14 +74,15 @@ async fn serve(config: Config, reloader: Reloader, log: LogFilter) -> Result<(),
     let status = Arc::new(Status::new(Arc::clone(reloader.remote().metrics())));
     status.told_of(&config.deadlines);
     status.metrics.reloads.started(reloader.authentication_config());
-    let Config { mut chain, cluster, reply, server: limits, tls, options, .. } = config;
+    let Config { mut chain, cluster, reply, profiles, server: limits, tls, options, .. } = config;
     status.options(options);
     let jwt = chain.jwt().map(|jwt| Arc::clone(jwt));
     status.issuers(jwt.as_deref());
     let watches = cluster.is_some();
     status.cluster(cluster);
     let tls = tls.map(|Tls(settings)| Arc::new(ArcSwap::new(settings)));
-    let current = Arc::new(ArcSwap::from_pointee(Snapshot::new(chain.into_chain(), reply)));
+    let snapshot = Snapshot::new(chain, reply, profiles, &status.metrics);
+    let current = Arc::new(ArcSwap::from_pointee(snapshot));
     let audit = limits.audit.as_ref().map(|audit| Auditor::start(audit, Arc::clone(&status.metrics.audit)));
     let audit = audit.transpose().map_err(ServerError::Audit)?.map(Arc::new);
     let (mut health, health_service) = health_reporter();

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use countersign::authn::token::jwt::Remote;
-use countersign::chain::Chain;
+use countersign::chain::Members;
 use countersign::cluster::Clusters;
 use countersign::config::{Config, ReplyConfig, options};
 use countersign::envoy::decode::Incoming;
@@ -22,7 +22,7 @@ use tower_service::Service;
 use crate::cases::Case;
 
 /// What the flags of a case and its files in `folder` mean. Whoever has to fetch something begins with it.
-pub(crate) async fn load(case: &Case, folder: &Path, remote: &Remote) -> (Chain, ReplyConfig) {
+pub(crate) async fn load(case: &Case, folder: &Path, remote: &Remote) -> (Members, ReplyConfig) {
     // A flag that names one of the files names it from where this process runs.
     let flag = |flag: &&str| match flag.split_once('=') {
         Some((option, file)) if case.files.iter().any(|(name, _)| *name == file) => {
@@ -44,7 +44,7 @@ pub(crate) async fn load(case: &Case, folder: &Path, remote: &Remote) -> (Chain,
     if let Some(cluster) = cluster {
         tokio::time::timeout(PATIENCE, cluster.synced()).await.unwrap();
     }
-    (chain.into_chain(), reply)
+    (chain, reply)
 }
 
 /// What is fetched, and where it is counted.
@@ -55,8 +55,9 @@ pub(crate) fn remote() -> Remote {
 /// The service that answers Checks.
 pub(crate) async fn service(case: &Case, folder: &Path) -> CheckService {
     let remote = remote();
-    let (chain, reply) = load(case, folder, &remote).await;
-    let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot::new(chain, reply)));
+    let (members, reply) = load(case, folder, &remote).await;
+    let snapshot = Snapshot::new(members, reply, Vec::new(), remote.metrics());
+    let snapshot = Arc::new(ArcSwap::from_pointee(snapshot));
     CheckService::new(snapshot, Arc::clone(remote.metrics()), None)
 }
 

@@ -28,7 +28,7 @@ use prost::Message;
 use zeroize::Zeroizing;
 
 use crate::chain::Schemes;
-use crate::config::ReplyConfig;
+use crate::config::{IdentityHeaders, ReplyConfig};
 use crate::decision::{Authenticated, Denial, Reason};
 use crate::identity::Identity;
 use crate::impersonation::{Impersonation, UpstreamToken};
@@ -81,15 +81,32 @@ pub struct Replies {
 }
 
 impl Replies {
-    /// Replies as `config` has them, with challenges for `schemes`.
-    pub fn new(config: ReplyConfig, schemes: Schemes) -> Self {
+    /// Replies as `config` has them, with challenges for `schemes`. What other routes have for identity headers (`elsewhere`) is no more
+    /// the client's to send than those of `config`.
+    pub fn new(config: ReplyConfig, schemes: Schemes, elsewhere: &[IdentityHeaders]) -> Self {
         Self {
-            scrub: Scrub::new(&config),
+            scrub: Scrub::new(&config, elsewhere),
             prepared: PreparedReplies::new(MAX_PREPARED),
             unauthorized: unauthorized(schemes),
             unavailable: unavailable(),
             config,
         }
+    }
+
+    /// Replies for another route, which says an identity as `config` has it, or else as this one. They keep no more replies than this one
+    /// may keep alone; and one that is kept for an identity is given out by both only where they say it alike.
+    pub fn of_profile(
+        &self,
+        config: Option<ReplyConfig>,
+        schemes: Schemes,
+        elsewhere: &[IdentityHeaders],
+    ) -> Self {
+        let prepared = match config {
+            None => self.prepared.clone(),
+            Some(_) => self.prepared.others(),
+        };
+        let config = config.unwrap_or_else(|| self.config.clone());
+        Self { prepared, ..Self::new(config, schemes, elsewhere) }
     }
 
     /// How the upstream is told, if that is by impersonation.

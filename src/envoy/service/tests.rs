@@ -10,8 +10,7 @@ use tracing_subscriber::fmt::MakeWriter;
 use super::*;
 use crate::audit::{AuditConfig, Level};
 use crate::authn::RequestHeaderNames;
-use crate::chain::Members;
-use crate::config::{GroupsEncoding, IdentityHeaders};
+use crate::config::GroupsEncoding;
 use crate::metrics::Measured;
 
 /// Lines of a log.
@@ -54,7 +53,7 @@ fn snapshot() -> Snapshot {
         max_headers_count: 100,
         max_headers_bytes: 60 * 1024,
     };
-    Snapshot::new(Members::default().into_chain(), config)
+    Snapshot::new(Members::default(), config, Vec::new(), &Metrics::default())
 }
 
 /// Whoever reads one of them finds the others by the same word.
@@ -72,7 +71,7 @@ async fn every_reason_has_one_code_in_the_log_the_audit_log_and_the_metrics() {
             let in_flight = metrics.checks.begin();
             let denial = Denial::new(Authenticator::Jwt, *reason);
             let (_reply, decision) =
-                snapshot.deny(denial, &Incoming(None), None, Now(UNIX_EPOCH), Some(&auditor));
+                snapshot.default.deny(denial, &Incoming(None), None, Now(UNIX_EPOCH), Some(&auditor));
             in_flight.end(&decision);
         }
     });

@@ -89,7 +89,9 @@ impl Remote {
 /// their number. Go: `tokenunion.NewFailOnError` of k8s.io/kubernetes/pkg/kubeapiserver/authenticator/config.go, whose first error
 /// ends the search; since no two have one issuer, no other would have had an opinion.
 pub struct JwtAuthenticators {
-    by_issuer: HashMap<String, Issuer>,
+    by_issuer: Arc<HashMap<String, Issuer>>,
+    /// A token has to be for one of these, too.
+    audiences: Option<Arc<[Box<str>]>>,
 }
 
 /// One issuer and what its tokens are worth.
@@ -120,7 +122,13 @@ impl JwtAuthenticators {
             let issuer = Issuer::new(settings, remote)?;
             Ok::<_, SourceError>((issuer.settings.issuer.url.clone(), issuer))
         };
-        Ok(Self { by_issuer: settings.into_iter().map(issuer).collect::<Result<_, _>>()? })
+        let by_issuer = settings.into_iter().map(issuer).collect::<Result<_, _>>()?;
+        Ok(Self { by_issuer: Arc::new(by_issuer), audiences: None })
+    }
+
+    /// The same issuers, with the same keys; but a token has to be for one of these, besides being for one of its issuer's audiences.
+    pub(super) fn wanting(&self, audiences: &Arc<[Box<str>]>) -> Self {
+        Self { by_issuer: Arc::clone(&self.by_issuer), audiences: Some(Arc::clone(audiences)) }
     }
 
     /// The keys of every issuer, to start and to ask how they are doing.
@@ -143,7 +151,7 @@ impl AuthenticateToken for JwtAuthenticators {
         let Some(issuer) = issuer else { return Outcome::NoOpinion };
         // In a box, so that a decision about another credential is not larger for it.
         let since = Instant::now();
-        let identity = Box::pin(issuer.authenticate(&token, &document, now)).await;
+        let identity = Box::pin(issuer.authenticate(&token, &document, self.audiences.as_deref(), now)).await;
         issuer.verification.observe(identity.is_ok(), since.elapsed());
         match identity {
             Ok((identity, lasts)) => Outcome::Authenticated(Authenticated {
@@ -199,6 +207,7 @@ impl Issuer {
         &self,
         token: &UnverifiedToken<'_>,
         unverified: &Value<'_>,
+        wanted: Option<&[Box<str>]>,
         now: Now,
     ) -> Result<(Identity, Lasts), Reason> {
         let signed = token.parse().map_err(|_| Reason::MalformedToken)?;
@@ -210,7 +219,7 @@ impl Issuer {
             read = claims_of(payload)?;
             members_of(&read)?
         };
-        let until = self.expectations.check(claims, &self.settings.issuer.url, now)?;
+        let until = self.expectations.check(claims, &self.settings.issuer.url, wanted, now)?;
         let verified = Verified { until, sets: vec![(Arc::clone(&self.keys), set)] };
         let claims = Claims::new(claims);
 
@@ -223,7 +232,7 @@ impl Issuer {
         let (payload, set) = self.expectations.verify_signature(&signed, &keys).await?;
         let document = claims_of(payload)?;
         let elsewhere = members_of(&document)?;
-        let until_there = self.expectations.check(elsewhere, &issuer, now)?;
+        let until_there = self.expectations.check(elsewhere, &issuer, None, now)?;
         let value = elsewhere.get(resolver.claim()).ok_or(Reason::DistributedClaims)?;
         let identity = mapping::identity(&self.settings, &claims.with(resolver.claim(), value))?;
         let mut verified = verified;

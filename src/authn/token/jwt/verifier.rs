@@ -58,11 +58,12 @@ impl Expectations {
     }
 
     /// Whether claims whose signature is good are those of `issuer`, for us, and valid at `now`; and until when, if the system's clock
-    /// can say that.
+    /// can say that. If some audiences are `wanted`, they are for one of these besides.
     pub(super) fn check(
         &self,
         claims: &Object<'_>,
         issuer: &str,
+        wanted: Option<&[Box<str>]>,
         now: Now,
     ) -> Result<Option<SystemTime>, Reason> {
         let token = IdToken::of(claims).map_err(|_| Reason::MalformedClaims)?;
@@ -78,7 +79,10 @@ impl Expectations {
         if !same {
             return Err(Reason::WrongIssuer);
         }
-        if !token.audience.iter().any(|audience| self.audiences.iter().any(|ours| ours == audience)) {
+        let is_for = |audience: &str| token.audience.iter().any(|named| *named == audience);
+        if !self.audiences.iter().any(|ours| is_for(ours))
+            || wanted.is_some_and(|wanted| !wanted.iter().any(|wanted| is_for(wanted)))
+        {
             return Err(Reason::WrongAudience);
         }
         let now = now.0.duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -265,7 +269,7 @@ mod tests {
             audiences: vec!["us".to_owned(), "and us".to_owned()],
         };
         let Ok(Value::Object(claims)) = Value::parse(claims.as_bytes()) else { panic!("{claims}") };
-        expectations.check(&claims, issuer, Now(UNIX_EPOCH + now)).map(drop)
+        expectations.check(&claims, issuer, None, Now(UNIX_EPOCH + now)).map(drop)
     }
 
     /// The claims of a good token at second 1000, and more.

@@ -26,6 +26,7 @@ mod tests;
 use std::fmt;
 use std::sync::Arc;
 
+use super::audiences::Audiences;
 use crate::authn::{Now, Outcome, Token};
 use crate::cluster::Objects;
 use crate::decision::{Authenticated, Authenticator, Lasts, Reason};
@@ -43,7 +44,7 @@ pub use keys::{KeyError, MAX_KEYS, PublicKeys};
 pub struct ServiceAccount<G = Objects> {
     kind: Kind,
     keys: Arc<PublicKeys>,
-    audiences: Arc<[Box<str>]>,
+    audiences: Audiences,
     getter: Option<Arc<G>>,
 }
 
@@ -71,7 +72,27 @@ impl<G: ServiceAccountTokenGetter> ServiceAccount<G> {
         audiences: Arc<[Box<str>]>,
         getter: Option<Arc<G>>,
     ) -> Self {
-        Self { kind, keys, audiences, getter }
+        Self { kind, keys, audiences: Audiences::of_api(audiences), getter }
+    }
+
+    /// The same, for tokens that are meant for one of these. One that is for nobody in particular is for the audiences that it was made
+    /// with, as in a TokenReview: it is good if these are among them.
+    pub(super) fn wanting(&self, audiences: Option<&Arc<[Box<str>]>>) -> Self {
+        let own = &self.audiences;
+        Self {
+            kind: self.kind.clone(),
+            keys: Arc::clone(&self.keys),
+            audiences: audiences.map_or_else(|| own.clone(), |wanted| own.wanting(wanted)),
+            getter: self.getter.clone(),
+        }
+    }
+
+    /// As whom it speaks.
+    pub(super) fn by(&self) -> Authenticator {
+        match self.kind {
+            Kind::Legacy { .. } => Authenticator::LegacyServiceAccount,
+            Kind::Bound { .. } => Authenticator::ServiceAccount,
+        }
     }
 
     /// Go: `AuthenticateToken`.
@@ -79,10 +100,7 @@ impl<G: ServiceAccountTokenGetter> ServiceAccount<G> {
         let unverified = UnverifiedToken::decode(token.0).filter(|token| self.has_correct_issuer(token));
         let Some(unverified) = unverified else { return Outcome::NoOpinion };
         let Ok(signed) = unverified.parse() else { return Outcome::NoOpinion };
-        let by = match self.kind {
-            Kind::Legacy { .. } => Authenticator::LegacyServiceAccount,
-            Kind::Bound { .. } => Authenticator::ServiceAccount,
-        };
+        let by = self.by();
         // Boxed, or every Check would be as large as what one that looks at objects keeps in mind.
         match Box::pin(self.identity(token, &signed, now)).await {
             Ok((identity, lasts)) => {
@@ -117,8 +135,7 @@ impl<G: ServiceAccountTokenGetter> ServiceAccount<G> {
             return Err(Reason::WrongIssuer);
         }
         // A token for nobody in particular is for kube-apiserver.
-        let is_ours = |audience: &&str| self.audiences.iter().any(|ours| **ours == **audience);
-        if !public.audiences.is_empty() && !public.audiences.iter().any(is_ours) {
+        if !self.audiences.meet(&public.audiences) {
             return Err(Reason::WrongAudience);
         }
         let getter = self.getter.as_ref();

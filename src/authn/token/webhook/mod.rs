@@ -38,6 +38,7 @@ use bytes::Bytes;
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 
+use super::audiences::Audiences;
 use crate::authn::{AuthenticateToken, Now, Outcome, Token};
 use crate::decision::{Authenticated, Authenticator, Reason};
 use crate::https::{Authorization, Client, Post, Url};
@@ -95,11 +96,12 @@ pub struct Settings {
 
 /// The authenticator.
 pub struct Webhook {
-    settings: Settings,
+    settings: Arc<Settings>,
+    audiences: Audiences,
     first_wait: Duration,
-    in_flight: Semaphore,
+    in_flight: Arc<Semaphore>,
     /// Whether the last review has failed, so that an outage is told of once.
-    failing: AtomicBool,
+    failing: Arc<AtomicBool>,
 }
 
 impl fmt::Debug for Webhook {
@@ -111,8 +113,22 @@ impl fmt::Debug for Webhook {
 impl Webhook {
     /// Asks as `settings` say.
     pub fn new(settings: Settings) -> Self {
-        let in_flight = Semaphore::new(MAX_IN_FLIGHT);
-        Self { settings, first_wait: FIRST_WAIT, in_flight, failing: AtomicBool::default() }
+        let in_flight = Arc::new(Semaphore::new(MAX_IN_FLIGHT));
+        let audiences = Audiences::of_api(Arc::clone(&settings.audiences));
+        let (settings, failing) = (Arc::new(settings), Arc::default());
+        Self { settings, audiences, first_wait: FIRST_WAIT, in_flight, failing }
+    }
+
+    /// The same webhook, over the same connections and with the same bounds, for tokens that are meant for one of these.
+    pub(super) fn wanting(&self, audiences: Option<&Arc<[Box<str>]>>) -> Self {
+        let own = &self.audiences;
+        Self {
+            settings: Arc::clone(&self.settings),
+            audiences: audiences.map_or_else(|| own.clone(), |wanted| own.wanting(wanted)),
+            first_wait: self.first_wait,
+            in_flight: Arc::clone(&self.in_flight),
+            failing: Arc::clone(&self.failing),
+        }
     }
 
     /// How long an answer is to be remembered; zero: not at all.
@@ -145,7 +161,7 @@ impl Webhook {
 
     /// Go: `WithExponentialBackoff` of k8s.io/apiserver/pkg/util/webhook.
     async fn review(&self, token: Token<'_>) -> Result<Status, Failure> {
-        let review = review::request(self.settings.version, token, &self.settings.audiences);
+        let review = review::request(self.settings.version, token, self.audiences.wanted());
         for wait in waits(self.first_wait) {
             match self.create(&review).await {
                 Err(failure) if failure.is_transient() => sleep(wait).await,
@@ -157,7 +173,7 @@ impl Webhook {
 
     /// Go: `Request.request` of k8s.io/client-go/rest/request.go with `withRetry` of with_retry.go.
     async fn create(&self, review: &Bytes) -> Result<Status, Failure> {
-        let Settings { client, url, authorization, version, requests, .. } = &self.settings;
+        let Settings { client, url, authorization, version, requests, .. } = &*self.settings;
         let mut retries = 0;
         loop {
             let post = Post {
@@ -186,10 +202,8 @@ impl Webhook {
 
     /// Go: `AuthenticateToken`, once there is an answer.
     fn judge(&self, status: Status) -> Outcome {
-        let ours = &self.settings.audiences;
-        let is_ours = |audience: &String| ours.iter().any(|ours| **ours == **audience);
-        // A webhook that says nothing of audiences knows nothing of them: then it is for ours.
-        if !ours.is_empty() && !status.audiences.is_empty() && !status.audiences.iter().any(is_ours) {
+        // A webhook that says nothing of audiences knows nothing of them: then it is for those of the API server.
+        if !self.audiences.wanted().is_empty() && !self.audiences.meet(&status.audiences) {
             return Outcome::NoOpinion;
         }
         if status.authenticated {

@@ -28,6 +28,15 @@ impl FieldError {
         Self { field: field.to_owned(), problem: format!("Duplicate value: {value:?}") }
     }
 
+    /// It is none of those that there are. Go: `field.NotSupported`.
+    pub(super) fn not_supported(field: &str, value: &str, supported: &[&str]) -> Self {
+        let supported: Vec<String> = supported.iter().map(|value| format!("{value:?}")).collect();
+        Self {
+            field: field.to_owned(),
+            problem: format!("Unsupported value: {value:?}: supported values: {}", supported.join(", ")),
+        }
+    }
+
     /// Go: `field.TooMany`.
     pub(super) fn too_many(field: &str, actual: usize, max: usize) -> Self {
         Self {
