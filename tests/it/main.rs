@@ -19,6 +19,7 @@ mod jwt;
 mod layering;
 mod lifecycle;
 mod message;
+mod profiles;
 mod readme;
 mod reload;
 mod service_accounts;

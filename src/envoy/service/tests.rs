@@ -1,3 +1,5 @@
+mod profiles;
+
 use std::fs;
 use std::io::{self, Write};
 use std::sync::Mutex;
@@ -35,14 +37,14 @@ impl MakeWriter<'_> for Lines {
     }
 }
 
-fn snapshot() -> Snapshot {
+fn reply_config() -> ReplyConfig {
     let headers = IdentityHeaders {
         user: "x-remote-user".into(),
         uid: "x-remote-uid".into(),
         group: "x-remote-group".into(),
         extra_prefix: "x-remote-extra-".into(),
     };
-    let config = ReplyConfig {
+    ReplyConfig {
         impersonation: None,
         headers,
         front_proxy: RequestHeaderNames::default(),
@@ -52,8 +54,11 @@ fn snapshot() -> Snapshot {
         undecided_unavailable: false,
         max_headers_count: 100,
         max_headers_bytes: 60 * 1024,
-    };
-    Snapshot::new(Members::default(), config, Vec::new(), &Metrics::default())
+    }
+}
+
+fn snapshot() -> Snapshot {
+    Snapshot::new(Members::default(), reply_config(), Vec::new(), &Metrics::default())
 }
 
 /// Whoever reads one of them finds the others by the same word.

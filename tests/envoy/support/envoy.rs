@@ -101,6 +101,13 @@ impl Config {
         self.with(route, &format!("{route}\n                          {unasked}"))
     }
 
+    /// These routes in place of the one that is shipped.
+    pub(crate) fn with_routes(self, routes: &str) -> Self {
+        let indented = |text: &str| text.trim().replace('\n', "\n                      ");
+        let shipped = "routes:\n  - match: { prefix: / }\n    route: { cluster: application, timeout: 0s }";
+        self.with(&indented(shipped), &indented(routes))
+    }
+
     /// Nobody is asked: a filter in place of ext_authz writes this metadata (JSON) where an answer would have.
     pub(crate) fn with_metadata_in_place_of_ext_authz(self, metadata: &str) -> Self {
         let text = self.without_comments().0;

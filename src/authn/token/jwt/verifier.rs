@@ -322,6 +322,31 @@ mod tests {
         assert_eq!(check_at("{}", "", Duration::ZERO), Err(Reason::WrongAudience));
     }
 
+    /// S17: a profile wants its own audience besides one of the issuer's.
+    #[test]
+    fn what_a_profile_wants_comes_on_top() {
+        let expectations = Expectations {
+            algorithms: vec![Algorithm::RS256],
+            audiences: vec!["us".to_owned(), "and us".to_owned()],
+        };
+        let check = |audiences: &str, wanted: &[&str]| {
+            let claims = format!(r#"{{"iss":"{ISSUER}","aud":{audiences},"exp":1001}}"#);
+            let Ok(Value::Object(claims)) = Value::parse(claims.as_bytes()) else { panic!("{claims}") };
+            let wanted: Vec<Box<str>> = wanted.iter().map(|wanted| Box::from(*wanted)).collect();
+            expectations.check(&claims, ISSUER, Some(&wanted), Now(UNIX_EPOCH)).map(drop)
+        };
+        let wrong = Err(Reason::WrongAudience);
+        assert_eq!(check(r#""us""#, &["us"]), Ok(()));
+        assert_eq!(check(r#""us""#, &["and us"]), wrong);
+        assert_eq!(check(r#"["us","billing"]"#, &["x", "billing"]), Ok(()));
+        assert_eq!(
+            check(r#""billing""#, &["billing"]),
+            wrong,
+            "it is for nobody whom the issuer is believed about"
+        );
+        assert_eq!(check(r#""us""#, &[]), wrong);
+    }
+
     /// S21 (CVE-2026-25537): a time of a wrong type is not one that is missing. Go: TestVerify of go-oidc's verify_test.go (expired,
     /// nbf), `jsonTime` of oidc.go.
     #[test]
