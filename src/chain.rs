@@ -47,7 +47,7 @@ impl Members {
     /// step by step.
     ///
     /// Kubernetes hands the API audiences along with each request and wraps those authenticators that do not look at them
-    /// (`WrapAudienceAgnosticToken`). Ours are the same for every request, so they are part of an authenticator's
+    /// (`WrapAudienceAgnosticToken`). Ours are the same for every request of a chain, so they are part of an authenticator's
     /// configuration, and the wrapper has nothing left to do.
     pub fn into_chain(self) -> Chain {
         let schemes = Schemes { basic: self.basic.is_some(), bearer: !self.tokens.is_empty() };

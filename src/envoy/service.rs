@@ -85,33 +85,22 @@ impl Snapshot {
             let denial = Denial::new(Authenticator::Chain, Reason::MalformedRequest);
             return self.default.deny(denial, incoming, None, now, audit);
         };
-        match self.policy(&request) {
-            Ok(policy) => policy.answer(&request, incoming, now, audit).await,
+        let policy = match self.policy(&request) {
+            Ok(policy) => policy,
             Err(unknown) => {
                 let denial = Denial::new(Authenticator::Chain, Reason::UnknownProfile);
-                let denied = self.default.replies.deny(&denial);
-                (denied, told(denial, Some(unknown), incoming, Some(&request), now, audit))
+                let reply = self.default.replies.deny(&denial);
+                return (reply, told(denial, Some(unknown), incoming, Some(&request), now, audit));
             }
-        }
-    }
-}
-
-impl Policy {
-    async fn answer(
-        &self,
-        request: &Request<'_>,
-        incoming: &Incoming,
-        now: Now,
-        audit: Option<&Auditor>,
-    ) -> (Reply, Decision) {
-        let denial = match self.chain.decide(request, now).await {
+        };
+        let denial = match policy.chain.decide(&request, now).await {
             Decision::Deny(denial) => denial,
             Decision::Allow(authenticated) => {
-                let reply = match self.replies.impersonation() {
-                    None => self.replies.allow(&authenticated, request),
+                let reply = match policy.replies.impersonation() {
+                    None => policy.replies.allow(&authenticated, &request),
                     Some(impersonation) => {
                         let acting = impersonation.acting(authenticated.clone(), &request.headers).await;
-                        acting.and_then(|acting| self.replies.allow(&acting, request))
+                        acting.and_then(|acting| policy.replies.allow(&acting, &request))
                     }
                 };
                 match reply {
@@ -119,9 +108,15 @@ impl Policy {
                         // Who it really was; as whom they act is for the upstream, and in the log.
                         let decision = Decision::Allow(authenticated);
                         if let Some(audit) = audit {
-                            audit.record(now.0, &decision, self.name(), Some(request), incoming.stream_id());
+                            audit.record(
+                                now.0,
+                                &decision,
+                                policy.name(),
+                                Some(&request),
+                                incoming.stream_id(),
+                            );
                         }
-                        if let Some(checks) = &self.checks {
+                        if let Some(checks) = &policy.checks {
                             checks.count(true);
                         }
                         return (reply, decision);
@@ -130,9 +125,11 @@ impl Policy {
                 }
             }
         };
-        self.deny(denial, incoming, Some(request), now, audit)
+        policy.deny(denial, incoming, Some(&request), now, audit)
     }
+}
 
+impl Policy {
     fn name(&self) -> Option<&[u8]> {
         self.name.as_deref()
     }

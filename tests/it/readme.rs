@@ -33,8 +33,10 @@ fn every_command_of_the_readme_works() {
     let kubeconfig = r#"{"current-context": "c", "contexts": [{"name": "c", "context": {"cluster": "c"}}],
         "clusters": [{"name": "c", "cluster": {"server": "https://cluster.test"}}]}"#;
     fs::write(folder.path().join("kubeconfig"), kubeconfig).unwrap();
-    let [file] = blocks(&readme, "yaml")[..] else { panic!("one YAML file") };
-    fs::write(folder.path().join("countersign.yaml"), file).unwrap();
+    for file in blocks(&readme, "yaml") {
+        let name = file.lines().next().unwrap().strip_prefix("# ").unwrap();
+        fs::write(folder.path().join(name), file).unwrap();
+    }
 
     let run = fs::read_to_string(root.join("tests/run")).unwrap();
     assert!(run.contains("\ndeploy/demo/run --check\n"), "tests/run runs the demo");
@@ -51,5 +53,5 @@ fn every_command_of_the_readme_works() {
             _ => panic!("nobody tries {command:?}"),
         }
     }
-    assert_eq!(tried, 5);
+    assert_eq!(tried, 6);
 }
