@@ -138,7 +138,7 @@ impl Reader<'_> {
         self.error(&FieldError::invalid(field, value, detail));
     }
 
-    fn name<'p>(&mut self, field: &str, name: &'p str, seen: &mut HashSet<String>) {
+    fn name(&mut self, field: &str, name: &str, seen: &mut HashSet<String>) {
         if name.is_empty() {
             self.error(&FieldError::required(field, "routes name the profile so"));
         } else if name == DEFAULT_PROFILE {

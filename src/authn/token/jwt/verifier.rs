@@ -79,7 +79,7 @@ impl Expectations {
         if !same {
             return Err(Reason::WrongIssuer);
         }
-        let is_for = |audience: &str| token.audience.iter().any(|named| *named == audience);
+        let is_for = |audience: &str| token.audience.contains(&audience);
         if !self.audiences.iter().any(|ours| is_for(ours))
             || wanted.is_some_and(|wanted| !wanted.iter().any(|wanted| is_for(wanted)))
         {

@@ -21,6 +21,9 @@ use crate::authn::{Anonymous, Basic};
 use crate::chain::ChainProfile;
 use crate::envoy::view::CheckRequest;
 
+/// Keys and values.
+type Extensions<'e> = &'e [(&'e str, &'e str)];
+
 const KEY: &str = "countersign.profile";
 const ALICE: (&str, &str) = ("authorization", "Bearer token");
 
@@ -125,7 +128,7 @@ async fn a_route_gets_the_policy_that_it_names_and_none_for_a_name_that_nobody_k
     let some = snapshot_with(vec![copy("copy"), with(copy("passwords"), &[Authenticator::Basic])]);
     let unknown = "chain: unknown_profile";
     // Extensions, without profiles, with some.
-    let table: [(&[(&str, &str)], &str, &str); 10] = [
+    let table: [(Extensions<'_>, &str, &str); 10] = [
         (&[], "alice", "alice"),
         (&[("profile", "nobody"), ("virtual_host", "x")], "alice", "alice"),
         (&[(KEY, "default")], "alice", "alice"),
