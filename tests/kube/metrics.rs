@@ -83,6 +83,12 @@ async fn metrics_of_kubernetes_are_what_they_are_there_and_dashboard_and_alerts_
         let (theirs, ours) = (more(&before.0, &after.0), more(&before.1, &after.1));
         assert!(theirs == ours && ours > 0.0, "{sample}: {theirs} there and {ours} here");
     }
+    // What nobody denies but us.
+    let mut misrouted = check_request(&requests[0], Encoding::Raw);
+    let extension = ("countersign.profile".to_owned(), "nobody".to_owned());
+    misrouted.attributes.as_mut().unwrap().context_extensions.extend([extension]);
+    client.check(misrouted).await.unwrap();
+    let our_page = page(&ours).await;
     queries::assert_found(&families(&our_page), &our_page);
 }
 

@@ -20,6 +20,7 @@ use crate::authn::token::{Room, TokenAuthenticator, TokenFile, Ttl};
 use crate::authn::{Anonymous, Basic};
 use crate::chain::ChainProfile;
 use crate::envoy::view::CheckRequest;
+use crate::impersonation::{Impersonation, UpstreamToken};
 
 /// Keys and values.
 type Extensions<'e> = &'e [(&'e str, &'e str)];
@@ -237,6 +238,49 @@ async fn no_route_lets_through_the_identity_headers_of_another() {
             ["authorization", "x-app-uid", "x-remote-group", "x-remote-uid", "x-remote-user"]
         );
     }
+}
+
+/// Our token goes to the upstream that is told by impersonation, and to no other.
+#[tokio::test]
+async fn a_profile_impersonates_for_its_own_routes() {
+    let name = |what: &str| format!("impersonate-{what}");
+    let (user, uid, group, extra_prefix) = (name("user"), name("uid"), name("group"), name("extra-"));
+    let reply = ReplyConfig {
+        headers: IdentityHeaders { user, uid, group, extra_prefix },
+        groups_encoding: GroupsEncoding::Metadata,
+        impersonation: Some(Impersonation {
+            token: UpstreamToken::new(b"ours").expect("a token"),
+            reviews: None,
+        }),
+        ..reply_config()
+    };
+    let snapshot = snapshot_with(vec![Profile { reply: Some(reply), ..copy("kube") }]);
+    let asked = async |name, headers: &[(&str, &str)]| {
+        let incoming = incoming("/", &[(KEY, name)], headers);
+        (verdict(&snapshot, &incoming).await, answer(&snapshot, &incoming).await.0)
+    };
+    for _ in 0..2 {
+        let (set, removed) = changes(&asked("kube", &[ALICE]).await.1);
+        assert_eq!(
+            set,
+            [
+                "impersonate-user: alice",
+                "impersonate-uid: 1",
+                "impersonate-group: system:unauthenticated",
+                "authorization: Bearer ours",
+            ]
+        );
+        assert_eq!(removed, ["x-remote-group", "x-remote-uid", "x-remote-user"]);
+        let (set, removed) = changes(&asked("default", &[ALICE]).await.1);
+        assert_eq!(
+            set,
+            ["x-remote-user: alice", "x-remote-uid: 1", "x-remote-group: dev,ops,system:authenticated"]
+        );
+        assert_eq!(removed, ["authorization", "impersonate-group", "impersonate-uid", "impersonate-user"]);
+    }
+    let sent = [ALICE, ("impersonate-user", "admin")];
+    assert_eq!(asked("kube", &sent).await.0, "tokenfile: impersonation_not_allowed");
+    assert_eq!(asked("default", &sent).await.0, "alice");
 }
 
 #[tokio::test]
