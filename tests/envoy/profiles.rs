@@ -194,3 +194,65 @@ async fn made_up_identity_of_any_profile_passes_no_route() {
         );
     }
 }
+
+/// A kube-apiserver on one route and an application on the others: our token goes to the first alone, and the Lua filter that looks after it
+/// lets nothing else pass there.
+#[tokio::test]
+async fn one_route_leads_to_a_kube_apiserver_that_is_told_by_impersonation() {
+    let kube = "\
+apiVersion: countersign/v1alpha1
+kind: ProfileConfiguration
+profiles: [{name: kube, identityHeaders: {mode: impersonate}}]
+";
+    let kube_route = extension("countersign.profile", "kube");
+    let without_lua = r#"typed_per_filter_config: { envoy.filters.http.lua: { "@type": type.googleapis.com/envoy.extensions.filters.http.lua.v3.LuaPerRoute, disabled: true } }"#;
+    let route = |prefix: &str, more: &str| {
+        format!(
+            "  - match: {{ prefix: {prefix} }}\n    route: {{ cluster: application, timeout: 0s }}\n    {more}\n"
+        )
+    };
+    let routes = [
+        "routes:\n",
+        &route("/kube/", &kube_route),
+        // Somebody has forgotten to name the profile.
+        "  - match: { prefix: /forgotten/ }\n    route: { cluster: application, timeout: 0s }\n",
+        &route("/", without_lua),
+    ]
+    .concat();
+    let stack = Setup::new()
+        .file("profiles.yaml", kube)
+        .file("upstream.token", "ours\n")
+        .flags(&["--profiles-file=profiles.yaml", "--impersonate-token-file=upstream.token"])
+        .config(|config| config.with_impersonation().with_routes(&routes))
+        .start()
+        .await;
+    for _ in 0..2 {
+        let response = get(&stack, "/kube/", &[ALICE]).await;
+        let mut forwarded = response.forwarded();
+        forwarded.sort_unstable();
+        assert_eq!(
+            forwarded,
+            [
+                "authorization: Bearer ours",
+                "impersonate-group: dev",
+                "impersonate-group: ops",
+                "impersonate-group: system:authenticated",
+                "impersonate-uid: alice-uid",
+                "impersonate-user: alice",
+            ]
+        );
+        assert_eq!(
+            get(&stack, "/", &[ALICE, "impersonate-user: admin"]).await.forwarded(),
+            [
+                "x-remote-user: alice",
+                "x-remote-uid: alice-uid",
+                "x-remote-group: dev,ops,system:authenticated"
+            ]
+        );
+        for (path, lines) in [("/forgotten/", &[ALICE][..]), ("/kube/", &[ALICE, "impersonate-user: admin"])]
+        {
+            let denied = get(&stack, path, lines).await;
+            assert_eq!((denied.status, denied.body.as_str()), (401, UNAUTHORIZED), "{path}");
+        }
+    }
+}
