@@ -10,6 +10,7 @@
 
 mod admin;
 mod audit;
+mod capacity;
 mod certificates;
 mod check;
 mod cluster;
