@@ -20,6 +20,7 @@ mod jwt;
 mod layering;
 mod lifecycle;
 mod message;
+mod pages;
 mod readme;
 mod reload;
 mod service_accounts;
