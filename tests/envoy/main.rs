@@ -16,6 +16,7 @@ mod impersonation;
 mod jwt;
 mod lua;
 mod outages;
+mod pages;
 mod rotation;
 mod spoofing;
 mod support;

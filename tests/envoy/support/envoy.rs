@@ -35,6 +35,14 @@ impl Config {
         Self(self.0.replace(from, to))
     }
 
+    /// Puts these members of a list before that which begins like `before`, in the same list.
+    pub(crate) fn insert(self, members: &str, before: &str) -> Self {
+        let at = self.0.find(before).unwrap();
+        let indent = &self.0[self.0[..at].rfind('\n').unwrap()..at];
+        let members = members.trim_end().replace('\n', indent);
+        Self(format!("{}{members}{indent}{}", &self.0[..at], &self.0[at..]))
+    }
+
     /// Takes away what stands in front of countersign's own scrubbing: early removal and the ban on `_`.
     pub(crate) fn without_early_defences(self) -> Self {
         self.with("headers_with_underscores_action: REJECT_REQUEST", "headers_with_underscores_action: ALLOW")

@@ -1,0 +1,142 @@
+//! What `deploy/docs` says about Envoy: its filters are put into the shipped file, and do what is said there.
+
+use std::fs;
+
+use aws_lc_rs::cipher::{AES_256, DecryptionContext, PaddedBlockEncryptingKey, UnboundCipherKey};
+use aws_lc_rs::digest::{SHA256, digest};
+use aws_lc_rs::hmac::{self, HMAC_SHA256};
+use base64::Engine;
+use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
+use serde_json::json;
+
+use crate::support::issuer::{configuration, now};
+use crate::support::{Config, Internal, Issuer, Setup, SigningKey, validate};
+
+const MIGRATE: &str = include_str!("../../deploy/docs/migrate.md");
+
+/// The block of YAML that begins like this.
+fn block(beginning: &str) -> &'static str {
+    let mut blocks = MIGRATE.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap());
+    blocks.find(|block| block.starts_with(beginning)).unwrap()
+}
+
+const EXT_AUTHZ: &str = "- name: envoy.filters.http.ext_authz";
+const ROUTER: &str = "- name: envoy.filters.http.router";
+const CLUSTER: &str = "- name: countersign\n";
+
+fn with_authorization(config: Config) -> Config {
+    config.insert(block("- name: envoy.filters.http.rbac"), ROUTER)
+}
+
+fn with_login(config: Config) -> Config {
+    let filters = block("- name: envoy.filters.http.oauth2");
+    let config = config.insert(filters, EXT_AUTHZ).insert(block("- name: login\n"), CLUSTER);
+    config.insert(block("secrets:\n"), "clusters:\n")
+}
+
+/// The files that the filters of a login name.
+fn secrets(setup: Setup) -> Setup {
+    fs::create_dir_all(setup.directory().join("certs")).unwrap();
+    setup.file("certs/client-secret", "client-secret").file("certs/cookie-secret", SECRET)
+}
+
+const SECRET: &str = "secret-of-cookies";
+
+#[tokio::test]
+async fn envoy_accepts_the_filters_of_the_pages_without_a_warning() {
+    for change in [with_authorization, with_login] {
+        let setup = Setup::new();
+        Internal::new().write(setup.directory());
+        let setup = secrets(setup);
+        let verdict = validate(setup.directory(), &change(Config::untouched()));
+        let log = String::from_utf8_lossy(&verdict.stderr);
+        assert!(verdict.status.success(), "{log}");
+        let complaints: Vec<&str> =
+            log.lines().filter(|line| line.contains("[warning]") || line.contains("[error]")).collect();
+        assert_eq!(complaints, [""; 0]);
+    }
+}
+
+/// What countersign has found out is what the RBAC filter decides by, whatever the client says.
+#[tokio::test]
+async fn a_filter_behind_countersign_authorizes_by_name_and_group() {
+    let stack = Setup::new().config(with_authorization).start().await;
+    let edge = &stack.envoy.edge;
+    let get = async |path: &str, lines: &[&str]| {
+        let request = http::Request::get(format!("https://app.test{path}"));
+        edge.http2_request(request, lines).await.unwrap().status
+    };
+    let (alice, zoe) = ("authorization: Bearer alice-token", "authorization: Bearer zoe-token");
+    assert_eq!(get("/metrics", &[alice]).await, 200, "in the group ops");
+    assert_eq!(get("/metrics", &[zoe]).await, 403);
+    assert_eq!(get("/metrics", &[zoe, "x-remote-group: ops"]).await, 403);
+    assert_eq!(get("/metrics", &[]).await, 403, "anonymous");
+    assert_eq!(get("/healthz", &[]).await, 200);
+    assert_eq!(get("/", &[alice]).await, 403);
+    assert_eq!(get("/metrics", &["authorization: Bearer nobody"]).await, 401);
+}
+
+/// A session as Envoy's filter makes it after a login. Envoy: `encodeHmacBase64` of source/extensions/filters/http/oauth2/filter.cc.
+fn session(host: &str, id_token: &str, secret: &str) -> String {
+    let expires = now() + 600;
+    let signed = format!("{host}\n{expires}\naccess\n{id_token}\nrefresh");
+    let tag = hmac::sign(&hmac::Key::new(HMAC_SHA256, secret.as_bytes()), signed.as_bytes());
+    let tag = BASE64_STANDARD.encode(tag.as_ref());
+    let [access, id, refresh] = ["access", id_token, "refresh"].map(|token| encrypted(token, secret));
+    format!(
+        "cookie: theme=dark; BearerToken={access}; IdToken={id}; RefreshToken={refresh}; OauthExpires={expires}; OauthHMAC={tag}"
+    )
+}
+
+/// Envoy: `encrypt`, likewise.
+fn encrypted(token: &str, secret: &str) -> String {
+    let key = UnboundCipherKey::new(&AES_256, digest(&SHA256, secret.as_bytes()).as_ref()).unwrap();
+    let mut text = token.as_bytes().to_vec();
+    let context = PaddedBlockEncryptingKey::cbc_pkcs7(key).unwrap().encrypt(&mut text).unwrap();
+    let DecryptionContext::Iv128(iv) = context else { panic!("CBC has an IV") };
+    BASE64_URL_SAFE_NO_PAD.encode([&iv.as_ref()[..], &text].concat())
+}
+
+/// Cookies of a session become a bearer token, which countersign verifies, and are not seen by the application.
+#[tokio::test]
+async fn a_session_of_envoys_login_becomes_a_bearer_token() {
+    let key = SigningKey::es256("1");
+    let issuer = Issuer::with_keys([&key]);
+    let mappings =
+        json!({"username": {"claim": "email", "prefix": ""}, "groups": {"claim": "groups", "prefix": ""}});
+    let stack = secrets(Setup::new())
+        .config(with_login)
+        .file("authentication.yaml", &configuration(&[issuer.authenticator(mappings)]))
+        .flags(&["--authentication-config=authentication.yaml", "--anonymous-auth=false"])
+        .start()
+        .await;
+    let edge = &stack.envoy.edge;
+    let claims = issuer
+        .claims(json!({"sub": "1", "email": "al@example.com", "email_verified": true, "groups": ["staff"]}));
+    let token = key.sign(&claims);
+    let host = "app.test";
+
+    let seen =
+        ["cookie: theme=dark", "x-remote-user: al@example.com", "x-remote-group: staff,system:authenticated"];
+    assert_eq!(edge.http1(&[&session(host, &token, SECRET)]).await.forwarded(), seen);
+
+    // Nobody is logged in: to the login with them, and a program to the door.
+    for lines in
+        [vec![], vec![session(host, &token, "another secret")], vec!["x-remote-user: evil".to_owned()]]
+    {
+        let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+        let response = edge.http1(&lines).await;
+        let location = response.headers.iter().find(|line| line.starts_with("location: ")).unwrap();
+        assert_eq!(
+            (response.status, location.split('?').next().unwrap()),
+            (302, "location: https://login.example.com/authorize")
+        );
+    }
+    assert_eq!(edge.http1(&["accept: application/json"]).await.status, 401);
+
+    // A session whose token is not the issuer's, and programs with a token of their own.
+    assert_eq!(edge.http1(&[&session(host, "made.up.token", SECRET)]).await.status, 401);
+    let bearer = |token: &str| format!("authorization: Bearer {token}");
+    assert_eq!(edge.http1(&[&bearer(&token)]).await.forwarded(), seen[1..]);
+    assert_eq!(edge.http1(&[&bearer("nobody"), &session(host, &token, SECRET)]).await.status, 401);
+}
