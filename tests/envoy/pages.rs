@@ -7,10 +7,10 @@ use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::hmac::{self, HMAC_SHA256};
 use base64::Engine;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::issuer::{configuration, now};
-use crate::support::{Config, Internal, Issuer, Setup, SigningKey, validate};
+use crate::support::{Config, Internal, Issuer, Setup, SigningKey, eventually, validate};
 
 const MIGRATE: &str = include_str!("../../deploy/docs/migrate.md");
 
@@ -139,4 +139,71 @@ async fn a_session_of_envoys_login_becomes_a_bearer_token() {
     let bearer = |token: &str| format!("authorization: Bearer {token}");
     assert_eq!(edge.http1(&[&bearer(&token)]).await.forwarded(), seen[1..]);
     assert_eq!(edge.http1(&[&bearer("nobody"), &session(host, &token, SECRET)]).await.status, 401);
+}
+
+/// What a client sees, and Envoy's own words for it in its access log.
+struct Symptom {
+    status: u16,
+    /// `%RESPONSE_CODE%/%RESPONSE_FLAGS%`, `%RESPONSE_CODE_DETAILS%`.
+    log: Option<[&'static str; 2]>,
+}
+
+const ALICE: &str = "authorization: Bearer alice-token";
+const BAD: &str = "authorization: Bearer nobody";
+
+/// `By symptom` of troubleshooting.md.
+#[tokio::test]
+async fn symptoms_are_what_troubleshooting_says() {
+    let shipped = || Setup::new();
+    let without = |line: &'static str| Setup::new().config(move |config| config.with(line, ""));
+    let handshake =
+        ["connection: upgrade", "upgrade: websocket", "sec-websocket-version: 13", "sec-websocket-key: eA=="];
+    let large = format!("x-large: {}", "x".repeat(70_000));
+    let large = [ALICE, &large];
+    let slow = shipped().file("slow.csv", &format!("{},dave,4\n", bcrypt::hash("hidden", 12).unwrap()));
+    let slow =
+        slow.flags(&["--basic-auth-file=slow.csv"]).config(|config| config.with("timeout: 2s\n", "\n"));
+    let open =
+        shipped().config(|config| config.with("failure_mode_allow: false", "failure_mode_allow: true"));
+    let renamed = shipped().flags(&["--identity-user-header=X-Other"]);
+    let status_on_error = "status_on_error: { code: ServiceUnavailable }";
+    let upgrades = "upgrade_configs: [{ upgrade_type: websocket }]";
+    let denied = |status, code| Symptom { status, log: Some([code, "ext_authz_denied"]) };
+    let error = |status, code| Symptom { status, log: Some([code, "ext_authz_error"]) };
+    let plain = |status| Symptom { status, log: None };
+    let cases: [(&str, Setup, bool, &[&str], Symptom); 10] = [
+        ("a refusal", shipped(), true, &[BAD], denied(401, "401/UAEX")),
+        (
+            "an application's answer",
+            shipped(),
+            true,
+            &[ALICE],
+            Symptom { status: 200, log: Some(["200/-", "via_upstream"]) },
+        ),
+        ("no answer", shipped(), false, &[ALICE], error(503, "503/UAEX")),
+        ("no answer, by Envoy's default", without(status_on_error), false, &[ALICE], error(403, "403/UAEX")),
+        ("no answer, and open", open, false, &[BAD], plain(200)),
+        ("a slow answer", slow, true, &["authorization: Basic ZGF2ZTpoaWRkZW4="], error(503, "503/UAEX")),
+        ("a header that is not allowed", renamed, true, &[ALICE], plain(500)),
+        ("no upgrades", without(upgrades), true, &handshake, plain(403)),
+        ("large headers", shipped(), true, &large, plain(431)),
+        ("underscores", shipped(), true, &["x_remote_user: evil"], plain(400)),
+    ];
+    for (what, setup, is_up, lines, symptom) in cases {
+        let both = r#"code: "%RESPONSE_CODE%/%RESPONSE_FLAGS%""#;
+        let mut stack = setup.config(|config| config.with(r#"code: "%RESPONSE_CODE%""#, both)).start().await;
+        if !is_up {
+            stack.countersign[0].kill();
+        }
+        assert_eq!(stack.envoy.edge.http1(lines).await.status, symptom.status, "{what}");
+        if let Some([code, details]) = symptom.log {
+            let log = stack.directory().join("envoy.log");
+            eventually(what, async || {
+                let log = fs::read_to_string(&log).unwrap();
+                let mut lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+                lines.any(|line| line["code"] == code && line["details"] == details).then_some(())
+            })
+            .await;
+        }
+    }
 }
