@@ -164,3 +164,29 @@ fn the_limits_are_those_of_the_program() {
         assert!(cases.contains(&format!("\"{name}")), "{name}");
     }
 }
+
+/// Figures on the page come out of the command that stands above them.
+#[test]
+fn the_examples_of_the_page_are_what_the_script_prints() {
+    let page = source("deploy/docs/capacity.md");
+    let (_, examples) = page.split_once("\n## An example\n").unwrap();
+    let mut tried = 0;
+    for example in examples.split("```sh\n").skip(1) {
+        let (command, shown) = example.split_once("```").unwrap();
+        let command = command.replace("\\\n", " ");
+        let words: Vec<&str> = command.split_whitespace().collect();
+        let mut program = Command::new("python3");
+        let output = program.args(&words).current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        let printed = String::from_utf8(output.stdout).unwrap();
+        let (shown, _) = shown.split_once("\nMeasured ").unwrap();
+        for line in shown.lines().filter(|line| line.starts_with('|')) {
+            assert!(
+                printed.lines().any(|printed| printed == line),
+                "{line:?} is not printed by {command}:\n{printed}"
+            );
+        }
+        tried += 1;
+    }
+    assert!(tried > 0);
+}
