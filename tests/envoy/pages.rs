@@ -77,12 +77,12 @@ async fn a_filter_behind_countersign_authorizes_by_name_and_group() {
 }
 
 /// A session as Envoy's filter makes it after a login. Envoy: `encodeHmacBase64` of source/extensions/filters/http/oauth2/filter.cc.
-fn session(host: &str, id_token: &str, secret: &str) -> String {
+fn session(host: &str, [access, id_token]: [&str; 2], secret: &str) -> String {
     let expires = now() + 600;
-    let signed = format!("{host}\n{expires}\naccess\n{id_token}\nrefresh");
+    let signed = format!("{host}\n{expires}\n{access}\n{id_token}\nrefresh");
     let tag = hmac::sign(&hmac::Key::new(HMAC_SHA256, secret.as_bytes()), signed.as_bytes());
     let tag = BASE64_STANDARD.encode(tag.as_ref());
-    let [access, id, refresh] = ["access", id_token, "refresh"].map(|token| encrypted(token, secret));
+    let [access, id, refresh] = [access, id_token, "refresh"].map(|token| encrypted(token, secret));
     format!(
         "cookie: theme=dark; BearerToken={access}; IdToken={id}; RefreshToken={refresh}; OauthExpires={expires}; OauthHMAC={tag}"
     )
@@ -118,12 +118,14 @@ async fn a_session_of_envoys_login_becomes_a_bearer_token() {
 
     let seen =
         ["cookie: theme=dark", "x-remote-user: al@example.com", "x-remote-group: staff,system:authenticated"];
-    assert_eq!(edge.http1(&[&session(host, &token, SECRET)]).await.forwarded(), seen);
+    assert_eq!(edge.http1(&[&session(host, ["opaque", &token], SECRET)]).await.forwarded(), seen);
 
     // Nobody is logged in: to the login with them, and a program to the door.
-    for lines in
-        [vec![], vec![session(host, &token, "another secret")], vec!["x-remote-user: evil".to_owned()]]
-    {
+    for lines in [
+        vec![],
+        vec![session(host, ["opaque", &token], "another secret")],
+        vec!["x-remote-user: evil".to_owned()],
+    ] {
         let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
         let response = edge.http1(&lines).await;
         let location = response.headers.iter().find(|line| line.starts_with("location: ")).unwrap();
@@ -135,10 +137,46 @@ async fn a_session_of_envoys_login_becomes_a_bearer_token() {
     assert_eq!(edge.http1(&["accept: application/json"]).await.status, 401);
 
     // A session whose token is not the issuer's, and programs with a token of their own.
-    assert_eq!(edge.http1(&[&session(host, "made.up.token", SECRET)]).await.status, 401);
+    assert_eq!(edge.http1(&[&session(host, ["opaque", "made.up.token"], SECRET)]).await.status, 401);
     let bearer = |token: &str| format!("authorization: Bearer {token}");
     assert_eq!(edge.http1(&[&bearer(&token)]).await.forwarded(), seen[1..]);
-    assert_eq!(edge.http1(&[&bearer("nobody"), &session(host, &token, SECRET)]).await.status, 401);
+    assert_eq!(
+        edge.http1(&[&bearer("nobody"), &session(host, ["opaque", &token], SECRET)]).await.status,
+        401
+    );
+}
+
+/// Access tokens in place of ID tokens.
+#[tokio::test]
+async fn an_access_token_of_a_session_may_be_the_bearer_token() {
+    let key = SigningKey::es256("1");
+    let issuer = Issuer::with_keys([&key]);
+    let mappings = json!({"username": {"claim": "sub", "prefix": ""}});
+    let stack = secrets(Setup::new())
+        .config(|config| with_login(config).insert("forward_bearer_token: true", "auth_scopes: ["))
+        .file("authentication.yaml", &configuration(&[issuer.authenticator(mappings)]))
+        .flags(&["--authentication-config=authentication.yaml", "--anonymous-auth=false"])
+        .start()
+        .await;
+    let token = key.sign(&issuer.claims(json!({"sub": "alice"})));
+    let session = session("app.test", [&token, "made.up.token"], SECRET);
+    let seen = ["cookie: theme=dark", "x-remote-user: alice", "x-remote-group: system:authenticated"];
+    assert_eq!(stack.envoy.edge.http1(&[&session]).await.forwarded(), seen);
+}
+
+/// Another name for a header, as the page has it for those who come from Authorino.
+#[tokio::test]
+async fn a_renamed_header_passes_once_envoy_is_told_of_it() {
+    let told = |config: Config| {
+        let config = config.with(r#""(x[-_]remote|impersonate)"#, r#""x[-_]user|(x[-_]remote|impersonate)"#);
+        config.with(r#""authorization|sec-"#, r#""x[-_]user|authorization|sec-"#)
+    };
+    let stack = Setup::new().config(told).flags(&["--identity-user-header=X-User"]).start().await;
+    let seen = ["x-remote-group: dev,ops,system:authenticated", "x-remote-uid: alice-uid", "x-user: alice"];
+    let response = stack.envoy.edge.http1(&[ALICE, "x-user: evil"]).await;
+    let mut lines = response.forwarded();
+    lines.sort_unstable();
+    assert_eq!(lines, seen);
 }
 
 /// What a client sees, and Envoy's own words for it in its access log.
