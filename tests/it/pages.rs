@@ -207,7 +207,7 @@ fn every_metric_that_the_pages_name_exists() {
                     .iter()
                     .find_map(|end| name.strip_suffix(end))
                     .unwrap_or(name);
-                assert!(sources.contains(&format!("\"{name}")), "{}: {name}", path.display());
+                assert!(sources.contains(&format!("\"{name}\"")), "{}: {name}", path.display());
                 named += 1;
             }
         }
