@@ -4,6 +4,8 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::ConfigMap;
 use serde_json::{Value, json};
 
 fn source(path: &str) -> String {
@@ -189,4 +191,23 @@ fn the_examples_of_the_page_are_what_the_script_prints() {
         tried += 1;
     }
     assert!(tried > 0);
+}
+
+/// Kubernetes' types drop what they do not know, so that a field with a wrong name is missed here.
+#[test]
+fn the_load_test_has_no_fields_that_kubernetes_does_not_know() {
+    let text = source("deploy/kubernetes/load-test/job.yaml");
+    let documents: Vec<Value> = serde_saphyr::from_multiple(&text).unwrap();
+    let [map, job] = &documents[..] else { panic!("a ConfigMap and a Job") };
+    let known: ConfigMap = serde_json::from_value(map.clone()).unwrap();
+    assert_eq!(serde_json::to_value(&known).unwrap(), *map);
+    let known: Job = serde_json::from_value(job.clone()).unwrap();
+    assert_eq!(serde_json::to_value(&known).unwrap(), *job);
+    let check: Value = serde_json::from_str(map["data"]["check.json"].as_str().unwrap()).unwrap();
+    let http = &check["attributes"]["request"]["http"];
+    for (name, attribute) in
+        [(":authority", "host"), (":method", "method"), (":path", "path"), (":scheme", "scheme")]
+    {
+        assert_eq!(http["headers"][name], http[attribute], "{name}");
+    }
 }
