@@ -1,5 +1,6 @@
-//! The admin listener: health for the kubelet and metrics for Prometheus, over HTTP/1.1. It tells nothing about requests or
-//! credentials, and answers while the other listener drains.
+//! The admin listener: health for the kubelet and metrics for Prometheus, over HTTP/1.1 or HTTP/2 in plaintext, which gRPC speaks. It tells
+//! nothing about requests or credentials, and answers while the other listener drains. [`Explain`](crate::explain) says why it would
+//! decide as it does, where [`debug`] is allowed.
 //!
 //! Paths and words are kube-apiserver's (k8s.io/apiserver/pkg/server/healthz).
 
@@ -180,10 +181,11 @@ pub(crate) async fn listen(
     debugging: bool,
     status: Arc<Status>,
     log: LogFilter,
+    explain: Router,
 ) -> io::Result<SocketAddr> {
     let listener = TcpListener::bind(address).await?;
     let address = listener.local_addr()?;
-    let debug = debug::pages(address, debugging, &status, log);
+    let debug = debug::pages(address, debugging, &status, log, explain);
     let pages = Router::new()
         .route("/livez", get(livez))
         .route("/readyz", get(readyz))

@@ -92,6 +92,9 @@ pub enum Reason {
     AmbiguousUpgrade,
     /// An identity header of a front proxy that is repeated, or that may have been or may hide something in the joined encoding.
     AmbiguousIdentityHeader,
+    /// The route names a profile that the configuration has not, or misspells the key. It is the operator's mistake, and neither we nor a
+    /// retry can mend it, so it counts as the request's own.
+    UnknownProfile,
     /// A client certificate that Go's parser refuses, for which kube-apiserver ends the handshake.
     MalformedCertificate,
     /// An `x-forwarded-client-cert` that is not what Envoy writes, or not about the certificate beside it.
@@ -217,6 +220,7 @@ impl Reason {
             Self::AmbiguousAuthorization => "ambiguous_authorization",
             Self::AmbiguousUpgrade => "ambiguous_upgrade",
             Self::AmbiguousIdentityHeader => "ambiguous_identity_header",
+            Self::UnknownProfile => "unknown_profile",
             Self::MalformedCertificate => "malformed_certificate",
             Self::MalformedForwardedCertificate => "malformed_forwarded_certificate",
             Self::CertificateExpired => "certificate_expired",

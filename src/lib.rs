@@ -12,20 +12,24 @@
 //!
 //! | module | may use |
 //! |---|---|
-//! | [`identity`], [`request`], [`secret`], [`time`], [`url`], [`yaml`] | nothing of ours |
+//! | [`identity`], [`request`], [`secret`], [`time`], [`trace`], [`url`], [`yaml`] | nothing of ours |
 //! | [`cluster`] | `secret` |
 //! | [`cel`] | `time` |
 //! | [`pki`] | `time`, `url` |
 //! | [`decision`] | `identity` |
 //! | [`metrics`] | `decision`, `identity` |
-//! | [`https`], [`jose`] | `pki` |
-//! | [`authn`] | `cel`, `cluster`, `decision`, `https`, `identity`, `jose`, `metrics`, `pki`, `request`, `secret`, `time`, `yaml` |
+//! | [`https`] | `pki`, `trace` |
+//! | [`jose`] | `pki` |
+//! | [`authn`] | `cel`, `cluster`, `decision`, `https`, `identity`, `jose`, `metrics`, `pki`, `request`, `secret`, `time`, `trace`, `yaml` |
 //! | [`chain`] | `authn` and what it uses |
-//! | [`impersonation`] | `authn`, `cluster`, `decision`, `identity`, `request` |
+//! | [`impersonation`] | `authn`, `cluster`, `decision`, `identity`, `request`, `trace` |
 //! | [`audit`] | `authn`, `decision`, `identity`, `metrics`, `request` |
 //! | [`config`] | `audit`, `chain`, `impersonation` and what they use |
-//! | [`envoy`] | all of the above; alone in naming protobuf types |
-//! | `admin`, [`reload`], [`server`], [`telemetry`], `main` | everything |
+//! | [`envoy`] | all of the above; alone in naming protobuf types, with `explain` |
+//! | [`explain`] | `envoy` and what it uses |
+//! | `admin`, [`command`], [`reload`], [`server`], [`telemetry`], `main` | everything |
+//!
+//! For who runs it there are `README.md` and, in `deploy/docs/`, the pages `migrate`, `troubleshooting`, `security` and `capacity`.
 //!
 //! Two rules run through all of it. Whatever goes wrong, the answer is a denial: no error, no panic and no malformed message
 //! becomes an OK, nor a gRPC error, with which Envoy may be told to let requests pass. And what is not known is not guessed: a
@@ -37,9 +41,11 @@ pub mod authn;
 pub mod cel;
 pub mod chain;
 pub mod cluster;
+pub mod command;
 pub mod config;
 pub mod decision;
 pub mod envoy;
+pub mod explain;
 pub mod https;
 pub mod identity;
 pub mod impersonation;
@@ -52,5 +58,6 @@ pub mod secret;
 pub mod server;
 pub mod telemetry;
 pub mod time;
+pub mod trace;
 pub mod url;
 pub mod yaml;

@@ -125,6 +125,7 @@ impl Reloader {
                 mut chain,
                 cluster,
                 reply,
+                profiles,
                 server,
                 tls: new_tls,
                 warnings,
@@ -145,7 +146,7 @@ impl Reloader {
                 status.told_of(&deadlines);
                 status.options(options);
                 self.deadlines = deadlines;
-                current.store(Arc::new(Snapshot::new(chain.into_chain(), reply)));
+                current.store(Arc::new(Snapshot::new(chain, reply, profiles, &status.metrics)));
                 let turned = tls.is_some() != new_tls.is_some();
                 if let (Some(tls), Some(Tls(settings))) = (tls, new_tls) {
                     tls.store(settings);
@@ -160,7 +161,7 @@ impl Reloader {
                 }
                 if turned || server != *running {
                     tracing::warn!(
-                        "options of the listener or the audit log have changed, which takes a restart"
+                        "options of the listener, the audit log or traces have changed, which takes a restart"
                     );
                 }
                 tracing::info!(generation = status.metrics.reloads.generation(), "reloaded");

@@ -12,25 +12,37 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, put};
 
 use serde_json::json;
+use tonic::Status;
 
-use super::Status;
+use crate::explain;
 use crate::telemetry::LogFilter;
 
 /// The pages, or why they are not there.
-pub(super) fn pages(address: SocketAddr, is_allowed: bool, status: &Arc<Status>, log: LogFilter) -> Router {
+pub(super) fn pages(
+    address: SocketAddr,
+    is_allowed: bool,
+    status: &Arc<super::Status>,
+    log: LogFilter,
+    explain: Router,
+) -> Router {
     if !address.ip().is_loopback() && !is_allowed {
         let refused = async || (StatusCode::FORBIDDEN, REFUSED);
-        return Router::new().route("/configz", any(refused)).route("/debug/flags/v", any(refused));
+        let refused_call = async || Status::permission_denied(REFUSED.trim_end()).into_http::<Body>();
+        return Router::new()
+            .route("/configz", any(refused))
+            .route("/debug/flags/v", any(refused))
+            .route(&format!("/{}/{{method}}", explain::SERVICE_NAME), any(refused_call));
     }
     let unsupported = async || (StatusCode::NOT_ACCEPTABLE, "unsupported http method");
     Router::new()
         .route("/configz", get(configz))
         .with_state(Arc::clone(status))
         .merge(Router::new().route("/debug/flags/v", put(verbosity).fallback(unsupported)).with_state(log))
+        .merge(explain)
 }
 
 /// By the name of the component, as there, the options and their values. None of them is a secret: those are in files, which are only named here.
-async fn configz(State(status): State<Arc<Status>>) -> impl IntoResponse {
+async fn configz(State(status): State<Arc<super::Status>>) -> impl IntoResponse {
     let page = json!({"countersign": &**status.options.load()}).to_string();
     ([(header::CONTENT_TYPE, "application/json")], page)
 }

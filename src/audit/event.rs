@@ -19,6 +19,9 @@ pub(super) struct Event {
     time: String,
     request_id: String,
     decision: &'static str,
+    /// What the route names.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    profile: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     authenticator: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -63,6 +66,7 @@ impl Event {
     pub(super) fn new(
         at: SystemTime,
         decision: &Decision,
+        profile: Option<&[u8]>,
         request: Option<&Request<'_>>,
         stream_id: &[u8],
     ) -> Self {
@@ -82,6 +86,7 @@ impl Event {
             time: humantime::format_rfc3339_micros(at.clamp(UNIX_EPOCH, end_of_time())).to_string(),
             request_id: text(request_id.unwrap_or(stream_id)),
             decision: if user.is_some() { "allowed" } else { "denied" },
+            profile: profile.map(text),
             authenticator: authenticator.map(Authenticator::label),
             user,
             rejections,

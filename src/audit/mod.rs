@@ -98,11 +98,12 @@ impl Auditor {
         Ok(Self { level: config.level, queue, waiting, statistics })
     }
 
-    /// Tells of a decision about `request`, if there was one to be seen. Without that, `stream_id` is what to find it by.
+    /// Tells of a decision by a profile about `request`, if there was one to be seen. Without that, `stream_id` is what to find it by.
     pub fn record(
         &self,
         at: SystemTime,
         decision: &Decision,
+        profile: Option<&[u8]>,
         request: Option<&Request<'_>>,
         stream_id: &[u8],
     ) {
@@ -110,7 +111,7 @@ impl Auditor {
             return;
         }
         self.statistics.event();
-        let line = Event::new(at, decision, request, stream_id).line();
+        let line = Event::new(at, decision, profile, request, stream_id).line();
         let bytes = line.len();
         let waiting = self.waiting.fetch_add(bytes, Ordering::Relaxed);
         if waiting > MAX_WAITING_BYTES - bytes || self.queue.try_send(Message::Line(line)).is_err() {

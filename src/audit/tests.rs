@@ -24,7 +24,7 @@ fn alice() -> Decision {
 }
 
 fn line(decision: &Decision, request: Option<&Request<'_>>) -> String {
-    String::from_utf8(Event::new(noon(), decision, request, b"stream-1").line()).expect("ASCII")
+    String::from_utf8(Event::new(noon(), decision, None, request, b"stream-1").line()).expect("ASCII")
 }
 
 fn parsed(line: &str) -> Value {
@@ -111,7 +111,7 @@ fn auditor(level: Level, path: Option<PathBuf>) -> (Auditor, Arc<AuditStatistics
 }
 
 fn record(auditor: &Auditor, decision: &Decision, id: u32) {
-    auditor.record(noon(), decision, None, id.to_string().as_bytes());
+    auditor.record(noon(), decision, None, None, id.to_string().as_bytes());
 }
 
 fn ids(path: &std::path::Path) -> Vec<String> {
@@ -239,7 +239,7 @@ fn so_many_bytes_wait_and_no_more() {
 #[test]
 fn a_clock_that_is_not_set_is_no_reason_to_panic() {
     let year = |at: SystemTime| {
-        let event = Event::new(at, &alice(), None, b"");
+        let event = Event::new(at, &alice(), None, None, b"");
         parsed(&String::from_utf8_lossy(&event.line()))["time"].clone()
     };
     assert_eq!(year(UNIX_EPOCH - Duration::from_secs(1)), "1970-01-01T00:00:00.000000Z");

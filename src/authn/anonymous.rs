@@ -22,6 +22,11 @@ impl Anonymous {
         Self { identity: Arc::new(Identity::anonymous()), paths: paths.into_iter().collect() }
     }
 
+    /// The same for another chain, with an identity of its own, so that what is kept with that is not shared.
+    pub fn another(&self) -> Self {
+        Self::new(self.paths.iter().cloned())
+    }
+
     /// The anonymous user, if the request's path is among those allowed: compared exactly, percent-decoded and without the
     /// query, as Go's `req.URL.Path` is. A path that servers may read in two ways matches nothing (see
     /// [`crate::request::Path::unambiguous`]).

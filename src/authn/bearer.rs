@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use bstr::ByteSlice;
 
-use super::{AuthenticateRequest, AuthenticateToken, Now, Outcome, Token};
+use super::{AuthenticateRequest, AuthenticateToken, Now, Observer, Outcome, Token};
 use crate::decision::{Authenticator, Reason};
 use crate::request::{Credentials, Request};
 
@@ -28,17 +28,23 @@ impl<A> Bearer<A> {
     pub fn new(tokens: Arc<A>) -> Self {
         Self { tokens }
     }
+
+    /// Who is asked about a token.
+    pub fn tokens(&self) -> &A {
+        &self.tokens
+    }
 }
 
 impl<A: AuthenticateToken> AuthenticateRequest for Bearer<A> {
-    async fn authenticate(&self, request: &Request<'_>, now: Now) -> Outcome {
+    async fn observed<O: Observer>(&self, request: &Request<'_>, now: Now, observer: O) -> Outcome {
         let token = match find(request) {
             Ok(Some(token)) => token,
             Ok(None) => return Outcome::NoOpinion,
             Err(reason) => return Outcome::rejected(Authenticator::Bearer, reason),
         };
         // A token that nobody knows is an error, so that it cannot end up as anonymous.
-        match self.tokens.authenticate(token, now).await {
+        observer.found(token);
+        match self.tokens.observed(token, now, observer).await {
             Outcome::NoOpinion => Outcome::rejected(Authenticator::Bearer, Reason::InvalidBearerToken),
             decided => decided,
         }

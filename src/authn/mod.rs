@@ -28,6 +28,7 @@ pub mod basic;
 mod bearer;
 mod client_certificate;
 pub mod csv;
+mod observer;
 mod pem_text;
 mod request_header;
 pub mod token;
@@ -48,6 +49,7 @@ pub use anonymous::Anonymous;
 pub use basic::Basic;
 pub use bearer::Bearer;
 pub use client_certificate::{ClientCertificates, certificate_fingerprint};
+pub use observer::{Lookup, Observer};
 pub use request_header::{RequestHeader, RequestHeaderNames, unescaped_extra_key};
 pub use union::Union;
 pub use websocket::{WebSocket, without_token_protocol};
@@ -88,12 +90,32 @@ impl fmt::Debug for Token<'_> {
 
 /// Reads a request. Go: `authenticator.Request`.
 pub trait AuthenticateRequest: Send + Sync {
-    /// Is there a credential of my kind in `request`, and is it good at `now`?
-    fn authenticate(&self, request: &Request<'_>, now: Now) -> impl Future<Output = Outcome> + Send;
+    /// Is there a credential of my kind in `request`, and is it good at `now`? Tells `observer` on the way.
+    fn observed<O: Observer>(
+        &self,
+        request: &Request<'_>,
+        now: Now,
+        observer: O,
+    ) -> impl Future<Output = Outcome> + Send;
+
+    /// The same, with nobody to tell.
+    fn authenticate(&self, request: &Request<'_>, now: Now) -> impl Future<Output = Outcome> + Send {
+        self.observed(request, now, ())
+    }
 }
 
 /// Reads a token. Go: `authenticator.Token`.
 pub trait AuthenticateToken: Send + Sync {
-    /// Is `token` mine, and is it good at `now`?
-    fn authenticate(&self, token: Token<'_>, now: Now) -> impl Future<Output = Outcome> + Send;
+    /// Is `token` mine, and is it good at `now`? Tells `observer` on the way.
+    fn observed<O: Observer>(
+        &self,
+        token: Token<'_>,
+        now: Now,
+        observer: O,
+    ) -> impl Future<Output = Outcome> + Send;
+
+    /// The same, with nobody to tell.
+    fn authenticate(&self, token: Token<'_>, now: Now) -> impl Future<Output = Outcome> + Send {
+        self.observed(token, now, ())
+    }
 }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use percent_encoding::percent_decode;
 
 use super::client_certificate::{ClientCertificates, Presented};
-use super::{AuthenticateRequest, Now, Outcome};
+use super::{AuthenticateRequest, Now, Observer, Outcome};
 use crate::decision::{Authenticated, Authenticator, Reason};
 use crate::identity::Identity;
 use crate::request::{Headers, Request};
@@ -87,7 +87,7 @@ impl RequestHeaderNames {
 }
 
 impl AuthenticateRequest for RequestHeader {
-    async fn authenticate(&self, request: &Request<'_>, now: Now) -> Outcome {
+    async fn observed<O: Observer>(&self, request: &Request<'_>, now: Now, _: O) -> Outcome {
         match self.verify(request, now) {
             Ok(None) => Outcome::NoOpinion,
             Ok(Some(identity)) => {

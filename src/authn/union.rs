@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow::{self, Break, Continue};
 
-use super::{AuthenticateRequest, AuthenticateToken, Now, Outcome, Token};
+use super::{AuthenticateRequest, AuthenticateToken, Now, Observer, Outcome, Token};
 use crate::decision::{Authenticated, Rejections};
 use crate::request::Request;
 
@@ -15,13 +15,18 @@ impl<A> Union<A> {
     pub fn new(members: impl IntoIterator<Item = A>) -> Self {
         Self(members.into_iter().collect())
     }
+
+    /// Those that are asked, in order.
+    pub fn members(&self) -> &[A] {
+        &self.0
+    }
 }
 
 impl<A: AuthenticateRequest> AuthenticateRequest for Union<A> {
-    async fn authenticate(&self, request: &Request<'_>, now: Now) -> Outcome {
+    async fn observed<O: Observer>(&self, request: &Request<'_>, now: Now, observer: O) -> Outcome {
         let mut fold = Fold::default();
         for member in &self.0 {
-            if let Break(authenticated) = fold.push(member.authenticate(request, now).await) {
+            if let Break(authenticated) = fold.push(member.observed(request, now, observer.clone()).await) {
                 return authenticated.map_or_else(|| fold.finish(), Outcome::Authenticated);
             }
         }
@@ -30,10 +35,10 @@ impl<A: AuthenticateRequest> AuthenticateRequest for Union<A> {
 }
 
 impl<A: AuthenticateToken> AuthenticateToken for Union<A> {
-    async fn authenticate(&self, token: Token<'_>, now: Now) -> Outcome {
+    async fn observed<O: Observer>(&self, token: Token<'_>, now: Now, observer: O) -> Outcome {
         let mut fold = Fold::default();
         for member in &self.0 {
-            if let Break(authenticated) = fold.push(member.authenticate(token, now).await) {
+            if let Break(authenticated) = fold.push(member.observed(token, now, observer.clone()).await) {
                 return authenticated.map_or_else(|| fold.finish(), Outcome::Authenticated);
             }
         }
@@ -81,14 +86,14 @@ mod tests {
     }
 
     impl AuthenticateRequest for &Fake {
-        async fn authenticate(&self, _: &Request<'_>, _: Now) -> Outcome {
+        async fn observed<O: Observer>(&self, _: &Request<'_>, _: Now, _: O) -> Outcome {
             self.asked.fetch_add(1, Ordering::Relaxed);
             self.says.clone()
         }
     }
 
     impl AuthenticateToken for &Fake {
-        async fn authenticate(&self, _: Token<'_>, _: Now) -> Outcome {
+        async fn observed<O: Observer>(&self, _: Token<'_>, _: Now, _: O) -> Outcome {
             self.asked.fetch_add(1, Ordering::Relaxed);
             self.says.clone()
         }

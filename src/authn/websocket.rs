@@ -16,7 +16,7 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use bstr::ByteSlice;
 use zeroize::Zeroizing;
 
-use super::{AuthenticateRequest, AuthenticateToken, Now, Outcome, Token};
+use super::{AuthenticateRequest, AuthenticateToken, Now, Observer, Outcome, Token};
 use crate::decision::{Authenticator, Reason};
 use crate::request::{Headers, Request, Upgrade};
 
@@ -34,13 +34,14 @@ impl<A> WebSocket<A> {
 }
 
 impl<A: AuthenticateToken> AuthenticateRequest for WebSocket<A> {
-    async fn authenticate(&self, request: &Request<'_>, now: Now) -> Outcome {
+    async fn observed<O: Observer>(&self, request: &Request<'_>, now: Now, observer: O) -> Outcome {
         let token = match find(&request.headers) {
             Ok(Some(token)) => token,
             Ok(None) => return Outcome::NoOpinion,
             Err(reason) => return Outcome::rejected(Authenticator::WebSocket, reason),
         };
-        match self.tokens.authenticate(Token(&token), now).await {
+        observer.found(Token(&token));
+        match self.tokens.observed(Token(&token), now, observer).await {
             Outcome::NoOpinion => Outcome::rejected(Authenticator::WebSocket, Reason::InvalidBearerToken),
             decided => decided,
         }

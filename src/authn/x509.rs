@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::client_certificate::{ClientCertificates, Presented};
-use super::{AuthenticateRequest, Now, Outcome};
+use super::{AuthenticateRequest, Now, Observer, Outcome};
 use crate::decision::{Authenticated, Authenticator};
 use crate::request::Request;
 
@@ -20,7 +20,7 @@ impl X509 {
 }
 
 impl AuthenticateRequest for X509 {
-    async fn authenticate(&self, request: &Request<'_>, now: Now) -> Outcome {
+    async fn observed<O: Observer>(&self, request: &Request<'_>, now: Now, _: O) -> Outcome {
         let certificate = match self.0.presented(request, now) {
             Presented::Nothing => return Outcome::NoOpinion,
             Presented::Rejected(reason) => return Outcome::rejected(Authenticator::X509, reason),

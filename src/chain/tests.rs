@@ -11,8 +11,8 @@ use crate::request::testing::{at, request};
 fn chain() -> Chain {
     let warn = |line: usize, text: &str| panic!("warned of line {line}: {text}");
     Members {
-        basic: Some(Basic::new(b"password,basic-user,1\n", warn).expect("a good password")),
-        tokens: vec![TokenAuthenticator::TokenFile(Box::new(
+        basic: Some(Arc::new(Basic::new(b"password,basic-user,1\n", warn).expect("a good password"))),
+        tokens: vec![TokenAuthenticator::TokenFile(Arc::new(
             TokenFile::new(b"token,token-user,2\n", warn).expect("a good file"),
         ))],
         anonymous: Some(Anonymous::new(["/open".into()])),

@@ -44,7 +44,7 @@ fn anonymous(
 ) -> Option<Anonymous> {
     let flag = option("anonymous-auth");
     let allowed = values.bool(flag);
-    let Some(AnonymousAuthConfig { enabled, conditions }) = from_file else {
+    let Some(from_file) = from_file else {
         return allowed.then(|| Anonymous::new([]));
     };
     if values.is_set(flag) {
@@ -54,17 +54,7 @@ fn anonymous(
              configuration file; remove one of the two",
         );
     }
-    for (index, condition) in conditions.iter().enumerate() {
-        let path = crate::request::Path::new(condition.path.as_bytes());
-        if path.unambiguous().as_deref() != Some(&*condition.path) {
-            warnings.push(format!(
-                "{place}: anonymous.conditions[{index}].path: {:?} never matches: a condition is a plain path, without \
-                 query, escapes, dot segments, `//`, `;` or `#`",
-                condition.path
-            ));
-        }
-    }
-    enabled.then(|| Anonymous::new(conditions.into_iter().map(|c| c.path.into())))
+    from_file.authenticator(&format!("{place}: anonymous"), warnings)
 }
 
 #[cfg(test)]

@@ -19,15 +19,17 @@ pub(super) fn is_allowed(values: &mut Values<'_>) -> bool {
     values.bool(option("allow-impersonation"))
 }
 
-/// What it takes, if it is on.
+/// What it takes, if it is on, or on for some routes (`by_profile`).
 pub(super) fn read(
     values: &mut Values<'_>,
     cluster: Option<&Arc<Cluster>>,
+    by_profile: bool,
     warnings: &mut Vec<String>,
 ) -> Option<Impersonation> {
     let allowed = is_allowed(values);
     let file = option("impersonate-token-file");
-    if !is_on(values) {
+    let is_on = is_on(values);
+    if !is_on && !by_profile {
         if allowed {
             let place = values.place(option("allow-impersonation"));
             values.error(&place, "clients may impersonate with --identity-headers=impersonate only");
@@ -41,14 +43,14 @@ pub(super) fn read(
         return None;
     }
     for name in NAMES {
-        if values.is_set(option(name)) {
+        if is_on && values.is_set(option(name)) {
             let place = values.place(option(name));
             values
                 .error(&place, "--identity-headers=impersonate has names of its own; remove one of the two");
         }
     }
     let encoding = option("groups-encoding");
-    if values.is_set(encoding) && values.text(encoding) != "metadata" {
+    if is_on && values.is_set(encoding) && values.text(encoding) != "metadata" {
         let place = values.place(encoding);
         values.error(
             &place,
@@ -200,7 +202,7 @@ users: [{name: u, user: {}}]
         let environment = [("KUBERNETES_SERVICE_HOST", "10.0.0.1"), ("KUBERNETES_SERVICE_PORT", "443")];
         let environment = environment.map(|(name, value)| (name.into(), value.into())).to_vec();
         let (_none, told) =
-            read_flags_in([ON], environment, |values| read(values, None, &mut Vec::new()).is_none());
+            read_flags_in([ON], environment, |values| read(values, None, false, &mut Vec::new()).is_none());
         assert_eq!(
             told,
             [

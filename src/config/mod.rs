@@ -10,6 +10,8 @@ mod authentication_configuration;
 mod certificates;
 mod cluster;
 mod deadlines;
+mod decode;
+mod field_error;
 mod file;
 mod identity_headers;
 mod impersonation;
@@ -19,9 +21,11 @@ mod listen;
 mod oidc_flags;
 pub mod options;
 mod pod;
+mod profiles;
 mod service_accounts;
 mod sources;
 mod tls;
+mod tracing_configuration;
 mod values;
 mod webhook;
 
@@ -34,11 +38,12 @@ use std::time::Duration;
 
 use crate::audit::{AuditConfig, Level};
 use crate::authn::token::jwt::Remote;
-use crate::authn::token::{BootstrapTokens, JwtAuthenticators, TokenAuthenticator, TokenFile, Ttl};
+use crate::authn::token::{BootstrapTokens, JwtAuthenticators, Room, TokenAuthenticator, TokenFile, Ttl};
 use crate::authn::{Basic, RequestHeaderNames};
 use crate::chain::Members;
 use crate::cluster::{Cluster, Clusters};
 use crate::impersonation::Impersonation;
+use crate::trace::TraceConfig;
 
 use authentication::Authentication;
 use certificates::CertificateAuthenticators;
@@ -50,6 +55,7 @@ pub use deadlines::Deadlines;
 pub use file::Files;
 pub use identity_headers::{GroupsEncoding, IdentityHeaders};
 pub use listen::ListenAddress;
+pub use profiles::{DEFAULT_PROFILE, Profile};
 pub use sources::Environment;
 pub use tls::Tls;
 
@@ -62,6 +68,8 @@ pub struct Config {
     pub cluster: Option<Arc<Cluster>>,
     /// How an identity is told to the upstream.
     pub reply: ReplyConfig,
+    /// Other policies, for routes that name one.
+    pub profiles: Vec<Profile>,
     /// The listener and its limits.
     pub server: ServerConfig,
     /// What the listener needs for TLS; none: plaintext.
@@ -130,6 +138,8 @@ pub struct ServerConfig {
     pub debugging: bool,
     /// The audit log, if there is one.
     pub audit: Option<AuditConfig>,
+    /// Where spans go, if anywhere.
+    pub tracing: Option<TraceConfig>,
 }
 
 /// What is logged, and how.
@@ -189,8 +199,11 @@ impl Config {
         let front_proxy = certificates.header_names.clone();
         let cluster = cluster::read(values, clusters, &mut warnings);
         let chain = members(values, certificates, remote, cluster.as_ref(), &mut warnings);
-        let impersonation = impersonation::read(values, cluster.as_ref(), &mut warnings);
-        let reply = reply(values, front_proxy, xfcc_trusted_hops > 0, impersonation);
+        let profiles = profiles::read(values);
+        let impersonates = profiles.impersonates();
+        let impersonation = impersonation::read(values, cluster.as_ref(), impersonates, &mut warnings);
+        let reply = reply(values, front_proxy, xfcc_trusted_hops > 0, impersonation.clone());
+        let profiles = profiles.profiles(values, &chain, &reply, impersonation.as_ref(), &mut warnings);
         let tls = tls::listener(values, &mut deadlines, &mut warnings);
         let server = server(values, &mut warnings);
         let log = LogConfig {
@@ -199,7 +212,7 @@ impl Config {
         };
         warnings.extend(deadlines.take_passed());
         let options = values.options();
-        Self { chain, cluster, reply, server, tls, log, warnings, deadlines, options }
+        Self { chain, cluster, reply, profiles, server, tls, log, warnings, deadlines, options }
     }
 }
 
@@ -215,11 +228,11 @@ fn members(
     if let Some(file) = values.file(option("token-auth-file")) {
         let warn = |line, text: &str| warnings.push(format!("{}: line {line}: {text}", file.place));
         match TokenFile::new(&file.bytes, warn) {
-            Ok(users) => tokens.push(TokenAuthenticator::TokenFile(Box::new(users))),
+            Ok(users) => tokens.push(TokenAuthenticator::TokenFile(Arc::new(users))),
             Err(errors) => values.file_errors(&file, errors),
         }
     }
-    tokens.extend(service_accounts::authenticators(values, cluster, warnings));
+    tokens.extend(service_accounts::authenticators(values, cluster, remote, warnings));
     let bootstrap_tokens = values.bool(option("enable-bootstrap-token-auth"));
     if let Some(cluster) = cluster.filter(|_| bootstrap_tokens) {
         tokens.push(TokenAuthenticator::Bootstrap(BootstrapTokens::new(cluster.watch())));
@@ -228,7 +241,7 @@ fn members(
     if let Some(file) = values.file(option("basic-auth-file")) {
         let warn = |line, text: &str| warnings.push(format!("{}: line {line}: {text}", file.place));
         match Basic::new(&file.bytes, warn) {
-            Ok(users) => basic = Some(users),
+            Ok(users) => basic = Some(Arc::new(users)),
             Err(errors) => values.file_errors(&file, errors),
         }
     }
@@ -274,13 +287,14 @@ fn members(
     let webhook = webhook::authenticator(values, remote, warnings);
     let statistics = || Arc::clone(&remote.metrics().token_cache);
     tokens.extend(webhook.map(|webhook| TokenAuthenticator::webhook(webhook, statistics())));
-    let token_cache = Ttl {
+    let ttl = Ttl {
         good: values.duration(option("token-success-cache-ttl")),
         bad: values.duration(option("token-failure-cache-ttl")),
         refusals: true,
     };
-    let token_cache_statistics = statistics();
-    Members { request_header, basic, x509, tokens, token_cache, token_cache_statistics, anonymous }
+    let (request_header, x509) = (request_header.map(Arc::new), x509.map(Arc::new));
+    let token_cache = Room::new(ttl, statistics());
+    Members { request_header, basic, x509, tokens, token_cache, anonymous }
 }
 
 fn reply(
@@ -290,6 +304,7 @@ fn reply(
     impersonation: Option<Impersonation>,
 ) -> ReplyConfig {
     let impersonate = impersonation::is_on(values);
+    let impersonation = impersonation.filter(|_| impersonate);
     let headers = IdentityHeaders {
         user: values.header_name(option("identity-user-header")),
         uid: values.header_name(option("identity-uid-header")),
@@ -308,10 +323,7 @@ fn reply(
     }
     let dynamic_metadata = values.bool(option("dynamic-metadata"));
     if groups_encoding == GroupsEncoding::Metadata && !dynamic_metadata {
-        values.error(
-            "--groups-encoding",
-            "metadata: groups travel as dynamic metadata, which --dynamic-metadata=false turns off",
-        );
+        values.error("--groups-encoding", &format!("metadata: {NO_METADATA}"));
     }
     ReplyConfig {
         headers,
@@ -360,6 +372,7 @@ fn server(values: &mut Values<'_>, warnings: &mut Vec<String>) -> ServerConfig {
         shutdown_timeout: values.duration(option("shutdown-timeout")),
         debugging: values.bool(option("enable-debugging-handlers")),
         audit: audit(values, warnings),
+        tracing: tracing_configuration::read(values),
     }
 }
 
@@ -388,6 +401,9 @@ fn audit(values: &mut Values<'_>, warnings: &mut Vec<String>) -> Option<AuditCon
     };
     Some(AuditConfig { level, path })
 }
+
+/// What is wrong with an encoding in which groups travel as dynamic metadata.
+const NO_METADATA: &str = "groups travel as dynamic metadata, which --dynamic-metadata=false turns off";
 
 /// The options that bring an authenticator of credentials.
 const CREDENTIALS: [&str; 7] = [

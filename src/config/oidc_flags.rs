@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use super::authentication_configuration::types::{
     ClaimMappings, ClaimValidationRule, Issuer, JwtAuthenticator as Written, PrefixedClaimOrExpression,
 };
-use super::authentication_configuration::{FieldError, validate};
+use super::authentication_configuration::validate;
+use super::field_error::FieldError;
 use super::options::option;
 use super::values::Values;
 use crate::authn::token::jwt::settings::{JwtAuthenticator, SIGNING_ALGORITHMS};

@@ -77,6 +77,12 @@ pub const OPTIONS: &[OptionSpec] = &[
         "AuthenticationConfiguration (apiserver.config.k8s.io): issuers of JWTs, and whom anonymous lets in",
     ),
     one(
+        "profiles-file",
+        "FILE",
+        "",
+        "ProfileConfiguration (countersign/v1alpha1): other policies for routes that name one in Envoy's context_extensions",
+    ),
+    one(
         "oidc-issuer-url",
         "URL",
         "",
@@ -299,6 +305,12 @@ pub const OPTIONS: &[OptionSpec] = &[
         "Where decisions are told of, a line of JSON each; -: stdout; empty: nowhere",
     ),
     one("audit-level", "LEVEL", "none", "Which decisions are told of in the audit log: none, denied, or all"),
+    one(
+        "tracing-config-file",
+        "FILE",
+        "",
+        "TracingConfiguration (apiserver.config.k8s.io): the OpenTelemetry collector that spans of Checks are sent to, and how many; read at start only",
+    ),
     one("log-format", "FORMAT", "text", "text or json"),
     one("log-level", "LEVEL", "info", "error, warn, info, debug, trace, or tracing's filter directives"),
 ];
@@ -365,7 +377,7 @@ fn argument(option: &'static OptionSpec) -> Arg {
     }
 }
 
-/// The command line of the program.
+/// The command line of the program, with the subcommands that take a whole configuration.
 pub fn command() -> Command {
     Command::new("countersign")
         .version(env!("CARGO_PKG_VERSION"))

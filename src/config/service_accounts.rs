@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::options::option;
 use super::values::{Values, go_duration};
 use crate::authn::token::TokenAuthenticator;
+use crate::authn::token::jwt::Remote;
 use crate::authn::token::service_account::{Kind, PublicKeys, ServiceAccount};
 use crate::cluster::{Cluster, Objects};
 use crate::url;
@@ -15,6 +16,7 @@ use crate::url;
 pub(super) fn authenticators(
     values: &mut Values<'_>,
     cluster: Option<&Arc<Cluster>>,
+    remote: &Remote,
     warnings: &mut Vec<String>,
 ) -> Vec<TokenAuthenticator> {
     issuing(values, warnings);
@@ -45,6 +47,7 @@ pub(super) fn authenticators(
     let issuers = issuers.into_iter().map(Box::from).collect();
     [Kind::Legacy { lookup }, Kind::Bound { issuers }]
         .map(|kind| ServiceAccount::new(kind, Arc::clone(&keys), Arc::clone(&audiences), objects.clone()))
+        .map(|accounts| accounts.counted(Arc::clone(&remote.metrics().service_accounts)))
         .map(TokenAuthenticator::ServiceAccount)
         .into()
 }

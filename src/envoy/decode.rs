@@ -1,5 +1,8 @@
 //! `CheckRequest` → [`Request`]. Both of Envoy's encodings of the headers become one view.
 
+use bytes::Bytes;
+use prost::Message;
+
 use super::view::{CheckRequest, HeaderValue};
 use crate::request::{Connection, Encoding, HeaderLines, Headers, Path, Request};
 
@@ -7,6 +10,12 @@ use crate::request::{Connection, Encoding, HeaderLines, Headers, Path, Request};
 pub struct Incoming(pub(super) Option<CheckRequest>);
 
 impl Incoming {
+    /// What a message holds, or that it is no CheckRequest; `None` if there is none. It is one reference-counted buffer, of which every
+    /// field is a slice.
+    pub fn decode(message: Option<Bytes>) -> Self {
+        Self(message.and_then(|message| CheckRequest::decode(message).ok()))
+    }
+
     /// The request that Envoy asks about. `None` if there is none to be seen: not a CheckRequest, no HTTP attributes, no
     /// method or no path.
     pub fn request(&self) -> Option<Request<'_>> {
@@ -65,12 +74,11 @@ mod tests {
     use proptest::collection::{hash_map, vec};
     use proptest::option;
     use proptest::prelude::*;
-    use prost::Message;
 
     use super::*;
 
     fn decode(message: &auth::CheckRequest) -> Incoming {
-        Incoming(CheckRequest::decode(&*message.encode_to_vec()).ok())
+        Incoming::decode(Some(message.encode_to_vec().into()))
     }
 
     type Line = (Vec<u8>, Vec<u8>);
@@ -220,7 +228,7 @@ mod tests {
 
         #[test]
         fn no_bytes_make_decoding_panic(bytes in vec(any::<u8>(), 0..200)) {
-            let incoming = Incoming(CheckRequest::decode(&*bytes).ok());
+            let incoming = Incoming::decode(Some(bytes.into()));
             let _request = seen(&incoming);
         }
     }

@@ -1,13 +1,16 @@
 //! Everything that knows protobuf: Envoy's messages in and out.
 
-pub mod codec;
 pub mod decode;
 pub mod encode;
+mod profile;
 mod service;
+mod traced;
 
+pub use encode::FRAME_HEAD;
+pub(crate) use service::Decided;
 pub use service::{CheckService, Snapshot};
 
-/// The trimmed view of `CheckRequest` (`proto/view/`) and the server trait.
+/// The trimmed view of `CheckRequest` (`proto/view/`).
 #[allow(
     missing_docs,
     unreachable_pub,
@@ -16,14 +19,8 @@ pub use service::{CheckService, Snapshot};
     clippy::restriction,
     reason = "generated"
 )]
-#[allow(clippy::or_fun_call, clippy::use_self, clippy::as_conversions, reason = "generated")]
 pub mod view {
     include!(concat!(env!("OUT_DIR"), "/envoy.service.auth.v3.rs"));
-
-    /// The server trait and its tower service, on our own codec.
-    pub mod server {
-        include!(concat!(env!("OUT_DIR"), "/envoy.service.auth.v3.Authorization.rs"));
-    }
 }
 
 /// Envoy's own `external_auth.proto` and everything that it imports, for reflection.

@@ -25,6 +25,7 @@ use super::error::{ClientError, Error, Phase, RedirectError};
 use super::proxy::Proxies;
 use super::tls::{self, ClientCertificate, Trust};
 use super::url::Url;
+use crate::trace;
 
 /// One request takes no longer, redirects and body included. Go: the `Timeout` that `New` of the OIDC authenticator sets.
 pub const TIMEOUT: Duration = Duration::from_secs(30);
@@ -188,6 +189,7 @@ impl Client {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         // Go: `setAcceptHeader` of k8s.io/client-go/rest/request.go.
         headers.insert(ACCEPT, HeaderValue::from_static("application/json, */*"));
+        trace::write(headers);
         let exchange = async { read(self.send(request).await?, max_body).await };
         timeout(TIMEOUT, exchange).await.unwrap_or(Err(Error::Timeout(Phase::Whole)))
     }

@@ -37,4 +37,6 @@ pub use dial::{CONNECT_TIMEOUT, TLS_HANDSHAKE_TIMEOUT};
 pub use error::{ClientError, Error, Phase, RedirectError};
 pub use proxy::Proxies;
 pub use tls::{ClientCertificate, Trust};
+
+pub(crate) use tls::trusting as tls_settings;
 pub use url::{Url, UrlError};

@@ -16,6 +16,11 @@ use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, Other
 use super::error::ClientError;
 use crate::pki::{CertPool, Certificate, Invalid, ParseError, VerifyError, verify_server};
 
+/// Settings for clients of other kinds, with no certificate of their own.
+pub(crate) fn trusting(trust: &Trust<'_>) -> Result<Arc<ClientConfig>, ClientError> {
+    config(trust, None)
+}
+
 /// TLS 1.2 and 1.3 by aws-lc-rs, whatever the process' default provider is, and HTTP/2 or HTTP/1.1.
 pub(super) fn config(
     trust: &Trust<'_>,

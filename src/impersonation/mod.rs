@@ -33,6 +33,7 @@ use crate::cluster::{AccessReviews, ResourceAttributes, Subject, Unavailable};
 use crate::decision::{Authenticated, Reason};
 use crate::identity::{ALL_UNAUTHENTICATED, ANONYMOUS, Identity};
 use crate::request::Headers;
+use crate::trace;
 
 pub use token::{TokenError, UpstreamToken};
 
@@ -84,7 +85,8 @@ async fn impersonate(
     if accesses.len() > MAX_REVIEWS {
         return Err(Reason::MalformedImpersonation);
     }
-    match reviews.all_allowed(&subject(&who.identity), &accesses).await {
+    let subject = subject(&who.identity);
+    match trace::asking("SubjectAccessReview", reviews.all_allowed(&subject, &accesses)).await {
         Ok(true) => {}
         Ok(false) => return Err(Reason::ImpersonationForbidden),
         Err(Unavailable) => return Err(Reason::ImpersonationUnavailable),

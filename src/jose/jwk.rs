@@ -116,6 +116,12 @@ impl JsonWebKeySet {
         self.keys.iter().filter(fits).filter_map(|key| key.key.as_ref())
     }
 
+    /// The `kid` of one of these keys, or nothing.
+    pub fn key_id_of(&self, key: &VerificationKey) -> &str {
+        let is_it = |own: &&JsonWebKey| own.key.as_ref().is_some_and(|own| std::ptr::eq(own, key));
+        self.keys.iter().find(is_it).map_or("", |own| &own.key_id)
+    }
+
     /// Whether a key has this `kid`.
     pub fn has_key_id(&self, key_id: &str) -> bool {
         self.keys.iter().any(|key| *key.key_id == *key_id)

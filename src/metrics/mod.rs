@@ -11,9 +11,12 @@ mod histogram;
 mod issuers;
 mod page;
 mod process;
+mod profiles;
 mod reloads;
 mod requests;
+mod service_accounts;
 mod token_cache;
+mod traces;
 
 #[cfg(test)]
 mod tests;
@@ -30,27 +33,37 @@ pub use checks::{Checks, InFlight};
 pub use histogram::Histogram;
 pub use issuers::{IssuerStatus, Verification, Verifications};
 pub use page::CONTENT_TYPE;
+pub use process::host_name;
+pub use profiles::{ProfileChecks, Profiles};
 pub use reloads::{ReloadResult, Reloads};
 pub use requests::Requests;
+pub use service_accounts::ServiceAccountStatistics;
 pub use token_cache::{Fetching, Remembers, TokenCacheStatistics, Waiting};
+pub use traces::TraceStatistics;
 
 /// All that is counted while the process runs. It outlives configurations.
 #[derive(Debug)]
 pub struct Metrics {
     /// What becomes of Checks.
     pub checks: Checks,
+    /// The same by profile, if there are any.
+    pub profiles: Profiles,
     /// What becomes of tokens that are looked up.
     pub token_cache: Arc<TokenCacheStatistics>,
     /// How long the certificates of clients are still valid, in seconds, whether they are good or not.
     pub certificate_expiration: Arc<Histogram>,
     /// How long JSON Web Tokens take.
     pub verifications: Verifications,
+    /// Which service account tokens come.
+    pub service_accounts: Arc<ServiceAccountStatistics>,
     /// Requests to webhooks.
     pub requests: Arc<Requests>,
     /// Configurations.
     pub reloads: Reloads,
     /// The audit log.
     pub audit: Arc<AuditStatistics>,
+    /// Traces.
+    pub traces: Arc<TraceStatistics>,
     /// What Kubernetes' label `apiserver_id_hash` says of us.
     host: String,
 }
@@ -83,13 +96,16 @@ impl Default for Metrics {
     fn default() -> Self {
         Self {
             checks: Checks::default(),
+            profiles: Profiles::default(),
             token_cache: Arc::default(),
             certificate_expiration: Arc::new(Histogram::sharded(&CERTIFICATE_EXPIRATIONS)),
             verifications: Verifications::default(),
+            service_accounts: Arc::default(),
             requests: Arc::default(),
             reloads: Reloads::default(),
             audit: Arc::default(),
-            host: process::host_name().map_or_else(String::new, |name| hash(name.as_bytes())),
+            traces: Arc::default(),
+            host: host_name().map_or_else(String::new, |name| hash(name.as_bytes())),
         }
     }
 }
@@ -99,6 +115,7 @@ impl Metrics {
     pub fn render(&self, measured: &Measured) -> String {
         let mut page = Page::default();
         self.checks.write(&mut page);
+        self.profiles.write(&mut page);
         self.token_cache.write(&mut page);
         let name = "apiserver_client_certificate_expiration_seconds";
         page.family(
@@ -109,8 +126,10 @@ impl Metrics {
         self.certificate_expiration.write(&mut page, name, &[]);
         self.verifications.write(&mut page);
         issuers::write(&mut page, &measured.issuers, &self.host);
+        self.service_accounts.write(&mut page);
         self.requests.write(&mut page);
         self.audit.write(&mut page);
+        self.traces.write(&mut page);
         self.reloads.write(&mut page, &self.host);
         page.single(
             "countersign_client_crl_next_update_timestamp_seconds",

@@ -4,7 +4,7 @@
 use super::page::{Kind, Page, float};
 
 /// The name of the host, or of the pod.
-pub(super) fn host_name() -> Option<String> {
+pub fn host_name() -> Option<String> {
     read("/proc/sys/kernel/hostname").map(|name| name.trim().to_owned())
 }
 

@@ -1,6 +1,7 @@
 //! The listener, the gRPC services on it, and the end of the process.
 
-mod tls;
+mod connection;
+mod grpc;
 mod workers;
 
 use std::io;
@@ -18,17 +19,21 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout_at};
 use tonic::service::Routes;
-use tonic::transport::Server;
 use tonic_health::ServingStatus;
 use tonic_health::server::{HealthReporter, health_reporter};
 
 use crate::admin::{self, Status};
 use crate::audit::Auditor;
 use crate::config::{Config, ListenAddress, ServerConfig, Tls};
-use crate::envoy::view::server::authorization_server::AuthorizationServer;
 use crate::envoy::{CheckService, FILE_DESCRIPTOR_SET, SERVICE_NAME, Snapshot};
+use crate::explain;
 use crate::reload::Reloader;
 use crate::telemetry::LogFilter;
+use crate::telemetry::traces::Traces;
+
+use connection::Connections;
+
+pub use grpc::{Answer, Services};
 
 /// Why the server stopped, or never started.
 #[derive(Debug, Error)]
@@ -45,9 +50,9 @@ pub enum ServerError {
     /// The audit log cannot be written.
     #[error("cannot open the audit log: {0}; choose a file with --audit-log-path")]
     Audit(io::Error),
-    /// The listener failed.
-    #[error("the listener failed: {0}")]
-    Serve(tonic::transport::Error),
+    /// Spans have nowhere to go.
+    #[error("cannot send spans: {0}; choose another endpoint in --tracing-config-file")]
+    Traces(String),
     /// The descriptors that were compiled in do not fit together.
     #[error("reflection: {0}")]
     Reflection(#[from] tonic_reflection::server::Error),
@@ -74,33 +79,37 @@ async fn serve(config: Config, reloader: Reloader, log: LogFilter) -> Result<(),
     let status = Arc::new(Status::new(Arc::clone(reloader.remote().metrics())));
     status.told_of(&config.deadlines);
     status.metrics.reloads.started(reloader.authentication_config());
-    let Config { mut chain, cluster, reply, server: limits, tls, options, .. } = config;
+    let Config { mut chain, cluster, reply, profiles, server: limits, tls, options, .. } = config;
     status.options(options);
     let jwt = chain.jwt().map(|jwt| Arc::clone(jwt));
     status.issuers(jwt.as_deref());
     let watches = cluster.is_some();
     status.cluster(cluster);
     let tls = tls.map(|Tls(settings)| Arc::new(ArcSwap::new(settings)));
-    let current = Arc::new(ArcSwap::from_pointee(Snapshot::new(chain.into_chain(), reply)));
+    let snapshot = Snapshot::new(chain, reply, profiles, &status.metrics);
+    let current = Arc::new(ArcSwap::from_pointee(snapshot));
     let audit = limits.audit.as_ref().map(|audit| Auditor::start(audit, Arc::clone(&status.metrics.audit)));
     let audit = audit.transpose().map_err(ServerError::Audit)?.map(Arc::new);
+    let traces = limits.tracing.as_ref().map(|to| Traces::start(to, Arc::clone(&status.metrics.traces)));
+    let traces = traces.transpose().map_err(ServerError::Traces)?;
     let (mut health, health_service) = health_reporter();
-    let check = CheckService::new(Arc::clone(&current), Arc::clone(&status.metrics), audit.clone());
-    let check = AuthorizationServer::new(check).max_decoding_message_size(limits.max_check_request_bytes);
+    let check = CheckService::new(Arc::clone(&current), Arc::clone(&status.metrics), audit.clone())
+        .traced(traces.as_ref().map(Traces::tracer));
     let descriptors = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
-    let services = Routes::new(check)
-        .add_service(health_service)
+    let others = Routes::new(health_service)
         .add_service(descriptors().build_v1()?)
         .add_service(descriptors().build_v1alpha()?);
+    let services = Services::new(check, limits.max_check_request_bytes, others.prepare());
 
     if let Some(address) = limits.admin_listen {
         let failed = |error| ServerError::Admin(address, error);
-        let address =
-            admin::listen(address, limits.debugging, Arc::clone(&status), log).await.map_err(failed)?;
+        let explain = explain::routes(Arc::clone(&current), limits.max_check_request_bytes)?;
+        let admin = admin::listen(address, limits.debugging, Arc::clone(&status), log, explain);
+        let address = admin.await.map_err(failed)?;
         tracing::info!(%address, "health and metrics");
     }
     // The chain is built before we listen: whoever gets through to us gets a verdict.
@@ -121,7 +130,8 @@ async fn serve(config: Config, reloader: Reloader, log: LogFilter) -> Result<(),
         }))
     };
     let (drain, draining) = oneshot::channel();
-    let mut server = listen(&limits, tls.clone(), services, draining).await?;
+    let connections = Connections::new(&limits, tls.clone(), services);
+    let mut server = listen(&limits, connections, draining).await?;
 
     tokio::select! {
         stopped = &mut server => return ended(stopped),
@@ -152,6 +162,9 @@ async fn serve(config: Config, reloader: Reloader, log: LogFilter) -> Result<(),
     if let Some(audit) = audit {
         audit.flush(deadline.saturating_duration_since(Instant::now()).max(MIN_FLUSH)).await;
     }
+    if let Some(traces) = traces {
+        traces.flush(deadline.saturating_duration_since(Instant::now()).max(MIN_FLUSH)).await;
+    }
     if let ListenAddress::Unix(path) = &limits.listen {
         let _gone = std::fs::remove_file(path);
     }
@@ -162,32 +175,22 @@ async fn serve(config: Config, reloader: Reloader, log: LogFilter) -> Result<(),
 /// Binds the address and serves on it until `draining`; then GOAWAY, and the end when the last call has ended.
 async fn listen(
     limits: &ServerConfig,
-    tls: Option<Arc<ArcSwap<rustls::ServerConfig>>>,
-    services: Routes,
+    connections: Connections,
     draining: oneshot::Receiver<()>,
 ) -> Result<JoinHandle<Result<(), ServerError>>, ServerError> {
     let failed = |error| ServerError::Listen(limits.listen.clone(), error);
-    let server = Server::builder()
-        .max_concurrent_streams(limits.max_concurrent_streams)
-        .http2_max_header_list_size(limits.max_header_list_bytes)
-        .http2_keepalive_interval(Some(limits.keepalive_interval))
-        .http2_keepalive_timeout(Some(limits.keepalive_timeout))
-        // GOAWAY, then whatever the calls in flight take, which Envoy's deadline bounds. tonic 0.14.9 has a grace besides, but
-        // with it there is no GOAWAY: at age plus grace the connection is cut, and the calls on it are lost.
-        .max_connection_age(limits.max_connection_age)
-        .add_routes(services);
     match &limits.listen {
         ListenAddress::Tcp(address) => {
             let listener = TcpListener::bind(address).await.map_err(failed)?;
             let address = listener.local_addr().map_err(failed)?;
             tracing::info!(%address, "serving");
-            Ok(tokio::spawn(workers::serve(listener, limits.worker_threads, tls, server, draining)))
+            Ok(tokio::spawn(workers::serve(listener, limits.worker_threads, connections, draining)))
         }
         ListenAddress::Unix(path) => {
             remove_stale(path).await.map_err(failed)?;
             let listener = UnixListener::bind(path).map_err(failed)?;
             tracing::info!(address = %limits.listen, "serving");
-            Ok(tokio::spawn(workers::serve(listener, limits.worker_threads, None, server, draining)))
+            Ok(tokio::spawn(workers::serve(listener, limits.worker_threads, connections, draining)))
         }
     }
 }
@@ -204,7 +207,7 @@ fn ended(stopped: Result<Result<(), ServerError>, tokio::task::JoinError>) -> Re
     stopped.unwrap_or_else(|join| Err(ServerError::Start(io::Error::other(join))))
 }
 
-/// The audit log is given so long at the end even if calls have taken all the time there was.
+/// The audit log and the last spans are given so long at the end even if calls have taken all the time there was.
 const MIN_FLUSH: Duration = Duration::from_millis(500);
 
 /// A replica that starts waits so long for the first answers of issuers before it says that it is ready.

@@ -1,7 +1,7 @@
 //! The threads that answer Checks: each with a runtime of its own, on which the connections that it is given live until they end.
 //!
 //! ```text
-//!   accept ── the worker with the fewest connections ──▶ TLS handshake ──▶ gRPC
+//!   accept ── the worker with the fewest connections ──▶ connection
 //! ```
 //!
 //! Not one runtime of several threads: there, whoever has finished a Check wakes its connection, which comes next and writes, a
@@ -10,31 +10,28 @@
 //! the Checks of one connection are answered by one core. Envoy has a connection for each of its own workers.
 
 use std::io;
-use std::pin::Pin;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll};
 use std::thread;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use futures_util::future::try_join_all;
-use futures_util::{Stream, StreamExt};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::task::JoinSet;
 use tokio::time::sleep;
-use tokio_stream::wrappers::ReceiverStream;
-use tonic::transport::server::{Connected, Router};
 
-use super::{ServerError, tls};
+use super::ServerError;
+use super::connection::Connections;
 
 /// Something that clients connect to.
 pub(super) trait Listener: Send + 'static {
     /// A connection of no runtime.
     type Std: Send + 'static;
     /// A connection of the runtime that reads from it and writes to it.
-    type Stream: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static;
+    type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
 
     /// The next client.
     fn accept(&self) -> impl Future<Output = io::Result<Self::Std>> + Send;
@@ -76,12 +73,11 @@ impl Listener for UnixListener {
 pub(super) async fn serve<L: Listener>(
     listener: L,
     count: usize,
-    tls: Option<Arc<ArcSwap<rustls::ServerConfig>>>,
-    router: Router,
+    connections: Connections,
     draining: oneshot::Receiver<()>,
 ) -> Result<(), ServerError> {
     let (drain, drained) = watch::channel(false);
-    let start = |number| Worker::<L>::start(number, tls.clone(), router.clone(), drained.clone());
+    let start = |number| Worker::<L>::start(number, connections.apart(), drained.clone());
     let (workers, ended): (Vec<_>, Vec<_>) =
         (0..count).map(start).collect::<Result<Vec<_>, _>>().map_err(ServerError::Start)?.into_iter().unzip();
     let mut ended = Box::pin(try_join_all(ended.into_iter().map(end)));
@@ -135,38 +131,24 @@ struct Worker<L: Listener> {
 }
 
 /// How a worker's thread ended.
-type Ended = oneshot::Receiver<Result<(), ServerError>>;
+type Ended = oneshot::Receiver<()>;
 
 impl<L: Listener> Worker<L> {
     fn start(
         number: usize,
-        tls: Option<Arc<ArcSwap<rustls::ServerConfig>>>,
-        router: Router,
-        mut drained: watch::Receiver<bool>,
+        connections: Connections,
+        drained: watch::Receiver<bool>,
     ) -> io::Result<(Self, Ended)> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let (connections, waiting) = mpsc::channel(MAX_WAITING);
+        let (place, waiting) = mpsc::channel(MAX_WAITING);
         let (tell, ended) = oneshot::channel();
         thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
-            let incoming = ReceiverStream::new(waiting).map(|(connection, open)| {
-                Ok::<_, io::Error>(Counted { stream: L::adopt(connection)?, _open: open })
-            });
-            let drained = async move {
-                let _told = drained.wait_for(|drained| *drained).await;
-            };
-            let served = runtime.block_on(async {
-                match tls {
-                    None => router.serve_with_incoming_shutdown(usable(incoming), drained).await,
-                    Some(tls) => {
-                        router.serve_with_incoming_shutdown(tls::handshakes(incoming, tls), drained).await
-                    }
-                }
-            });
-            let _nobody_waits = tell.send(served.map_err(ServerError::Serve));
+            runtime.block_on(work::<L>(waiting, connections, drained));
+            let _nobody_waits = tell.send(());
             // What is left are calls that outlived the drain, and password hashes that nobody waits for.
             runtime.shutdown_background();
         })?;
-        Ok((Self { connections, open: Arc::default() }, ended))
+        Ok((Self { connections: place, open: Arc::default() }, ended))
     }
 
     fn take(&self, connection: L::Std) -> Result<(), ()> {
@@ -175,14 +157,45 @@ impl<L: Listener> Worker<L> {
     }
 }
 
-/// Without those that failed before anything was said.
-fn usable<T>(incoming: impl Stream<Item = io::Result<T>>) -> impl Stream<Item = io::Result<T>> {
-    incoming.filter(|connection| std::future::ready(connection.is_ok()))
+/// Serves those who come until `drained`, and then until the last of them is gone.
+async fn work<L: Listener>(
+    mut waiting: mpsc::Receiver<(L::Std, Open)>,
+    connections: Connections,
+    drained: watch::Receiver<bool>,
+) {
+    let (mut served, handshakes) = (JoinSet::new(), Arc::new(Semaphore::new(MAX_HANDSHAKES)));
+    let mut draining = drained.clone();
+    let mut draining = pin!(draining.wait_for(|drained| *drained));
+    loop {
+        let next = async {
+            // Never closed.
+            let handshake = Arc::clone(&handshakes).acquire_owned().await.ok();
+            (waiting.recv().await, handshake)
+        };
+        tokio::select! {
+            _told = &mut draining => break,
+            Some(_ended) = served.join_next() => {}
+            (next, handshake) = next => {
+                let Some((connection, open)) = next else { break };
+                let Ok(stream) = L::adopt(connection) else { continue };
+                let (connections, drained) = (connections.clone(), drained.clone());
+                served.spawn(async move {
+                    connections.serve(stream, handshake, drained).await;
+                    drop(open);
+                });
+            }
+        }
+    }
+    drop(waiting);
+    while served.join_next().await.is_some() {}
 }
+
+/// How many clients may shake hands at once with a worker.
+const MAX_HANDSHAKES: usize = 1024;
 
 async fn end(ended: Ended) -> Result<(), ServerError> {
     let panicked = |_| ServerError::Start(io::Error::other("a worker has panicked"));
-    ended.await.map_err(panicked)?
+    ended.await.map_err(panicked)
 }
 
 /// Counts as one connection of a worker for as long as it is there.
@@ -198,59 +211,5 @@ impl Open {
 impl Drop for Open {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// A connection that is counted.
-pub(super) struct Counted<T> {
-    stream: T,
-    _open: Open,
-}
-
-impl<T: Connected> Connected for Counted<T> {
-    type ConnectInfo = T::ConnectInfo;
-
-    fn connect_info(&self) -> Self::ConnectInfo {
-        self.stream.connect_info()
-    }
-}
-
-impl<T: AsyncRead + Unpin> AsyncRead for Counted<T> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(context, buffer)
-    }
-}
-
-impl<T: AsyncWrite + Unpin> AsyncWrite for Counted<T> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
     }
 }

@@ -1,5 +1,7 @@
 //! What an operator sees.
 
+pub mod traces;
+
 use std::io;
 use std::panic;
 

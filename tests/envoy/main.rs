@@ -7,18 +7,27 @@
     clippy::disallowed_methods,
     reason = "Envoy's place is in the environment, logs and ports are in files"
 )]
+#![allow(clippy::print_stdout, reason = "what was counted is told")]
 
 mod certificates;
+#[path = "../support/collector.rs"]
+#[allow(dead_code, reason = "it is always up here")]
+mod collector;
 mod denials;
 mod front_proxy;
 mod identity;
 mod impersonation;
 mod jwt;
 mod lua;
+mod never_drop;
 mod outages;
+mod pages;
+mod profiles;
 mod rotation;
+mod smoke_test;
 mod spoofing;
 mod support;
 mod tls;
+mod traces;
 mod webhook;
 mod websocket;

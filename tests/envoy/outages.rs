@@ -17,6 +17,7 @@ async fn envoy_accepts_the_shipped_configuration_without_a_warning() {
         shipped.clone(),
         shipped.clone().with_lua(),
         shipped.clone().with_client_certificates(),
+        shipped.clone().with_traces(4317),
         shipped.clone().with_client_certificates().with_chains(),
         shipped.with_tls_to_countersign(),
     ] {

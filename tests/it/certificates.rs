@@ -27,7 +27,7 @@ pub(crate) fn ca(name: &str) -> Ca {
     CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
 }
 
-fn client(name: &str) -> CertificateParams {
+pub(crate) fn client(name: &str) -> CertificateParams {
     let mut params = CertificateParams::default();
     params.distinguished_name.push(DnType::CommonName, name);
     params.distinguished_name.push(DnType::OrganizationName, "dev");
@@ -35,12 +35,12 @@ fn client(name: &str) -> CertificateParams {
     params
 }
 
-fn issue(params: &CertificateParams, ca: &Ca) -> rcgen::Certificate {
+pub(crate) fn issue(params: &CertificateParams, ca: &Ca) -> rcgen::Certificate {
     params.signed_by(&KeyPair::generate().unwrap(), ca).unwrap()
 }
 
 /// PEM with unix line ends, as Envoy writes it.
-fn pem(certificate: &rcgen::Certificate) -> String {
+pub(crate) fn pem(certificate: &rcgen::Certificate) -> String {
     certificate.pem().replace("\r\n", "\n")
 }
 
@@ -49,7 +49,7 @@ fn forwarded(certificate: &rcgen::Certificate) -> String {
 }
 
 /// A request over TLS with this certificate, however Envoy came by it.
-fn with_certificate(certificate: String, headers: &[(&str, &str)]) -> CheckRequest {
+pub(crate) fn with_certificate(certificate: String, headers: &[(&str, &str)]) -> CheckRequest {
     let headers: Vec<(&str, &[u8])> = headers.iter().map(|(n, v)| (*n, v.as_bytes())).collect();
     let mut request = get("/", &headers);
     let principal = "CN=admin,O=system:masters".to_owned();

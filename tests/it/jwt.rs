@@ -26,7 +26,7 @@ use crate::support::program::{Server, until};
 use crate::support::tls;
 
 /// An issuer with one key at a port of its own, which refuses connections until it is up.
-struct Issuer {
+pub(crate) struct Issuer {
     url: String,
     certificate: rcgen::Certificate,
     tls_key: KeyPair,
@@ -55,7 +55,7 @@ impl Issuer {
         Self { url, certificate, tls_key, key, port: Some(port), serving: None }
     }
 
-    fn up() -> Self {
+    pub(crate) fn up() -> Self {
         let mut issuer = Self::down();
         issuer.come_up();
         issuer
@@ -73,7 +73,7 @@ impl Issuer {
     }
 
     /// `jwt[…]` of a configuration, with a prefix that tells configurations apart.
-    fn configured(&self, prefix: &str) -> Value {
+    pub(crate) fn configured(&self, prefix: &str) -> Value {
         json!({
             "issuer": {"url": self.url, "audiences": ["a"], "certificateAuthority": self.certificate.pem()},
             "claimMappings": {"username": {"claim": "sub", "prefix": prefix}},
@@ -85,7 +85,7 @@ impl Issuer {
     }
 
     /// One with more claims.
-    fn token_with(&self, more: &Value) -> String {
+    pub(crate) fn token_with(&self, more: &Value) -> String {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
         let mut claims = json!({"iss": self.url, "aud": "a", "sub": "alice", "exp": now + 600});
         claims.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());

@@ -10,19 +10,25 @@
 
 mod admin;
 mod audit;
+mod capacity;
 mod certificates;
 mod check;
 mod cluster;
 mod conformance;
+mod explain;
+mod image;
 mod impersonation;
 mod jwt;
 mod layering;
 mod lifecycle;
 mod message;
+mod pages;
+mod profiles;
 mod readme;
 mod reload;
 mod service_accounts;
 #[path = "../support/mod.rs"]
 mod support;
 mod tls;
+mod traces;
 mod webhook;

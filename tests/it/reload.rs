@@ -1,12 +1,11 @@
 //! Files change, and no request is refused for it.
 
 use std::fs;
-use std::os::unix::fs::symlink;
-use std::path::Path;
 use std::time::Instant;
 
 use crate::message::{get, verdict};
 use crate::support::program::{PATIENCE, Server};
+use crate::support::volume::Volume;
 
 async fn user(server: &Server, token: &str) -> Result<String, i32> {
     let authorization = format!("Bearer {token}");
@@ -14,30 +13,16 @@ async fn user(server: &Server, token: &str) -> Result<String, i32> {
     verdict(server.client().await.check(request).await.unwrap().get_ref())
 }
 
-/// A volume as the kubelet writes it: `name -> ..data/name`, `..data -> ..<version>`, and a new version is a new folder, to which
-/// `..data` is renamed in one step.
-fn write_volume(folder: &Path, version: &str, name: &str, text: &str) {
-    let data = folder.join(format!("..{version}"));
-    fs::create_dir(&data).unwrap();
-    fs::write(data.join(name), text).unwrap();
-    symlink(format!("..{version}"), folder.join("..data_tmp")).unwrap();
-    fs::rename(folder.join("..data_tmp"), folder.join("..data")).unwrap();
-    if fs::symlink_metadata(folder.join(name)).is_err() {
-        symlink(format!("..data/{name}"), folder.join(name)).unwrap();
-    }
-}
-
 const FLAGS: [&str; 2] = ["--token-auth-file=tokens.csv", "--reload-interval=50ms"];
 
 /// kubernetes#27418, open since 2016: kube-apiserver reads its token file once.
 #[tokio::test]
 async fn a_kubernetes_volume_that_changes_is_served_without_a_restart() {
-    let folder = tempfile::tempdir().unwrap();
-    write_volume(folder.path(), "2026_1", "tokens.csv", "one,alice,1\n");
-    let mut server = Server::start(folder.path(), &FLAGS);
+    let mut volume = Volume::new(&[("tokens.csv", b"one,alice,1\n")]);
+    let mut server = Server::start(volume.path(), &FLAGS);
     assert_eq!(user(&server, "one").await, Ok("alice".to_owned()));
     assert_eq!(user(&server, "two").await, Err(401));
-    write_volume(folder.path(), "2026_2", "tokens.csv", "two,alice,1\n");
+    volume.put(&[("tokens.csv", b"two,alice,1\n")]);
     assert_eq!(server.wait_for("reloaded")["fields"]["generation"], 2);
     assert_eq!(user(&server, "one").await, Err(401), "withdrawn");
     assert_eq!(user(&server, "two").await, Ok("alice".to_owned()));
@@ -112,7 +97,7 @@ async fn hangup_loads_again_and_a_changed_listener_is_said_to_need_a_restart() {
     fs::write(&config, "token-auth-file: more.csv\nmax-concurrent-streams: 7\nreload-interval: 1h\n")
         .unwrap();
     server.signal("HUP");
-    server.wait_for("options of the listener or the audit log have changed, which takes a restart");
+    server.wait_for("options of the listener, the audit log or traces have changed, which takes a restart");
     server.wait_for("reloaded");
     assert_eq!((user(&server, "one").await, user(&server, "two").await), (Err(401), Ok("bob".to_owned())));
 }

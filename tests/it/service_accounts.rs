@@ -17,9 +17,9 @@ use crate::message::{get, verdict};
 use crate::support::program::{Server, countersign};
 
 /// A cluster's signing key, and the file that tells it to countersign.
-struct Cluster {
+pub(crate) struct Cluster {
     folder: TempDir,
-    key: KeyPair,
+    pub(crate) key: KeyPair,
 }
 
 const OFFLINE: &str = "--service-account-lookup-mode=offline";
@@ -31,7 +31,7 @@ const FLAGS: [&str; 4] = [
 ];
 
 impl Cluster {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let cluster = Self { folder: tempfile::tempdir().unwrap(), key: KeyPair::generate().unwrap() };
         fs::write(cluster.folder.path().join("sa.pub"), cluster.key.public_key_pem()).unwrap();
         cluster
@@ -53,7 +53,7 @@ impl Cluster {
     }
 
     /// A token that a Pod gets.
-    fn token(&self, expires_in: i64) -> String {
+    pub(crate) fn token(&self, expires_in: i64) -> String {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
         let now = i64::try_from(now).unwrap();
         self.sign(&json!({

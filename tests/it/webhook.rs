@@ -31,17 +31,18 @@ enum Mood {
 }
 
 /// A webhook at a port of its own, which refuses connections until it is up.
-struct Webhook {
+pub(crate) struct Webhook {
     port: u16,
     certificate: rcgen::Certificate,
     tls: TlsAcceptor,
     mood: Arc<Mutex<Mood>>,
+    heads: Arc<Mutex<Vec<String>>>,
     held: Option<TcpSocket>,
     serving: Option<JoinHandle<()>>,
 }
 
 impl Webhook {
-    fn down() -> Self {
+    pub(crate) fn down() -> Self {
         let held = hold(0);
         let port = held.local_addr().unwrap().port();
         let key = KeyPair::generate().unwrap();
@@ -54,14 +55,21 @@ impl Webhook {
             certificate,
             tls,
             mood: Arc::new(Mutex::new(Mood::Well)),
+            heads: Arc::default(),
             held: Some(held),
             serving: None,
         }
     }
 
-    fn come_up(&mut self) {
+    pub(crate) fn come_up(&mut self) {
         let listener = self.held.take().unwrap().listen(64).unwrap();
-        self.serving = Some(tokio::spawn(serve(listener, self.tls.clone(), Arc::clone(&self.mood))));
+        let (mood, heads) = (Arc::clone(&self.mood), Arc::clone(&self.heads));
+        self.serving = Some(tokio::spawn(serve(listener, self.tls.clone(), mood, heads)));
+    }
+
+    /// The heads of all requests so far.
+    pub(crate) fn heads(&self) -> Vec<String> {
+        self.heads.lock().unwrap().clone()
     }
 
     /// Connections end, and new ones are refused.
@@ -77,7 +85,7 @@ impl Webhook {
     }
 
     /// A kubeconfig and what it names.
-    fn configure(&self, folder: &Path) {
+    pub(crate) fn configure(&self, folder: &Path) {
         let kubeconfig = json!({
             "clusters": [{"name": "k", "cluster": {
                 "server": format!("https://localhost:{}/authenticate", self.port), "certificate-authority": "wh/ca.pem"}}],
@@ -100,10 +108,15 @@ fn hold(port: u16) -> TcpSocket {
     socket
 }
 
-async fn serve(listener: TcpListener, tls: TlsAcceptor, mood: Arc<Mutex<Mood>>) {
+async fn serve(
+    listener: TcpListener,
+    tls: TlsAcceptor,
+    mood: Arc<Mutex<Mood>>,
+    heads: Arc<Mutex<Vec<String>>>,
+) {
     let mut connections = JoinSet::new();
     while let Ok((tcp, _)) = listener.accept().await {
-        let (tls, mood) = (tls.clone(), Arc::clone(&mood));
+        let (tls, mood, heads) = (tls.clone(), Arc::clone(&mood), Arc::clone(&heads));
         connections.spawn(async move {
             let Ok(mut connection) = tls.accept(tcp).await else { return };
             loop {
@@ -113,6 +126,7 @@ async fn serve(listener: TcpListener, tls: TlsAcceptor, mood: Arc<Mutex<Mood>>) 
                     head.push(byte);
                 }
                 let head = String::from_utf8(head).unwrap();
+                heads.lock().unwrap().push(head.clone());
                 let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap();
                 let mut body = vec![0; length.parse().unwrap()];
                 connection.read_exact(&mut body).await.unwrap();

@@ -188,7 +188,16 @@ fn trusted(pem: &[u8]) -> config::Builder {
 
 pub(crate) fn binaries() -> PathBuf {
     let dir = env::var_os("COUNTERSIGN_TEST_KUBE").map(PathBuf::from);
-    let made = ["etcd", "kube-apiserver", "kubectl", "go-service-account", "go-prometheus"];
+    let made = [
+        "etcd",
+        "kube-apiserver",
+        "kubectl",
+        "go-service-account",
+        "go-prometheus",
+        "go-istio",
+        "helm",
+        "egctl",
+    ];
     let dir = dir.filter(|dir| made.iter().all(|name| dir.join(name).is_file()));
     dir.expect(
         "COUNTERSIGN_TEST_KUBE names no directory with what tests/kube/build makes: tests/run runs it and sets the variable",

@@ -28,7 +28,7 @@ use super::support::verdict::{Verdict, read};
 use super::wire::SELF_SUBJECT_REVIEW;
 
 /// Who may do everything.
-const ADMIN: &str = "admin-token";
+pub(crate) const ADMIN: &str = "admin-token";
 /// The service account of `deploy/kubernetes/rbac.yaml`.
 const COUNTERSIGN: &str = "countersign-token";
 /// The rows of the token file of every cluster here.
@@ -59,6 +59,17 @@ impl Live {
 
     /// The same in this folder, where the flags may name files. A token file of theirs has to begin with [`TOKENS`].
     pub(crate) async fn start_in(dir: TempDir, objects: &[Json], flags: &[&str]) -> Self {
+        let live = Self::start_bare(dir, objects, flags).await;
+        live.create(&json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "countersign"}}))
+            .await;
+        for object in roles(&[]) {
+            live.create(&object).await;
+        }
+        live
+    }
+
+    /// The same without any object of countersign's.
+    pub(crate) async fn start_bare(dir: TempDir, objects: &[Json], flags: &[&str]) -> Self {
         let [port, etcd_port, peers] = free_ports();
         let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
         let mut live = Self { api: None, etcd: None, etcd_ports: [etcd_port, peers], port, dir, flags };
@@ -70,11 +81,6 @@ impl Live {
             live.store(object);
         }
         live.start_api().await;
-        live.create(&json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "countersign"}}))
-            .await;
-        for object in roles(&[]) {
-            live.create(&object).await;
-        }
         live
     }
 
@@ -333,7 +339,7 @@ pub(crate) fn live_vectors(scenario: &str) -> BTreeMap<String, usize> {
 }
 
 /// What `deploy/kubernetes/rbac.yaml` has with these options, which come last.
-fn roles(options: &[&str]) -> Vec<Json> {
+pub(crate) fn roles(options: &[&str]) -> Vec<Json> {
     let mut roles = fs::read_to_string(root("deploy/kubernetes/rbac.yaml")).unwrap();
     for option in options {
         let mark = format!("#{option}|");
@@ -343,10 +349,10 @@ fn roles(options: &[&str]) -> Vec<Json> {
     documents(&roles)
 }
 
-fn documents(yaml: &str) -> Vec<Json> {
+pub(crate) fn documents(yaml: &str) -> Vec<Json> {
     serde_saphyr::from_multiple(yaml).unwrap()
 }
 
-fn root(path: &str) -> PathBuf {
+pub(crate) fn root(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }

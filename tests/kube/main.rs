@@ -1,7 +1,7 @@
 //! Differential tests: the same requests to a real kube-apiserver and to countersign have to have the same verdicts. And kubectl.
 //!
 //! `COUNTERSIGN_TEST_KUBE` names the directory that `tests/kube/build` has filled. `COUNTERSIGN_TEST_KUBE_REQUESTS` makes a run longer,
-//! `COUNTERSIGN_TEST_KUBE_SEED` repeats one. `COUNTERSIGN_TEST_ENVOY` names Envoy's binary, which only kubectl needs.
+//! `COUNTERSIGN_TEST_KUBE_SEED` repeats one. `COUNTERSIGN_TEST_ENVOY` names Envoy's binary, which kubectl and the gateways need.
 #![allow(
     clippy::unwrap_used,
     clippy::print_stdout,
@@ -14,6 +14,7 @@ mod cel;
 mod certificates;
 mod cluster;
 mod compare;
+mod deploy;
 mod differential;
 #[path = "../envoy/support/mod.rs"]
 #[allow(dead_code, unused_imports, reason = "Envoy, CAs and an issuer are used here")]

@@ -83,6 +83,12 @@ async fn metrics_of_kubernetes_are_what_they_are_there_and_dashboard_and_alerts_
         let (theirs, ours) = (more(&before.0, &after.0), more(&before.1, &after.1));
         assert!(theirs == ours && ours > 0.0, "{sample}: {theirs} there and {ours} here");
     }
+    // What nobody denies but us.
+    let mut misrouted = check_request(&requests[0], Encoding::Raw);
+    let extension = ("countersign.profile".to_owned(), "nobody".to_owned());
+    misrouted.attributes.as_mut().unwrap().context_extensions.extend([extension]);
+    client.check(misrouted).await.unwrap();
+    let our_page = page(&ours).await;
     queries::assert_found(&families(&our_page), &our_page);
 }
 
@@ -99,7 +105,7 @@ fn assert_same_families(theirs: &BTreeMap<String, Family>, ours: &BTreeMap<Strin
 const NOT_SHOWN: [&str; 1] = ["apiserver_audit_error_total"];
 
 /// All others of Kubernetes' names on our page.
-const OF_KUBERNETES: [&str; 23] = [
+const OF_KUBERNETES: [&str; 27] = [
     "apiserver_audit_event_total",
     "apiserver_authentication_config_controller_automatic_reload_last_timestamp_seconds",
     "apiserver_authentication_config_controller_automatic_reloads_total",
@@ -123,6 +129,10 @@ const OF_KUBERNETES: [&str; 23] = [
     "process_virtual_memory_bytes",
     "rest_client_request_duration_seconds",
     "rest_client_requests_total",
+    "serviceaccount_invalid_legacy_auto_token_uses_total",
+    "serviceaccount_legacy_tokens_total",
+    "serviceaccount_stale_tokens_total",
+    "serviceaccount_valid_tokens_total",
 ];
 
 /// Samples that the requests of this test add to, and nothing else.

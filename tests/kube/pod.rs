@@ -1,8 +1,6 @@
 //! countersign as a pod: it finds the cluster by what kubelet gives every pod, with a token of the TokenRequest API that kubelet replaces.
 
 use std::fs;
-use std::os::unix::fs::symlink;
-use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -19,6 +17,7 @@ use super::live::{KUBECONFIG, Live};
 use super::live_accounts::{FLAGS, SOON, create_team, delete, token};
 use super::support::program::Server;
 use super::support::verdict::Verdict;
+use super::support::volume::Volume;
 use super::vectors::data;
 
 /// Where a pod finds its credentials.
@@ -49,8 +48,8 @@ async fn a_pod_knows_its_cluster_and_outlives_its_token() {
         tokens.push(token(&live, ["countersign"; 2], Some(["Pod", name])).await);
     }
     let [first, second] = tokens.try_into().unwrap();
-    let mut volume = Volume::new(&live);
-    volume.put(&first);
+    let ca = fs::read(live.dir.path().join("certificates/apiserver.crt")).unwrap();
+    let mut volume = Volume::new(&[("token", first.as_bytes()), ("ca.crt", &ca)]);
 
     let mut server = start(&live, &volume);
     server.until_ready().await;
@@ -70,7 +69,7 @@ async fn a_pod_knows_its_cluster_and_outlives_its_token() {
         ["create tokenreviews", "watch nodes", "watch pods", "watch secrets", "watch serviceaccounts"]
     );
 
-    volume.put(&second);
+    volume.put(&[("token", second.as_bytes()), ("ca.crt", &ca)]);
     let rotated = Instant::now();
     while !seen(&second).contains(&"create tokenreviews".to_owned()) {
         assert!(rotated.elapsed() < 2 * SOON);
@@ -119,29 +118,13 @@ fn start(live: &Live, volume: &Volume) -> Server {
         ],
     ];
     let flags = flags.concat();
-    let own_view = |script: &str| {
-        let mut command = Command::new("unshare");
-        command.args(["--map-root-user", "--mount", "sh", "-ec", script, "sh"]).arg(volume.dir.path());
-        command
-    };
-    let script =
-        format!("mount -t tmpfs none /var/run; mkdir -p {PLACE}; mount --bind \"$1\" {PLACE}; shift");
-    if own_view(&script).status().is_ok_and(|status| status.success()) {
-        let flags = [&flags[..], &["--authentication-token-review=in-cluster"]].concat();
-        let program = Server::command(&data("world"), &flags);
-        let mut command = own_view(&format!("{script}; exec \"$@\""));
-        command.arg(program.get_program()).args(program.get_args()).current_dir(data("world"));
-        command
-            .env("KUBERNETES_SERVICE_HOST", "127.0.0.1")
-            .env("KUBERNETES_SERVICE_PORT", live.port.to_string());
+    let in_cluster = [&flags[..], &["--authentication-token-review=in-cluster"]].concat();
+    if let Some(command) = in_pod(live, volume, &Server::command(&data("world"), &in_cluster)) {
         return Server::run(command);
     }
-    println!(
-        "NOT in a pod's own view of the file system, which this system does not allow (unshare --map-root-user --mount)"
-    );
     let kubeconfig = |path: &str| {
         let own = live.kubeconfig(path);
-        let file = |name: &str| volume.dir.path().join(name).display().to_string();
+        let file = |name: &str| volume.path().join(name).display().to_string();
         own.replace("countersign.token", &file("token"))
             .replace("certificates/apiserver.crt", &file("ca.crt"))
     };
@@ -155,33 +138,26 @@ fn start(live: &Live, volume: &Volume) -> Server {
     Server::start(&data("world"), &[&flags[..], &more].concat())
 }
 
-/// A projected volume as kubelet writes it (Go: k8s.io/kubernetes/pkg/volume/util/atomic_writer.go): all files change at once, with a link.
-struct Volume {
-    dir: TempDir,
-    ca: PathBuf,
-    generation: u32,
-}
-
-impl Volume {
-    fn new(live: &Live) -> Self {
-        let dir = TempDir::new().unwrap();
-        for name in ["token", "ca.crt"] {
-            symlink(Path::new("..data").join(name), dir.path().join(name)).unwrap();
-        }
-        Self { dir, ca: live.dir.path().join("certificates/apiserver.crt"), generation: 0 }
+/// The program with what a pod has, if the system allows a view of the file system of its own.
+pub(super) fn in_pod(live: &Live, credentials: &Volume, program: &Command) -> Option<Command> {
+    let own_view = |script: &str| {
+        let mut command = Command::new("unshare");
+        command.args(["--map-root-user", "--mount", "sh", "-ec", script, "sh"]).arg(credentials.path());
+        command
+    };
+    let script =
+        format!("mount -t tmpfs none /var/run; mkdir -p {PLACE}; mount --bind \"$1\" {PLACE}; shift");
+    if !own_view(&script).status().is_ok_and(|status| status.success()) {
+        println!(
+            "NOT in a pod's own view of the file system, which this system does not allow (unshare --map-root-user --mount)"
+        );
+        return None;
     }
-
-    fn put(&mut self, token: &str) {
-        self.generation += 1;
-        let [name, before] = [self.generation, self.generation - 1].map(|number| format!("..{number}"));
-        let path = |name: &str| self.dir.path().join(name);
-        fs::create_dir(path(&name)).unwrap();
-        fs::write(path(&name).join("token"), token).unwrap();
-        fs::copy(&self.ca, path(&name).join("ca.crt")).unwrap();
-        symlink(&name, path("..data_tmp")).unwrap();
-        fs::rename(path("..data_tmp"), path("..data")).unwrap();
-        fs::remove_dir_all(path(&before)).ok();
-    }
+    let mut command = own_view(&format!("{script}; exec \"$@\""));
+    command.arg(program.get_program()).args(program.get_args());
+    command.current_dir(program.get_current_dir().unwrap());
+    command.env("KUBERNETES_SERVICE_HOST", "127.0.0.1").env("KUBERNETES_SERVICE_PORT", live.port.to_string());
+    Some(command)
 }
 
 /// What was asked of kube-apiserver with a token and granted, apart from lists and single objects; each once.

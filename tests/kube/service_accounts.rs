@@ -19,7 +19,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use countersign::authn::token::service_account::{
     Kind, PublicKeys, ServiceAccount, ServiceAccountTokenGetter,
 };
-use countersign::authn::{Now, Outcome, Token};
+use countersign::authn::{AuthenticateToken, Now, Outcome, Token};
 use countersign::cluster::{LookupError, Object, TokenSecret};
 use countersign::decision::Reason;
 use countersign::jose::{UnverifiedToken, json, service_account_key_id};

@@ -76,10 +76,11 @@ const FRESH: usize = 200;
 fn measure(group: &mut BenchmarkGroup<'_, WallTime>, case: &Case) {
     let (folder, runtime) = (case.folder(), runtime());
     let _entered = runtime.enter();
-    let load = || runtime.block_on(in_process::load(case, folder.path(), &in_process::remote())).0;
+    let load =
+        || runtime.block_on(in_process::load(case, folder.path(), &in_process::remote())).0.into_chain();
     let decoded = |count| -> Vec<Incoming> {
         let calls = case.rounds(0, count).remove(0);
-        calls.iter().map(|frame| runtime.block_on(in_process::decode(frame))).collect()
+        calls.iter().map(|frame| Incoming::decode(Some(in_process::message(frame)))).collect()
     };
     match case.calls {
         Calls::Same(_) | Calls::InTurn(_) => {

@@ -1,28 +1,23 @@
 //! The program's configuration at work in this process, without a listener.
 
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use countersign::authn::token::jwt::Remote;
-use countersign::chain::Chain;
+use countersign::chain::Members;
 use countersign::cluster::Clusters;
 use countersign::config::{Config, ReplyConfig, options};
-use countersign::envoy::decode::Incoming;
-use countersign::envoy::encode::Reply;
-use countersign::envoy::view::server::authorization_server::{Authorization, AuthorizationServer};
-use countersign::envoy::{CheckService, Snapshot};
+use countersign::envoy::{CheckService, FRAME_HEAD, Snapshot};
 use countersign::https::Proxies;
 use http::header::{CONTENT_TYPE, TE};
 use http_body_util::Full;
-use tonic::{Request, Response, Status};
-use tower_service::Service;
 
 use crate::cases::Case;
 
 /// What the flags of a case and its files in `folder` mean. Whoever has to fetch something begins with it.
-pub(crate) async fn load(case: &Case, folder: &Path, remote: &Remote) -> (Chain, ReplyConfig) {
+pub(crate) async fn load(case: &Case, folder: &Path, remote: &Remote) -> (Members, ReplyConfig) {
     // A flag that names one of the files names it from where this process runs.
     let flag = |flag: &&str| match flag.split_once('=') {
         Some((option, file)) if case.files.iter().any(|(name, _)| *name == file) => {
@@ -44,7 +39,7 @@ pub(crate) async fn load(case: &Case, folder: &Path, remote: &Remote) -> (Chain,
     if let Some(cluster) = cluster {
         tokio::time::timeout(PATIENCE, cluster.synced()).await.unwrap();
     }
-    (chain.into_chain(), reply)
+    (chain, reply)
 }
 
 /// What is fetched, and where it is counted.
@@ -55,8 +50,9 @@ pub(crate) fn remote() -> Remote {
 /// The service that answers Checks.
 pub(crate) async fn service(case: &Case, folder: &Path) -> CheckService {
     let remote = remote();
-    let (chain, reply) = load(case, folder, &remote).await;
-    let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot::new(chain, reply)));
+    let (members, reply) = load(case, folder, &remote).await;
+    let snapshot = Snapshot::new(members, reply, Vec::new(), remote.metrics());
+    let snapshot = Arc::new(ArcSwap::from_pointee(snapshot));
     CheckService::new(snapshot, Arc::clone(remote.metrics()), None)
 }
 
@@ -67,23 +63,9 @@ pub(crate) fn call(frame: &Bytes) -> http::Request<Full<Bytes>> {
     request.body(Full::new(frame.clone())).unwrap()
 }
 
-/// What the codec makes of a call.
-pub(crate) async fn decode(frame: &Bytes) -> Incoming {
-    let caught = Arc::default();
-    let mut server = AuthorizationServer::new(Catch(Arc::clone(&caught)));
-    let _refusal = server.call(call(frame)).await.unwrap();
-    caught.lock().unwrap().take().unwrap()
-}
-
-/// Keeps what comes, since only the codec can make it.
-struct Catch(Arc<Mutex<Option<Incoming>>>);
-
-#[tonic::async_trait]
-impl Authorization for Catch {
-    async fn check(&self, incoming: Request<Incoming>) -> Result<Response<Reply>, Status> {
-        *self.0.lock().unwrap() = Some(incoming.into_inner());
-        Err(Status::ok("caught"))
-    }
+/// The message in a frame.
+pub(crate) fn message(frame: &Bytes) -> Bytes {
+    frame.slice(FRAME_HEAD..)
 }
 
 /// Nothing here takes longer.

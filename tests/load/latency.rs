@@ -13,6 +13,7 @@ use crate::Plan;
 use crate::cases::{Case, OK, cases};
 use crate::client::{Client, Pattern};
 use crate::contest::bare;
+use crate::job;
 use crate::process::Server;
 use crate::report::{Figures, Row};
 
@@ -36,6 +37,9 @@ pub(crate) async fn measure(plan: &Plan) -> Vec<Row> {
         for generator in &generators {
             rows.extend(pair(case, generator, plan).await);
         }
+    }
+    if let Some(ghz) = plan.ghz.as_deref().filter(|_| plan.wants("job")) {
+        rows.push(job::measure(ghz));
     }
     rows
 }

@@ -32,6 +32,7 @@ mod edge;
 #[allow(dead_code, reason = "the benchmark makes requests and does not compare verdicts")]
 mod envoy;
 mod issuer;
+mod job;
 mod jwt;
 mod latency;
 mod process;

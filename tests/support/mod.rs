@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each uses a part")]
 
 pub(crate) mod api_server;
+pub(crate) mod collector;
 pub(crate) mod envoy;
 pub(crate) mod issuers;
 pub(crate) mod program;
@@ -9,4 +10,5 @@ pub(crate) mod subject;
 pub(crate) mod tls;
 pub(crate) mod tokens;
 pub(crate) mod verdict;
+pub(crate) mod volume;
 pub(crate) mod webhook;

@@ -101,12 +101,17 @@ impl Server {
         (head.split(' ').nth(1).unwrap().parse().unwrap(), body)
     }
 
-    /// What the admin listener answers: head and body.
-    pub(crate) async fn admin_answer(&self, method: &str, path: &str, body: &str) -> (String, String) {
+    /// Where the admin listener is.
+    pub(crate) fn admin_address(&self) -> String {
         let events = self.logged.lines().filter_map(|line| serde_json::from_str(line).ok());
         let listening = |event: &serde_json::Value| event["fields"]["message"] == "health and metrics";
         let event = events.into_iter().find(listening).unwrap();
-        let mut stream = TcpStream::connect(event["fields"]["address"].as_str().unwrap()).await.unwrap();
+        event["fields"]["address"].as_str().unwrap().to_owned()
+    }
+
+    /// What the admin listener answers: head and body.
+    pub(crate) async fn admin_answer(&self, method: &str, path: &str, body: &str) -> (String, String) {
+        let mut stream = TcpStream::connect(self.admin_address()).await.unwrap();
         let length = body.len();
         let request = format!("{method} {path} HTTP/1.0\r\ncontent-length: {length}\r\n\r\n{body}");
         stream.write_all(request.as_bytes()).await.unwrap();

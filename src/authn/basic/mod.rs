@@ -25,7 +25,7 @@ use zeroize::Zeroizing;
 
 use self::password::{Password, Verifier};
 use super::user_file::{self, UserFileError, UserRecord};
-use super::{AuthenticateRequest, Now, Outcome};
+use super::{AuthenticateRequest, Now, Observer, Outcome};
 use crate::decision::{Authenticated, Authenticator, Reason};
 use crate::identity::{Extra, Identity};
 use crate::request::{Credentials, Request};
@@ -114,7 +114,7 @@ impl Basic {
 }
 
 impl AuthenticateRequest for Basic {
-    async fn authenticate(&self, request: &Request<'_>, _now: Now) -> Outcome {
+    async fn observed<O: Observer>(&self, request: &Request<'_>, _now: Now, _: O) -> Outcome {
         let result = match find(request) {
             Ok(None) => return Outcome::NoOpinion,
             // Boxed: the slow path's state would be carried by every Check.

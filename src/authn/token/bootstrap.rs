@@ -46,7 +46,7 @@ const DEFAULT_GROUP: &str = "system:bootstrappers";
 type Id = [u8; 6];
 
 /// The authenticator of bootstrap tokens. Go: `TokenAuthenticator`.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct BootstrapTokens {
     secrets: Arc<Watch<BootstrapSecrets>>,
 }

@@ -10,6 +10,9 @@
 //! Whoever asks first asks for all that come with the same token meanwhile, and goes on asking if that caller goes away. The cache belongs
 //! to a configuration and goes with it, so audiences, which Go has in its key, are always the same.
 //!
+//! The caches of several profiles keep what they remember in one [`Room`], so that the bounds hold for all of them together. Each has a
+//! key of its own for its digests, and its own questions: nothing that one of them knows can be found by another (threats S17).
+//!
 //! Stricter than Kubernetes, which remembers whatever it was told for as long as the TTL says:
 //!
 //! - a token counts no longer than its own `exp`, its issuer has the keys that it was verified with, and the live objects that it names
@@ -29,10 +32,11 @@ use futures_util::future::{BoxFuture, Shared};
 use moka::sync::Cache;
 use tokio::time::timeout;
 
-use crate::authn::{AuthenticateToken, Now, Outcome, Token};
+use crate::authn::{AuthenticateToken, Lookup, Now, Observer, Outcome, Token};
 use crate::decision::{Authenticated, Authenticator, Fault, Lasts, Reason};
 use crate::metrics::{Remembers, TokenCacheStatistics};
 use crate::secret::{Digest, Digester, SecretBytes};
+use crate::trace;
 
 /// So many good tokens are remembered. Go: `newStripedCache`, which has no bound but counts on 32,000.
 pub const MAX_GOOD: u64 = 100_000;
@@ -59,11 +63,16 @@ pub struct TokenCache<A>(Arc<Shelves<A>>);
 
 struct Shelves<A> {
     tokens: A,
-    ttl: Ttl,
     digester: Digester,
+    room: Arc<Room>,
+    asking: Mutex<HashMap<Digest, Asking>>,
+}
+
+/// Where answers are kept, of one cache or of several, and for how long.
+pub struct Room {
+    ttl: Ttl,
     good: Cache<Digest, Good>,
     bad: Cache<Digest, (Outcome, SystemTime)>,
-    asking: Mutex<HashMap<Digest, Asking>>,
     statistics: Arc<TokenCacheStatistics>,
 }
 
@@ -76,36 +85,74 @@ struct Good {
     until: SystemTime,
 }
 
-impl<A: AuthenticateToken + 'static> TokenCache<A> {
-    /// Remembers what `tokens` say, and counts in `statistics`.
-    pub fn new(tokens: A, ttl: Ttl, statistics: Arc<TokenCacheStatistics>) -> Self {
-        let digester = Digester::random();
+impl Room {
+    /// Keeps answers for so long, and counts in `statistics`.
+    pub fn new(ttl: Ttl, statistics: Arc<TokenCacheStatistics>) -> Arc<Self> {
+        let room = Arc::new(Self::unwatched(ttl, statistics));
+        let remembers: Weak<Self> = Arc::downgrade(&room);
+        room.statistics.watch(remembers);
+        room
+    }
+
+    fn unwatched(ttl: Ttl, statistics: Arc<TokenCacheStatistics>) -> Self {
         // Both clocks have a say: this one cannot be set back, `until` is compared with the time of the Check.
         let good = Cache::builder().max_capacity(MAX_GOOD).time_to_live(ttl.good).build();
         let bad = Cache::builder().max_capacity(MAX_BAD).time_to_live(ttl.bad).build();
-        let asking = Mutex::default();
-        let shelves = Arc::new(Shelves { tokens, ttl, digester, good, bad, asking, statistics });
-        let remembers: Weak<Shelves<A>> = Arc::downgrade(&shelves);
-        shelves.statistics.watch(remembers);
-        Self(shelves)
+        Self { ttl, good, bad, statistics }
+    }
+
+    /// For how long.
+    pub fn ttl(&self) -> Ttl {
+        self.ttl
+    }
+}
+
+impl Default for Room {
+    /// Keeps nothing.
+    fn default() -> Self {
+        Self::unwatched(Ttl::default(), Arc::default())
+    }
+}
+
+impl<A: AuthenticateToken + 'static> TokenCache<A> {
+    /// Remembers what `tokens` say, in a room that others may share.
+    pub fn new(tokens: A, room: Arc<Room>) -> Self {
+        let (digester, asking) = (Digester::random(), Mutex::default());
+        Self(Arc::new(Shelves { tokens, digester, room, asking }))
+    }
+
+    /// Remembers what others say in the same room, and knows nothing of what is remembered here.
+    pub fn beside(&self, others: impl FnOnce(&A) -> A) -> Self {
+        Self::new(others(&self.0.tokens), Arc::clone(&self.0.room))
+    }
+
+    /// Who is asked about what is not remembered.
+    pub fn behind(&self) -> &A {
+        &self.0.tokens
     }
 }
 
 impl<A: AuthenticateToken + 'static> AuthenticateToken for TokenCache<A> {
     /// Go: `doAuthenticateToken`.
-    async fn authenticate(&self, token: Token<'_>, now: Now) -> Outcome {
+    async fn observed<O: Observer>(&self, token: Token<'_>, now: Now, observer: O) -> Outcome {
         let shelves = &self.0;
         let digest = shelves.digester.digest(token.0);
         if let Some(outcome) = shelves.remembered(&digest, now) {
-            shelves.statistics.hit();
+            shelves.room.statistics.hit();
+            observer.looked_up(Lookup::Remembered);
             return outcome;
         }
-        let _waiting = shelves.statistics.miss();
+        let _waiting = shelves.room.statistics.miss();
         let (asking, is_first) = match shelves.asking().entry(digest) {
-            Entry::Occupied(asking) => (asking.get().clone(), false),
+            Entry::Occupied(asking) => {
+                observer.looked_up(Lookup::Waits);
+                (asking.get().clone(), false)
+            }
             Entry::Vacant(place) => {
-                let asking =
-                    Arc::clone(shelves).ask(SecretBytes::copy_of(token.0), digest, now).boxed().shared();
+                observer.looked_up(Lookup::Asks);
+                let token = SecretBytes::copy_of(token.0);
+                let asking = Arc::clone(shelves).ask(token, digest, now, observer);
+                let asking = trace::inherited(asking).boxed().shared();
                 (place.insert(asking).clone(), true)
             }
         };
@@ -125,22 +172,28 @@ impl<A: AuthenticateToken> Shelves<A> {
     }
 
     fn remembered(&self, digest: &Digest, Now(now): Now) -> Option<Outcome> {
-        if let Some(Good { authenticated, until }) = self.good.get(digest) {
+        if let Some(Good { authenticated, until }) = self.room.good.get(digest) {
             if now < until && authenticated.lasts.still(now) {
                 return Some(Outcome::Authenticated(authenticated));
             }
-            self.good.invalidate(digest);
+            self.room.good.invalidate(digest);
         }
-        if self.ttl.bad.is_zero() {
+        if self.room.ttl.bad.is_zero() {
             return None;
         }
-        self.bad.get(digest).filter(|(_, until)| now < *until).map(|(outcome, _)| outcome)
+        self.room.bad.get(digest).filter(|(_, until)| now < *until).map(|(outcome, _)| outcome)
     }
 
     /// Asks, and remembers the answer.
-    async fn ask(self: Arc<Self>, token: SecretBytes, digest: Digest, now: Now) -> Outcome {
-        let fetching = self.statistics.fetch();
-        let answer = timeout(TIMEOUT, self.tokens.authenticate(Token(token.expose()), now));
+    async fn ask<O: Observer>(
+        self: Arc<Self>,
+        token: SecretBytes,
+        digest: Digest,
+        now: Now,
+        observer: O,
+    ) -> Outcome {
+        let fetching = self.room.statistics.fetch();
+        let answer = timeout(TIMEOUT, self.tokens.observed(Token(token.expose()), now, observer));
         let outcome = match AssertUnwindSafe(answer).catch_unwind().await {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(_elapsed)) => Outcome::rejected(Authenticator::Bearer, Reason::TokenLookupTimeout),
@@ -153,27 +206,30 @@ impl<A: AuthenticateToken> Shelves<A> {
     }
 
     fn remember(&self, digest: Digest, outcome: &Outcome, Now(now): Now) {
-        let Ttl { good, bad, refusals } = self.ttl;
+        let Ttl { good, bad, refusals } = self.room.ttl;
         match outcome {
             Outcome::Authenticated(authenticated) => {
                 if !good.is_zero() && authenticated.lasts != Lasts::NoLonger {
-                    self.good
+                    self.room
+                        .good
                         .insert(digest, Good { authenticated: authenticated.clone(), until: now + good });
                 }
             }
             Outcome::Rejected(rejections) => {
                 let is_answer = rejections.iter().all(|rejection| rejection.reason.fault() == Fault::Client);
                 if refusals && is_answer && !bad.is_zero() {
-                    self.bad.insert(digest, (outcome.clone(), now + bad));
+                    self.room.bad.insert(digest, (outcome.clone(), now + bad));
                 }
             }
-            Outcome::NoOpinion if !bad.is_zero() => self.bad.insert(digest, (Outcome::NoOpinion, now + bad)),
+            Outcome::NoOpinion if !bad.is_zero() => {
+                self.room.bad.insert(digest, (Outcome::NoOpinion, now + bad))
+            }
             Outcome::NoOpinion => {}
         }
     }
 }
 
-impl<A: Send + Sync> Remembers for Shelves<A> {
+impl Remembers for Room {
     fn remembered(&self) -> (u64, u64) {
         // What is past its time and has not been cleared away yet would count.
         self.good.run_pending_tasks();
@@ -184,7 +240,13 @@ impl<A: Send + Sync> Remembers for Shelves<A> {
 
 impl<A: fmt::Debug> fmt::Debug for TokenCache<A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "TokenCache({:?}, {:?})", self.0.ttl, self.0.tokens)
+        write!(f, "TokenCache({:?}, {:?})", self.0.room.ttl, self.0.tokens)
+    }
+}
+
+impl fmt::Debug for Room {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Room({:?})", self.ttl)
     }
 }
 

@@ -1,6 +1,7 @@
 //! The authenticators that read a token, in the order in which kube-apiserver asks them. This is where those that wait
 //! for something and those that do not come together.
 
+mod audiences;
 mod bootstrap;
 pub mod cache;
 pub mod jwt;
@@ -10,11 +11,12 @@ pub mod webhook;
 
 use std::sync::Arc;
 
-use super::{AuthenticateToken, Now, Outcome, Token};
+use super::{AuthenticateToken, Now, Observer, Outcome, Token};
+use crate::decision::Authenticator;
 use crate::metrics::TokenCacheStatistics;
 
 pub use bootstrap::{BootstrapSecrets, BootstrapTokens};
-pub use cache::{TokenCache, Ttl};
+pub use cache::{Room, TokenCache, Ttl};
 pub use jwt::JwtAuthenticators;
 pub use service_account::ServiceAccount;
 pub use token_file::TokenFile;
@@ -24,7 +26,7 @@ pub use webhook::Webhook;
 #[derive(Debug)]
 pub enum TokenAuthenticator {
     /// `--token-auth-file`.
-    TokenFile(Box<TokenFile>),
+    TokenFile(Arc<TokenFile>),
     /// `--service-account-key-file`.
     ServiceAccount(ServiceAccount),
     /// `--enable-bootstrap-token-auth`.
@@ -40,7 +42,34 @@ impl TokenAuthenticator {
     /// k8s.io/kubernetes/pkg/kubeapiserver/authenticator/config.go.
     pub fn webhook(webhook: Webhook, statistics: Arc<TokenCacheStatistics>) -> Self {
         let ttl = webhook.cache_ttl();
-        Self::Webhook(TokenCache::new(webhook, Ttl { good: ttl, bad: ttl, refusals: false }, statistics))
+        let ttl = Ttl { good: ttl, bad: ttl, refusals: false };
+        Self::Webhook(TokenCache::new(webhook, Room::new(ttl, statistics)))
+    }
+
+    /// The same for another chain: it shares what is known, but not what is remembered. Tokens that have audiences must be meant for
+    /// one of these, if they are given.
+    pub fn wanting(&self, audiences: Option<&Arc<[Box<str>]>>) -> Self {
+        match self {
+            Self::TokenFile(authenticator) => Self::TokenFile(Arc::clone(authenticator)),
+            Self::ServiceAccount(authenticator) => Self::ServiceAccount(authenticator.wanting(audiences)),
+            Self::Bootstrap(authenticator) => Self::Bootstrap(authenticator.clone()),
+            Self::Jwt(authenticators) => Self::Jwt(match audiences {
+                None => Arc::clone(authenticators),
+                Some(audiences) => Arc::new(authenticators.wanting(audiences)),
+            }),
+            Self::Webhook(cache) => Self::Webhook(cache.beside(|webhook| webhook.wanting(audiences))),
+        }
+    }
+
+    /// Which one it is.
+    pub fn name(&self) -> Authenticator {
+        match self {
+            Self::TokenFile(_) => Authenticator::TokenFile,
+            Self::ServiceAccount(authenticator) => authenticator.name(),
+            Self::Bootstrap(_) => Authenticator::Bootstrap,
+            Self::Jwt(_) => Authenticator::Jwt,
+            Self::Webhook(_) => Authenticator::Webhook,
+        }
     }
 
     /// Whether all that it knows is in memory, so that to remember an answer would save nothing, and would hide changes.
@@ -53,13 +82,16 @@ impl TokenAuthenticator {
 }
 
 impl AuthenticateToken for TokenAuthenticator {
-    async fn authenticate(&self, token: Token<'_>, now: Now) -> Outcome {
-        match self {
+    async fn observed<O: Observer>(&self, token: Token<'_>, now: Now, observer: O) -> Outcome {
+        observer.asked(self.name());
+        let outcome = match self {
             Self::TokenFile(authenticator) => authenticator.authenticate(token),
-            Self::ServiceAccount(authenticator) => authenticator.authenticate(token, now).await,
+            Self::ServiceAccount(authenticator) => authenticator.observed(token, now, observer.clone()).await,
             Self::Bootstrap(authenticator) => authenticator.authenticate(token, now),
-            Self::Jwt(authenticators) => authenticators.authenticate(token, now).await,
-            Self::Webhook(authenticator) => authenticator.authenticate(token, now).await,
-        }
+            Self::Jwt(authenticators) => authenticators.observed(token, now, observer.clone()).await,
+            Self::Webhook(authenticator) => authenticator.observed(token, now, observer.clone()).await,
+        };
+        observer.answered(self.name(), &outcome);
+        outcome
     }
 }

@@ -1,6 +1,6 @@
 //! Keys of extra facts. Go: `IsDomainPrefixedPath` (k8s.io/apimachinery/pkg/util/validation).
 
-use super::field_error::FieldError;
+use crate::config::field_error::FieldError;
 
 /// What is wrong with a key, which is a domain and a path, such as `example.org/tenant`.
 pub(super) fn check_domain_prefixed_path(field: &str, key: &str) -> Vec<FieldError> {

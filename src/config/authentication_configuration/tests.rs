@@ -164,7 +164,7 @@ anonymous: {enabled: on, conditions: [{path: /r}, ~]}
             conditions: vec![AnonymousAuthCondition { path: s("/r") }, AnonymousAuthCondition::default()],
         }),
     };
-    assert_eq!(decode::decode(format!("{HEAD}{text}").as_bytes()), Ok(expected));
+    assert_eq!(decode::decode(format!("{HEAD}{text}").as_bytes(), &KIND), Ok(expected));
 }
 
 /// Go: TestToAuthenticationConfig_Anonymous.

@@ -1,7 +1,7 @@
 //! What can be written. Go: k8s.io/apiserver/pkg/apis/apiserver/v1, v1beta1 and v1alpha1, which have the same fields here, in the
 //! form of pkg/apis/apiserver: what is not there is empty.
 
-use super::decode::{Fields, Object};
+use crate::config::decode::{Fields, Object};
 
 /// Go: `AuthenticationConfiguration`, without its kind and version.
 #[derive(Debug, Default, PartialEq, Eq)]

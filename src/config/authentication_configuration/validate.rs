@@ -3,7 +3,6 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use super::field_error::FieldError;
 use super::names::{check_domain_prefixed_path, is_kubernetes};
 use super::types;
 use crate::authn::token::jwt::settings::{
@@ -11,6 +10,7 @@ use crate::authn::token::jwt::settings::{
     ValidationRule,
 };
 use crate::cel::{Expression, Returns, Scope};
+use crate::config::field_error::FieldError;
 use crate::pki::{CertPool, PoolError};
 use crate::url;
 

@@ -16,8 +16,8 @@ mod scrub;
 mod wire;
 
 use std::fmt;
-use std::sync::Arc;
 
+use bytes::Bytes;
 use envoy_types::pb::envoy::config::core::v3::header_value_option::HeaderAppendAction;
 use envoy_types::pb::envoy::config::core::v3::{HeaderValue, HeaderValueOption};
 use envoy_types::pb::envoy::service::auth::v3::check_response::HttpResponse;
@@ -28,7 +28,7 @@ use prost::Message;
 use zeroize::Zeroizing;
 
 use crate::chain::Schemes;
-use crate::config::ReplyConfig;
+use crate::config::{IdentityHeaders, ReplyConfig};
 use crate::decision::{Authenticated, Denial, Reason};
 use crate::identity::Identity;
 use crate::impersonation::{Impersonation, UpstreamToken};
@@ -39,28 +39,42 @@ use prepared::{Prepared, PreparedReplies};
 use scrub::Scrub;
 use wire::{Tag, Writer};
 
-/// An encoded `CheckResponse`. Only [`Replies`] makes one.
+/// An encoded `CheckResponse`, as gRPC frames it. Only [`Replies`] makes one.
 #[derive(Clone)]
-pub struct Reply(Encoded);
+pub struct Reply(Bytes);
 
-#[derive(Clone)]
-enum Encoded {
-    Plain(Arc<[u8]>),
-    /// With a credential of ours in it.
-    Secret(Arc<Zeroizing<Vec<u8>>>),
-}
+/// What is before a message in gRPC: whether it is compressed, which ours never are, and its length in four bytes (doc/PROTOCOL-HTTP2.md
+/// of gRPC, `Length-Prefixed-Message`).
+pub const FRAME_HEAD: usize = 5;
 
 impl Reply {
     fn plain(message: &[u8]) -> Self {
-        Self(Encoded::Plain(message.into()))
+        Self(Self::framed(message).into())
+    }
+
+    /// One with a credential of ours in it.
+    fn secret(message: Zeroizing<Vec<u8>>) -> Self {
+        Self(Bytes::from_owner(Zeroizing::new(Self::framed(&message))))
+    }
+
+    fn framed(message: &[u8]) -> Vec<u8> {
+        // No reply is as long: it is held against Envoy's limits, or denied.
+        let length = u32::try_from(message.len()).unwrap_or_default();
+        let mut framed = Vec::with_capacity(FRAME_HEAD + message.len());
+        framed.push(0);
+        framed.extend_from_slice(&length.to_be_bytes());
+        framed.extend_from_slice(message);
+        framed
+    }
+
+    /// The message.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0[FRAME_HEAD..]
     }
 
     /// The message as it goes out.
-    pub fn as_bytes(&self) -> &[u8] {
-        match &self.0 {
-            Encoded::Plain(message) => message,
-            Encoded::Secret(message) => message,
-        }
+    pub fn into_frame(self) -> Bytes {
+        self.0
     }
 }
 
@@ -81,15 +95,32 @@ pub struct Replies {
 }
 
 impl Replies {
-    /// Replies as `config` has them, with challenges for `schemes`.
-    pub fn new(config: ReplyConfig, schemes: Schemes) -> Self {
+    /// Replies as `config` has them, with challenges for `schemes`. What other routes have for identity headers (`elsewhere`) is no more
+    /// the client's to send than those of `config`.
+    pub fn new(config: ReplyConfig, schemes: Schemes, elsewhere: &[IdentityHeaders]) -> Self {
         Self {
-            scrub: Scrub::new(&config),
+            scrub: Scrub::new(&config, elsewhere),
             prepared: PreparedReplies::new(MAX_PREPARED),
             unauthorized: unauthorized(schemes),
             unavailable: unavailable(),
             config,
         }
+    }
+
+    /// Replies for another route, which says an identity as `config` has it, or else as this one. They keep no more replies than this one
+    /// may keep alone; and one that is kept for an identity is given out by both only where they say it alike.
+    pub fn of_profile(
+        &self,
+        config: Option<ReplyConfig>,
+        schemes: Schemes,
+        elsewhere: &[IdentityHeaders],
+    ) -> Self {
+        let prepared = match config {
+            None => self.prepared.clone(),
+            Some(_) => self.prepared.others(),
+        };
+        let config = config.unwrap_or_else(|| self.config.clone());
+        Self { prepared, ..Self::new(config, schemes, elsewhere) }
     }
 
     /// How the upstream is told, if that is by impersonation.
@@ -147,7 +178,7 @@ impl Replies {
             }
         });
         match self.token() {
-            Some(_) => Reply(Encoded::Secret(Arc::new(Zeroizing::new(reply.into_bytes())))),
+            Some(_) => Reply::secret(Zeroizing::new(reply.into_bytes())),
             None => Reply::plain(reply.as_bytes()),
         }
     }

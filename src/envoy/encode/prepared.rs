@@ -39,15 +39,18 @@ impl Prepared {
     }
 }
 
-/// How many replies of one configuration are kept.
-#[derive(Debug)]
+/// How many replies of one configuration are kept, and those of whom. A clone gives out the same.
+#[derive(Debug, Clone)]
 pub(super) struct PreparedReplies {
+    /// The same one for all who say identities alike.
+    whose: Arc<()>,
     count: Arc<AtomicUsize>,
     most: usize,
 }
 
 /// A reply that is kept with an identity, and whose it is.
 struct Kept {
+    whose: Arc<()>,
     count: Arc<AtomicUsize>,
     prepared: Result<Prepared, Reason>,
 }
@@ -76,7 +79,12 @@ impl Preparation<'_> {
 impl PreparedReplies {
     /// No more than `most` are kept at a time: they go when their identities go.
     pub(super) fn new(most: usize) -> Self {
-        Self { count: Arc::default(), most }
+        Self { whose: Arc::default(), count: Arc::default(), most }
+    }
+
+    /// Those of somebody who says identities in another way. They count with these.
+    pub(super) fn others(&self) -> Self {
+        Self { whose: Arc::default(), ..self.clone() }
     }
 
     /// The one that is kept with `identity`, or a new one. An identity that has outlived the configuration which answered it first
@@ -86,14 +94,15 @@ impl PreparedReplies {
         identity: &'a Identity,
         make: impl Fn() -> Result<Prepared, Reason>,
     ) -> Preparation<'a> {
-        let ours = |kept: &'a Kept| Arc::ptr_eq(&kept.count, &self.count).then_some(&kept.prepared);
+        let ours = |kept: &'a Kept| Arc::ptr_eq(&kept.whose, &self.whose).then_some(&kept.prepared);
         match identity.memo.get() {
             Some(kept) => match ours(kept) {
                 Some(prepared) => Preparation::Kept(prepared),
                 None => Preparation::Made(make()),
             },
             None if self.count.fetch_add(1, Ordering::Relaxed) < self.most => {
-                let kept = Kept { count: Arc::clone(&self.count), prepared: make() };
+                let (whose, count) = (Arc::clone(&self.whose), Arc::clone(&self.count));
+                let kept = Kept { whose, count, prepared: make() };
                 // Somebody else may have been faster.
                 match identity.memo.keep(kept).and_then(ours) {
                     Some(prepared) => Preparation::Kept(prepared),
@@ -137,6 +146,22 @@ mod tests {
         let copy = identity.clone();
         assert_eq!(ask(&new, &copy, "d"), (true, b"d".to_vec()), "a copy begins empty");
         assert_eq!((copy, ask(&old, &identity, "e")), (alice(), (true, b"a".to_vec())));
+    }
+
+    /// S17: an identity of the token file, say, is one and the same on all routes.
+    #[test]
+    fn profiles_that_say_an_identity_in_other_ways_share_no_reply_but_the_room() {
+        let default = PreparedReplies::new(2);
+        let (same, other) = (default.clone(), default.others());
+        let identity = alice();
+        assert_eq!(ask(&default, &identity, "a"), (true, b"a".to_vec()));
+        assert_eq!(ask(&other, &identity, "b"), (false, b"b".to_vec()));
+        assert_eq!(ask(&same, &identity, "c"), (true, b"a".to_vec()));
+        let second = alice();
+        assert_eq!(ask(&other, &second, "d"), (true, b"d".to_vec()));
+        assert_eq!(ask(&default, &second, "e"), (false, b"e".to_vec()));
+        let third = alice();
+        assert_eq!(ask(&other, &third, "f"), (false, b"f".to_vec()), "two are kept already");
     }
 
     #[test]

@@ -21,9 +21,8 @@ pub(super) struct Scrub {
 }
 
 impl Scrub {
-    /// The standard names, those configured, and those that a front proxy writes.
-    pub(super) fn new(config: &ReplyConfig) -> Self {
-        let IdentityHeaders { user, uid, group, extra_prefix } = &config.headers;
+    /// The standard names, those configured, here and `elsewhere`, and those that a front proxy writes.
+    pub(super) fn new(config: &ReplyConfig, elsewhere: &[IdentityHeaders]) -> Self {
         let proxy = &config.front_proxy;
         let sorted = |own: &[&str], more: &[&Vec<String>]| {
             let more = more.iter().flat_map(|names| names.iter()).cloned();
@@ -32,12 +31,20 @@ impl Scrub {
             names.dedup();
             names
         };
-        let stem = extra_prefix.trim_end_matches('-');
-        let mut own = vec!["x-remote-user", "x-remote-uid", "x-remote-group", user, uid, group];
+        let mut own = vec!["x-remote-user", "x-remote-uid", "x-remote-group"];
         own.extend(config.xfcc.then_some("x-forwarded-client-cert"));
+        let mut own_prefixes = vec!["x-remote-extra-", "impersonate-"];
+        let mut own_numbered = vec!["x-remote-group-".to_owned(), "x-remote-extra".to_owned()];
+        for IdentityHeaders { user, uid, group, extra_prefix } in
+            [&config.headers].into_iter().chain(elsewhere)
+        {
+            own.extend([&**user, uid, group]);
+            own_prefixes.push(extra_prefix);
+            own_numbered.extend([format!("{group}-"), extra_prefix.trim_end_matches('-').to_owned()]);
+        }
         let names = sorted(&own, &[&proxy.username, &proxy.uid, &proxy.group]);
-        let prefixes = sorted(&["x-remote-extra-", "impersonate-", extra_prefix], &[&proxy.extra_prefix]);
-        let numbered = sorted(&["x-remote-group-", "x-remote-extra", &format!("{group}-"), stem], &[]);
+        let prefixes = sorted(&own_prefixes, &[&proxy.extra_prefix]);
+        let numbered = sorted(&[], &[&own_numbered]);
         let all = || names.iter().chain(&prefixes).chain(&numbered);
         let begins = |byte: usize| {
             all().any(|own| own.bytes().next().is_none_or(|first| usize::from(fold(first)) == byte))

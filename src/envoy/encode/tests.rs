@@ -55,7 +55,7 @@ fn allow(
     who: &Authenticated,
     headers: &[(&[u8], &[u8])],
 ) -> Result<OkHttpResponse, Reason> {
-    let reply = Replies::new(config, BOTH).allow(who, &request(headers))?;
+    let reply = Replies::new(config, BOTH, &[]).allow(who, &request(headers))?;
     let CheckResponse { status, http_response, .. } = message(&reply);
     assert_eq!(status, Some(rpc::Status { code: 0, ..Default::default() }));
     match http_response {
@@ -291,7 +291,8 @@ fn an_identity_that_would_not_arrive_unchanged_denies() {
 #[test]
 fn empty_groups_are_not_sent_but_are_in_the_metadata() {
     let who = identity("ü", "", &["", "g"], &[("Key", &["v"])]);
-    let reply = Replies::new(config(GroupsEncoding::Joined), BOTH).allow(&who, &request(&[])).expect("safe");
+    let reply =
+        Replies::new(config(GroupsEncoding::Joined), BOTH, &[]).allow(&who, &request(&[])).expect("safe");
     let message = message(&reply);
     let Some(HttpResponse::OkResponse(ok)) = &message.http_response else { panic!("{message:?}") };
     let group = ok.headers.iter().filter_map(|h| h.header.as_ref()).find(|h| h.key == "x-remote-group");
@@ -315,7 +316,7 @@ fn empty_groups_are_not_sent_but_are_in_the_metadata() {
     let metadata = Struct { fields: [("countersign".to_owned(), user_info)].into() };
     assert_eq!(message.dynamic_metadata, Some(metadata));
     let without = ReplyConfig { dynamic_metadata: false, ..config(GroupsEncoding::Joined) };
-    let reply = Replies::new(without, BOTH).allow(&who, &request(&[])).expect("safe");
+    let reply = Replies::new(without, BOTH, &[]).allow(&who, &request(&[])).expect("safe");
     assert_eq!(self::message(&reply).dynamic_metadata, None);
 }
 
@@ -364,7 +365,7 @@ fn an_identity_over_envoys_limits_denies() {
 /// S9, S36 (envoy#35610; Authorino's X-Ext-Auth-Reason): denied in the CheckResponse, in kube-apiserver's words, always the same.
 #[test]
 fn a_denial_is_kube_apiservers_401_and_gives_no_reason() {
-    let replies = Replies::new(config(GroupsEncoding::Joined), BOTH);
+    let replies = Replies::new(config(GroupsEncoding::Joined), BOTH, &[]);
     let reply = message(&replies.deny(&Denial::new(Authenticator::Bearer, Reason::InvalidBearerToken)));
     let header = |key: &str, value: &str| HeaderValueOption {
         header: Some(HeaderValue { key: key.into(), value: value.into(), ..Default::default() }),
@@ -396,7 +397,7 @@ fn a_denial_is_kube_apiservers_401_and_gives_no_reason() {
 #[test]
 fn undecided_may_be_a_503_that_invites_to_retry() {
     let config = ReplyConfig { undecided_unavailable: true, ..config(GroupsEncoding::Joined) };
-    let replies = Replies::new(config, BOTH);
+    let replies = Replies::new(config, BOTH, &[]);
     let status = |reason| {
         let reply = message(&replies.deny(&Denial::new(Authenticator::Basic, reason)));
         let Some(HttpResponse::DeniedResponse(denied)) = reply.http_response else { panic!("not denied") };
@@ -417,7 +418,7 @@ fn undecided_may_be_a_503_that_invites_to_retry() {
 /// R1: an empty CheckResponse means OK to Envoy. No reply of ours is one, or lacks a code where it denies.
 #[test]
 fn no_reply_is_ok_by_default() {
-    let replies = Replies::new(config(GroupsEncoding::Joined), Schemes { bearer: false, basic: false });
+    let replies = Replies::new(config(GroupsEncoding::Joined), Schemes { bearer: false, basic: false }, &[]);
     for reason in [Reason::NoCredentials, Reason::PasswordVerificationBusy, Reason::Panicked] {
         let reply = message(&replies.deny(&Denial::new(Authenticator::Chain, reason)));
         assert_ne!(reply.status.map_or(0, |s| s.code), 0);
@@ -429,7 +430,7 @@ fn no_reply_is_ok_by_default() {
 /// Nothing is built for a user who has been here before, but for the client that plays tricks.
 #[test]
 fn the_reply_for_a_known_identity_is_made_once() {
-    let replies = Replies::new(config(GroupsEncoding::Joined), BOTH);
+    let replies = Replies::new(config(GroupsEncoding::Joined), BOTH, &[]);
     let who = alice();
     let allocations = |headers: &[(&[u8], &[u8])]| {
         let request = request(headers);
@@ -466,7 +467,7 @@ proptest! {
         let extra = extra.iter().map(|(key, values)| (key.as_str().into(), boxed(values))).collect();
         let identity = Arc::new(Identity::new(&*username, &*uid, boxed(&groups), extra));
         let config = ReplyConfig { max_headers_count: 1000, max_headers_bytes: usize::MAX, ..config(encoding) };
-        let reply = Replies::new(config, BOTH).allow(&Authenticated::new(identity, Authenticator::Jwt), &request(&[]));
+        let reply = Replies::new(config, BOTH, &[]).allow(&Authenticated::new(identity, Authenticator::Jwt), &request(&[]));
         let reply = reply.expect("safe");
         prop_assert_eq!(message(&reply).encoded_len(), reply.as_bytes().len());
     }

@@ -1,3 +1,5 @@
+mod profiles;
+
 use std::fs;
 use std::io::{self, Write};
 use std::sync::Mutex;
@@ -10,8 +12,7 @@ use tracing_subscriber::fmt::MakeWriter;
 use super::*;
 use crate::audit::{AuditConfig, Level};
 use crate::authn::RequestHeaderNames;
-use crate::chain::Members;
-use crate::config::{GroupsEncoding, IdentityHeaders};
+use crate::config::GroupsEncoding;
 use crate::metrics::Measured;
 
 /// Lines of a log.
@@ -36,14 +37,14 @@ impl MakeWriter<'_> for Lines {
     }
 }
 
-fn snapshot() -> Snapshot {
+fn reply_config() -> ReplyConfig {
     let headers = IdentityHeaders {
         user: "x-remote-user".into(),
         uid: "x-remote-uid".into(),
         group: "x-remote-group".into(),
         extra_prefix: "x-remote-extra-".into(),
     };
-    let config = ReplyConfig {
+    ReplyConfig {
         impersonation: None,
         headers,
         front_proxy: RequestHeaderNames::default(),
@@ -53,8 +54,11 @@ fn snapshot() -> Snapshot {
         undecided_unavailable: false,
         max_headers_count: 100,
         max_headers_bytes: 60 * 1024,
-    };
-    Snapshot::new(Members::default().into_chain(), config)
+    }
+}
+
+fn snapshot() -> Snapshot {
+    Snapshot::new(Members::default(), reply_config(), Vec::new(), &Metrics::default())
 }
 
 /// Whoever reads one of them finds the others by the same word.
@@ -71,9 +75,9 @@ async fn every_reason_has_one_code_in_the_log_the_audit_log_and_the_metrics() {
         for reason in Reason::VARIANTS {
             let in_flight = metrics.checks.begin();
             let denial = Denial::new(Authenticator::Jwt, *reason);
-            let (_reply, decision) =
-                snapshot.deny(denial, &Incoming(None), None, Now(UNIX_EPOCH), Some(&auditor));
-            in_flight.end(&decision);
+            let decided = snapshot.default.deny(denial);
+            decided.tell(&Incoming(None), None, Now(UNIX_EPOCH), Some(&auditor));
+            in_flight.end(&decided.decision);
         }
     });
     auditor.flush(Duration::from_secs(20)).await;

@@ -14,7 +14,7 @@ use super::certificate;
 use super::client::Edge;
 use super::process::Process;
 
-/// `deploy/envoy/envoy.yaml` with some of its values replaced.
+/// `deploy/envoy/envoy.yaml` with some of its values replaced, or what another has made.
 #[derive(Clone)]
 pub(crate) struct Config(String);
 
@@ -29,10 +29,24 @@ impl Config {
         Self::untouched().with("port_value: 10000", "port_value: 0").with("port_value: 9901", "port_value: 0")
     }
 
+    /// Another one.
+    #[allow(dead_code, reason = "only those who stand beside a kube-apiserver have one")]
+    pub(crate) fn of(text: String) -> Self {
+        Self(text)
+    }
+
     /// Replaces what must be there exactly once.
     pub(crate) fn with(self, from: &str, to: &str) -> Self {
         assert_eq!(self.0.matches(from).count(), 1, "{from:?} in the configuration");
         Self(self.0.replace(from, to))
+    }
+
+    /// Puts these members of a list before that which begins like `before`, in the same list.
+    pub(crate) fn insert(self, members: &str, before: &str) -> Self {
+        let at = self.0.find(before).unwrap();
+        let indent = &self.0[self.0[..at].rfind('\n').unwrap()..at];
+        let members = members.trim_end().replace('\n', indent);
+        Self(format!("{}{members}{indent}{}", &self.0[..at], &self.0[at..]))
     }
 
     /// Takes away what stands in front of countersign's own scrubbing: early removal and the ban on `_`.
@@ -61,6 +75,13 @@ impl Config {
     /// As README.md has it for a kube-apiserver that is told by impersonation.
     pub(crate) fn with_impersonation(self) -> Self {
         self.option("impersonate").with(r#""(x[-_]remote|impersonate)[-_].*""#, r#""(x[-_]remote)[-_].*""#)
+    }
+
+    /// A span for each request, at the collector on this port.
+    pub(crate) fn with_traces(self, port: u16) -> Self {
+        self.option("traces")
+            .with("random_sampling: { value: 1 }", "random_sampling: { value: 100 }")
+            .with("port_value: 4317", &format!("port_value: {port}"))
     }
 
     /// Clients are asked for a certificate.
@@ -99,6 +120,13 @@ impl Config {
         let route = "route: { cluster: application, timeout: 0s }";
         let unasked = r#"typed_per_filter_config: { envoy.filters.http.ext_authz: { "@type": type.googleapis.com/envoy.extensions.filters.http.ext_authz.v3.ExtAuthzPerRoute, disabled: true } }"#;
         self.with(route, &format!("{route}\n                          {unasked}"))
+    }
+
+    /// These routes in place of the one that is shipped.
+    pub(crate) fn with_routes(self, routes: &str) -> Self {
+        let indented = |text: &str| text.trim().replace('\n', "\n                      ");
+        let shipped = "routes:\n  - match: { prefix: / }\n    route: { cluster: application, timeout: 0s }";
+        self.with(&indented(shipped), &indented(routes))
     }
 
     /// Nobody is asked: a filter in place of ext_authz writes this metadata (JSON) where an answer would have.
@@ -171,7 +199,16 @@ impl Envoy {
 
     /// How many Checks Envoy had to send again.
     pub(crate) async fn checks_repeated(&self) -> u64 {
-        let name = "cluster.countersign.upstream_rq_retry";
+        self.counted("cluster.countersign.upstream_rq_retry").await
+    }
+
+    /// How many connections Envoy has made to countersign.
+    pub(crate) async fn connections_to_countersign(&self) -> u64 {
+        self.counted("cluster.countersign.upstream_cx_total").await
+    }
+
+    /// A counter or gauge of Envoy's.
+    pub(crate) async fn counted(&self, name: &str) -> u64 {
         let page = admin_page(self.admin, &format!("/stats?filter=^{name}$")).await.unwrap();
         page.trim().strip_prefix(name).unwrap().trim_start_matches(": ").parse().unwrap()
     }

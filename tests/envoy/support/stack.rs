@@ -112,7 +112,7 @@ impl Setup {
         let addresses: Vec<&str> = countersign.iter().map(|replica| replica.address.as_str()).collect();
         let config = self.config.countersign(&addresses).application(upstream.port);
         let envoy = Envoy::start(path, &config).await;
-        Stack { envoy, countersign, upstream, directory: self.directory }
+        Stack { envoy, countersign, upstream, flags: self.flags, directory: self.directory }
     }
 }
 
@@ -121,6 +121,7 @@ pub(crate) struct Stack {
     pub(crate) envoy: Envoy,
     pub(crate) countersign: Vec<Countersign>,
     pub(crate) upstream: Upstream,
+    flags: Vec<String>,
     directory: TempDir,
 }
 
@@ -128,5 +129,12 @@ impl Stack {
     /// Where everything was started.
     pub(crate) fn directory(&self) -> &Path {
         self.directory.path()
+    }
+
+    /// Starts a replica that has ended, where it was and as it was.
+    pub(crate) async fn start_again(&mut self, replica: usize) {
+        let log = format!("countersign-{replica}.log");
+        let listen = self.countersign[replica].address.clone();
+        self.countersign[replica] = Countersign::start(self.directory(), &log, &listen, &self.flags).await;
     }
 }

@@ -44,7 +44,7 @@ impl Fake {
 }
 
 impl AuthenticateToken for Arc<Fake> {
-    async fn authenticate(&self, _: Token<'_>, _: Now) -> Outcome {
+    async fn observed<O: Observer>(&self, _: Token<'_>, _: Now, _: O) -> Outcome {
         let go = self.go.notified();
         self.asked.fetch_add(1, Ordering::SeqCst);
         if self.held.load(Ordering::SeqCst) {
@@ -56,12 +56,12 @@ impl AuthenticateToken for Arc<Fake> {
 
 const MINUTE: Duration = Duration::from_secs(60);
 
+fn in_room_of_its_own<A: AuthenticateToken + 'static>(tokens: A, ttl: Ttl) -> TokenCache<A> {
+    TokenCache::new(tokens, Room::new(ttl, Arc::default()))
+}
+
 fn good_for_a_minute(fake: &Arc<Fake>) -> TokenCache<Arc<Fake>> {
-    TokenCache::new(
-        Arc::clone(fake),
-        Ttl { good: MINUTE, bad: Duration::ZERO, refusals: true },
-        Arc::default(),
-    )
+    in_room_of_its_own(Arc::clone(fake), Ttl { good: MINUTE, bad: Duration::ZERO, refusals: true })
 }
 
 fn at(seconds: u64) -> Now {
@@ -170,8 +170,7 @@ async fn failures_are_remembered_only_if_asked_for_and_only_if_they_are_answers(
     ];
     for (bad, refusals, outcome, asked) in table {
         let fake = Fake::new(outcome.clone());
-        let cache =
-            TokenCache::new(Arc::clone(&fake), Ttl { good: Duration::ZERO, bad, refusals }, Arc::default());
+        let cache = in_room_of_its_own(Arc::clone(&fake), Ttl { good: Duration::ZERO, bad, refusals });
         for _ in 0..2 {
             assert_eq!(cache.authenticate(Token(b"token"), at(0)).await, outcome);
         }
@@ -227,7 +226,7 @@ async fn a_question_outlives_whoever_asked_it() {
 struct Broken;
 
 impl AuthenticateToken for Broken {
-    async fn authenticate(&self, _: Token<'_>, _: Now) -> Outcome {
+    async fn observed<O: Observer>(&self, _: Token<'_>, _: Now, _: O) -> Outcome {
         panic!("uh oh")
     }
 }
@@ -235,12 +234,14 @@ impl AuthenticateToken for Broken {
 /// S20. Go: TestSharedLookup, "lookup panics".
 #[tokio::test]
 async fn a_panic_is_a_refusal_and_not_remembered() {
-    let cache = TokenCache::new(Broken, Ttl { good: MINUTE, bad: MINUTE, refusals: true }, Arc::default());
+    let cache = in_room_of_its_own(Broken, Ttl { good: MINUTE, bad: MINUTE, refusals: true });
     for _ in 0..2 {
         let refused = Outcome::rejected(Authenticator::Bearer, Reason::Panicked);
         assert_eq!(cache.authenticate(Token(b"token"), at(0)).await, refused);
     }
-    assert!(cache.0.asking().is_empty() && cache.0.bad.get(&cache.0.digester.digest(b"token")).is_none());
+    assert!(
+        cache.0.asking().is_empty() && cache.0.room.bad.get(&cache.0.digester.digest(b"token")).is_none()
+    );
 }
 
 /// S20. Go: `sharedLookupTimeout`.
@@ -258,16 +259,15 @@ async fn a_question_has_an_end() {
 #[tokio::test]
 async fn a_flood_of_bad_tokens_drives_out_no_good_one() {
     let fake = Fake::new(somebody());
-    let cache =
-        TokenCache::new(Arc::clone(&fake), Ttl { good: MINUTE, bad: MINUTE, refusals: true }, Arc::default());
+    let cache = in_room_of_its_own(Arc::clone(&fake), Ttl { good: MINUTE, bad: MINUTE, refusals: true });
     assert_eq!(cache.authenticate(Token(b"good"), at(0)).await, somebody());
     fake.says(refused(Reason::InvalidSignature));
     for number in 0..2 * MAX_BAD {
         let token = number.to_be_bytes();
         assert_eq!(cache.authenticate(Token(&token), at(0)).await, refused(Reason::InvalidSignature));
     }
-    cache.0.bad.run_pending_tasks();
-    assert!(cache.0.bad.entry_count() <= MAX_BAD, "{}", cache.0.bad.entry_count());
+    cache.0.room.bad.run_pending_tasks();
+    assert!(cache.0.room.bad.entry_count() <= MAX_BAD, "{}", cache.0.room.bad.entry_count());
     assert_eq!(u64::try_from(fake.asked()), Ok(1 + 2 * MAX_BAD));
     assert_eq!((cache.authenticate(Token(b"good"), at(0)).await, fake.asked()), (somebody(), 0));
 }
@@ -279,4 +279,37 @@ fn no_token_is_kept() {
     let (one, other) = (good_for_a_minute(&fake), good_for_a_minute(&fake));
     assert!(one.0.digester.digest(b"token") != other.0.digester.digest(b"token"));
     assert!(!format!("{one:?}").contains("token\""), "{one:?}");
+}
+
+/// S17 (CVE-2021-32701), S18: what is remembered under one policy is no answer under another, though both are kept in one room.
+#[tokio::test]
+async fn two_caches_in_one_room_know_nothing_of_each_other() {
+    for (said, elsewhere) in
+        [(somebody(), refused(Reason::WrongAudience)), (refused(Reason::WrongAudience), somebody())]
+    {
+        let (fake, other) = (Fake::new(said.clone()), Fake::new(elsewhere.clone()));
+        let one = in_room_of_its_own(Arc::clone(&fake), Ttl { good: MINUTE, bad: MINUTE, refusals: true });
+        let two = one.beside(|_| Arc::clone(&other));
+        for _ in 0..2 {
+            assert_eq!(one.authenticate(Token(b"token"), at(0)).await, said);
+            assert_eq!(two.authenticate(Token(b"token"), at(0)).await, elsewhere);
+        }
+        assert_eq!((fake.asked(), other.asked()), (1, 1), "each remembers its own");
+        assert_eq!(one.0.room.remembered(), (1, 1), "and both count");
+    }
+}
+
+/// One question at a time for each of them: nobody is told what somebody else has asked.
+#[tokio::test]
+async fn two_caches_in_one_room_ask_for_themselves() {
+    let (fake, other) = (Fake::held(somebody()), Fake::new(refused(Reason::WrongAudience)));
+    let one = good_for_a_minute(&fake);
+    let two = one.beside(|_| Arc::clone(&other));
+    let waiting = tokio::spawn(async move { one.authenticate(Token(b"token"), at(0)).await });
+    while fake.asked.load(Ordering::SeqCst) == 0 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(two.authenticate(Token(b"token"), at(0)).await, refused(Reason::WrongAudience));
+    fake.let_go();
+    assert_eq!(waiting.await.expect("no panics"), somebody());
 }

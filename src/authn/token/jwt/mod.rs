@@ -32,7 +32,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-use crate::authn::{AuthenticateToken, Now, Outcome, Token};
+use crate::authn::{AuthenticateToken, Now, Observer, Outcome, Token};
 use crate::decision::{Authenticated, Authenticator, Lasts, Reason, Standing};
 use crate::https::Proxies;
 use crate::identity::Identity;
@@ -89,7 +89,9 @@ impl Remote {
 /// their number. Go: `tokenunion.NewFailOnError` of k8s.io/kubernetes/pkg/kubeapiserver/authenticator/config.go, whose first error
 /// ends the search; since no two have one issuer, no other would have had an opinion.
 pub struct JwtAuthenticators {
-    by_issuer: HashMap<String, Issuer>,
+    by_issuer: Arc<HashMap<String, Issuer>>,
+    /// A token has to be for one of these, too.
+    audiences: Option<Arc<[Box<str>]>>,
 }
 
 /// One issuer and what its tokens are worth.
@@ -120,7 +122,13 @@ impl JwtAuthenticators {
             let issuer = Issuer::new(settings, remote)?;
             Ok::<_, SourceError>((issuer.settings.issuer.url.clone(), issuer))
         };
-        Ok(Self { by_issuer: settings.into_iter().map(issuer).collect::<Result<_, _>>()? })
+        let by_issuer = settings.into_iter().map(issuer).collect::<Result<_, _>>()?;
+        Ok(Self { by_issuer: Arc::new(by_issuer), audiences: None })
+    }
+
+    /// The same issuers, with the same keys; but a token has to be for one of these, besides being for one of its issuer's audiences.
+    pub(super) fn wanting(&self, audiences: &Arc<[Box<str>]>) -> Self {
+        Self { by_issuer: Arc::clone(&self.by_issuer), audiences: Some(Arc::clone(audiences)) }
     }
 
     /// The keys of every issuer, to start and to ask how they are doing.
@@ -136,14 +144,15 @@ impl JwtAuthenticators {
 }
 
 impl AuthenticateToken for JwtAuthenticators {
-    async fn authenticate(&self, token: Token<'_>, now: Now) -> Outcome {
+    async fn observed<O: Observer>(&self, token: Token<'_>, now: Now, observer: O) -> Outcome {
         let Some(token) = UnverifiedToken::decode(token.0) else { return Outcome::NoOpinion };
         let Ok(document) = Value::parse(token.payload()) else { return Outcome::NoOpinion };
         let issuer = untrusted_issuer(&document).and_then(|issuer| self.by_issuer.get(issuer));
         let Some(issuer) = issuer else { return Outcome::NoOpinion };
         // In a box, so that a decision about another credential is not larger for it.
         let since = Instant::now();
-        let identity = Box::pin(issuer.authenticate(&token, &document, now)).await;
+        let wanted = self.audiences.as_deref();
+        let identity = Box::pin(issuer.authenticate(&token, &document, wanted, now, observer)).await;
         issuer.verification.observe(identity.is_ok(), since.elapsed());
         match identity {
             Ok((identity, lasts)) => Outcome::Authenticated(Authenticated {
@@ -199,10 +208,12 @@ impl Issuer {
         &self,
         token: &UnverifiedToken<'_>,
         unverified: &Value<'_>,
+        wanted: Option<&[Box<str>]>,
         now: Now,
+        observer: impl Observer,
     ) -> Result<(Identity, Lasts), Reason> {
         let signed = token.parse().map_err(|_| Reason::MalformedToken)?;
-        let (payload, set) = self.expectations.verify_signature(&signed, &self.keys).await?;
+        let (payload, set) = self.expectations.verify_signature(&signed, &self.keys, &observer).await?;
         let read;
         let claims = if payload == token.payload() {
             members_of(unverified)?
@@ -210,7 +221,7 @@ impl Issuer {
             read = claims_of(payload)?;
             members_of(&read)?
         };
-        let until = self.expectations.check(claims, &self.settings.issuer.url, now)?;
+        let until = self.expectations.check(claims, &self.settings.issuer.url, wanted, now)?;
         let verified = Verified { until, sets: vec![(Arc::clone(&self.keys), set)] };
         let claims = Claims::new(claims);
 
@@ -220,10 +231,10 @@ impl Issuer {
         let Some(endpoint) = endpoint else { return own(verified) };
         let (token, issuer, keys) = resolver.fetch(&endpoint).await?;
         let signed = SignedToken::parse(&token).map_err(|_| Reason::MalformedToken)?;
-        let (payload, set) = self.expectations.verify_signature(&signed, &keys).await?;
+        let (payload, set) = self.expectations.verify_signature(&signed, &keys, &()).await?;
         let document = claims_of(payload)?;
         let elsewhere = members_of(&document)?;
-        let until_there = self.expectations.check(elsewhere, &issuer, now)?;
+        let until_there = self.expectations.check(elsewhere, &issuer, None, now)?;
         let value = elsewhere.get(resolver.claim()).ok_or(Reason::DistributedClaims)?;
         let identity = mapping::identity(&self.settings, &claims.with(resolver.claim(), value))?;
         let mut verified = verified;

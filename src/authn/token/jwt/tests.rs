@@ -11,6 +11,7 @@ use super::settings::{
 };
 use super::testing::{Issuer, key_set, sign, sign_under};
 use super::*;
+use crate::authn::token::TokenAuthenticator;
 use crate::cel::{Expression, Returns, Scope};
 
 /// The time of Go's tests.
@@ -539,4 +540,41 @@ async fn a_thousand_unknown_keys_are_looked_for_once() {
     }
     let heads = issuer.requests().split_off(before);
     assert!(heads.len() <= 1 && heads.iter().all(|head| head.starts_with("GET /keys ")), "{heads:?}");
+}
+
+/// S17: another chain wants audiences of its own, of the same issuers with the same keys, which are fetched once.
+#[tokio::test]
+async fn another_chain_wants_its_own_audiences_besides_the_issuers() {
+    let issuer = Issuer::start().await;
+    let authenticators = Arc::new(ready([publish(&issuer, "", &["r1"])]).await);
+    let fetched = issuer.requests().len();
+    let tokens = TokenAuthenticator::Jwt(Arc::clone(&authenticators));
+    let wanting =
+        |audiences: &[&str]| tokens.wanting(Some(&audiences.iter().map(|name| Box::from(*name)).collect()));
+    let (billing, both) = (wanting(&["billing"]), wanting(&["x", "my-client", "billing"]));
+    let wrong = Some(Reason::WrongAudience);
+    let table = [
+        (json!("my-client"), [None, wrong, None]),
+        (json!(["my-client", "billing"]), [None, None, None]),
+        (json!("billing"), [wrong, wrong, wrong]),
+        (json!(["my-client", "Billing"]), [None, wrong, None]),
+    ];
+    for (audience, expected) in table {
+        let claims = claims_of_jane(&issuer.url(""), &json!({"aud": audience}));
+        let token = sign("RS256", "r1", &claims);
+        for (chain, expected) in [&tokens, &billing, &both].into_iter().zip(expected) {
+            let said = match chain.authenticate(Token(token.as_bytes()), now()).await {
+                Outcome::Authenticated(authenticated) => {
+                    assert_eq!(&*authenticated.identity.username, "jane");
+                    None
+                }
+                Outcome::Rejected(rejections) => Some(rejections[0].reason),
+                Outcome::NoOpinion => panic!("it is of its issuer"),
+            };
+            assert_eq!(said, expected, "{audience}");
+        }
+    }
+    assert_eq!(issuer.requests().len(), fetched);
+    let TokenAuthenticator::Jwt(same) = tokens.wanting(None) else { panic!("{tokens:?}") };
+    assert!(Arc::ptr_eq(&same, &authenticators));
 }

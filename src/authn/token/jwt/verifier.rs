@@ -7,10 +7,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::IssuerKeys;
 use super::remote_keys::{FetchError, NoNewerKeys};
-use crate::authn::Now;
+use crate::authn::{Now, Observer};
 use crate::decision::Reason;
 use crate::jose::json::{Number, Object, TypeError, Value};
 use crate::jose::{Algorithm, JsonWebKeySet, SignedToken};
+use crate::trace;
 
 /// How much earlier than its `nbf` a token is taken. Go: `leeway` in `Verify`.
 const NOT_BEFORE_LEEWAY: Duration = Duration::from_secs(60);
@@ -36,16 +37,18 @@ impl Expectations {
         &self,
         token: &'a SignedToken<'_>,
         keys: &IssuerKeys,
+        observer: &impl Observer,
     ) -> Result<(&'a [u8], Arc<JsonWebKeySet>), Reason> {
         if !token.algorithm().is_some_and(|algorithm| self.algorithms.contains(&algorithm)) {
             return Err(Reason::UnsupportedAlgorithm);
         }
         let known = keys.current().ok_or_else(|| unavailable(keys))?;
-        if let Some(payload) = verify(token, &known) {
+        if let Some(payload) = verify(token, &known, observer) {
             return Ok((payload, known));
         }
-        match keys.newer(&known).await {
-            Ok(newer) => match verify(token, &newer) {
+        // In a box, since every Check would have to have room for it.
+        match trace::asking("JSON Web Key Set", Box::pin(keys.newer(&known))).await {
+            Ok(newer) => match verify(token, &newer, observer) {
                 Some(payload) => Ok((payload, newer)),
                 None => Err(refusal(token, &newer)),
             },
@@ -58,11 +61,12 @@ impl Expectations {
     }
 
     /// Whether claims whose signature is good are those of `issuer`, for us, and valid at `now`; and until when, if the system's clock
-    /// can say that.
+    /// can say that. If some audiences are `wanted`, they are for one of these besides.
     pub(super) fn check(
         &self,
         claims: &Object<'_>,
         issuer: &str,
+        wanted: Option<&[Box<str>]>,
         now: Now,
     ) -> Result<Option<SystemTime>, Reason> {
         let token = IdToken::of(claims).map_err(|_| Reason::MalformedClaims)?;
@@ -78,7 +82,10 @@ impl Expectations {
         if !same {
             return Err(Reason::WrongIssuer);
         }
-        if !token.audience.iter().any(|audience| self.audiences.iter().any(|ours| ours == audience)) {
+        let is_for = |audience: &str| token.audience.contains(&audience);
+        if !self.audiences.iter().any(|ours| is_for(ours))
+            || wanted.is_some_and(|wanted| !wanted.iter().any(|wanted| is_for(wanted)))
+        {
             return Err(Reason::WrongAudience);
         }
         let now = now.0.duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -93,8 +100,15 @@ impl Expectations {
 }
 
 /// Go: `remoteKeySet.verify` of github.com/coreos/go-oidc/jwks.go.
-fn verify<'a>(token: &'a SignedToken<'_>, keys: &JsonWebKeySet) -> Option<&'a [u8]> {
-    keys.candidates(token.key_id()).find_map(|key| token.verify(key).ok())
+fn verify<'a>(
+    token: &'a SignedToken<'_>,
+    keys: &JsonWebKeySet,
+    observer: &impl Observer,
+) -> Option<&'a [u8]> {
+    let candidates = &mut keys.candidates(token.key_id());
+    let (key, payload) = candidates.find_map(|key| Some((key, token.verify(key).ok()?)))?;
+    observer.verified(|| keys.key_id_of(key));
+    Some(payload)
 }
 
 /// Why there are no keys. Kubernetes may read a set that we do not, and asks nobody else then.
@@ -265,7 +279,7 @@ mod tests {
             audiences: vec!["us".to_owned(), "and us".to_owned()],
         };
         let Ok(Value::Object(claims)) = Value::parse(claims.as_bytes()) else { panic!("{claims}") };
-        expectations.check(&claims, issuer, Now(UNIX_EPOCH + now)).map(drop)
+        expectations.check(&claims, issuer, None, Now(UNIX_EPOCH + now)).map(drop)
     }
 
     /// The claims of a good token at second 1000, and more.
@@ -316,6 +330,31 @@ mod tests {
         assert_eq!(check_at(google, GOOGLE, Duration::from_secs(1000)), Ok(()));
         assert_eq!(check_at(google, ISSUER, Duration::from_secs(1000)), Err(Reason::WrongIssuer));
         assert_eq!(check_at("{}", "", Duration::ZERO), Err(Reason::WrongAudience));
+    }
+
+    /// S17: a profile wants its own audience besides one of the issuer's.
+    #[test]
+    fn what_a_profile_wants_comes_on_top() {
+        let expectations = Expectations {
+            algorithms: vec![Algorithm::RS256],
+            audiences: vec!["us".to_owned(), "and us".to_owned()],
+        };
+        let check = |audiences: &str, wanted: &[&str]| {
+            let claims = format!(r#"{{"iss":"{ISSUER}","aud":{audiences},"exp":1001}}"#);
+            let Ok(Value::Object(claims)) = Value::parse(claims.as_bytes()) else { panic!("{claims}") };
+            let wanted: Vec<Box<str>> = wanted.iter().map(|wanted| Box::from(*wanted)).collect();
+            expectations.check(&claims, ISSUER, Some(&wanted), Now(UNIX_EPOCH)).map(drop)
+        };
+        let wrong = Err(Reason::WrongAudience);
+        assert_eq!(check(r#""us""#, &["us"]), Ok(()));
+        assert_eq!(check(r#""us""#, &["and us"]), wrong);
+        assert_eq!(check(r#"["us","billing"]"#, &["x", "billing"]), Ok(()));
+        assert_eq!(
+            check(r#""billing""#, &["billing"]),
+            wrong,
+            "it is for nobody whom the issuer is believed about"
+        );
+        assert_eq!(check(r#""us""#, &[]), wrong);
     }
 
     /// S21 (CVE-2026-25537): a time of a wrong type is not one that is missing. Go: TestVerify of go-oidc's verify_test.go (expired,

@@ -14,6 +14,7 @@ use crate::cluster;
 use crate::decision::{Lasts, Reason, Standing};
 use crate::identity::Identity;
 use crate::jose::json::{Object, Value};
+use crate::metrics::ServiceAccountStatistics;
 
 /// The claim `kubernetes.io`. Go: `kubernetes`.
 #[derive(Default)]
@@ -23,6 +24,8 @@ struct Kubernetes<'a> {
     pod: Option<Ref<'a>>,
     secret: Option<Ref<'a>>,
     node: Option<Ref<'a>>,
+    /// After this, whoever has the token should have fetched another. It decides about nothing.
+    warn_after: Option<NumericDate>,
 }
 
 /// A reference to an object. Go: `ref`.
@@ -36,14 +39,13 @@ impl<'a> Kubernetes<'a> {
     fn read(value: &'a Value<'a>) -> Result<Self, MalformedClaims> {
         let Some(members) = unique(value)? else { return Ok(Self::default()) };
         let object = |name| members.get(name).map_or(Ok(None), Ref::read);
-        // Kubernetes counts old tokens by it. Here only its type matters.
-        members.get("warnafter").map_or(Ok(None), NumericDate::read)?;
         Ok(Self {
             namespace: string(members, "namespace")?,
             account: object("serviceaccount")?.unwrap_or_default(),
             pod: object("pod")?,
             secret: object("secret")?,
             node: object("node")?,
+            warn_after: members.get("warnafter").map_or(Ok(None), NumericDate::read)?,
         })
     }
 
@@ -108,6 +110,7 @@ pub(super) async fn validate<G: ServiceAccountTokenGetter>(
     claims: &Object<'_>,
     now: Now,
     getter: Option<&Arc<G>>,
+    statistics: &ServiceAccountStatistics,
 ) -> Result<(Identity, Lasts), Reason> {
     let kubernetes =
         claims.get("kubernetes.io").map_or_else(|| Ok(Kubernetes::default()), Kubernetes::read)?;
@@ -125,6 +128,9 @@ pub(super) async fn validate<G: ServiceAccountTokenGetter>(
             Lasts::While(Arc::new(Live::new(&kubernetes, public.expiry, getter)))
         }
     };
+    if let Some(warn_after) = kubernetes.warn_after.filter(|date| *date != NumericDate::of(0)) {
+        statistics.projected(warn_after.is_before(now));
+    }
     let Kubernetes { namespace, account, pod, node, .. } = kubernetes;
     let (pod, node) = (pod.unwrap_or_default(), node.unwrap_or_default());
     let info = ServiceAccountInfo {
@@ -191,6 +197,7 @@ impl<G: ServiceAccountTokenGetter> Standing for Live<G> {
             pod: self.pod.as_ref().map(OwnedRef::get),
             secret: self.secret.as_ref().map(OwnedRef::get),
             node: self.node.as_ref().map(OwnedRef::get),
+            warn_after: None,
         };
         !self.expiry.is_some_and(|expiry| expiry.is_past(now))
             && kubernetes.is_live(&*self.getter, now).now_or_never() == Some(Ok(()))

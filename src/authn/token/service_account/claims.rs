@@ -124,6 +124,11 @@ impl NumericDate {
         internal_nanos(now) - leeway() > self.internal_nanos()
     }
 
+    /// Whether it is before `now`, by clocks that agree.
+    pub(super) fn is_before(self, now: Now) -> bool {
+        internal_nanos(now) > self.internal_nanos()
+    }
+
     /// The last moment at which it is no more than a minute ago; none if that is beyond what the system's clock can say.
     pub(super) fn end(self) -> Option<SystemTime> {
         UNIX_EPOCH.checked_add(Duration::from_secs(u64::try_from(self.0).ok()?).checked_add(LEEWAY)?)

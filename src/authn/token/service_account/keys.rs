@@ -58,6 +58,12 @@ impl PublicKeys {
         }
         self.by_id.get(key_id).and_then(|at| self.all.get(*at..=*at)).unwrap_or_default()
     }
+
+    /// The name of one of these keys.
+    pub(super) fn id_of(&self, key: &VerificationKey) -> &str {
+        let is_it = |at: &usize| self.all.get(*at).is_some_and(|own| std::ptr::eq(own, key));
+        self.by_id.iter().find(|(_, at)| is_it(at)).map_or("", |(id, _)| id)
+    }
 }
 
 impl fmt::Debug for PublicKeys {

@@ -7,6 +7,7 @@ use crate::authn::Token;
 use crate::decision::Reason;
 use crate::identity::Identity;
 use crate::jose::json::Object;
+use crate::metrics::ServiceAccountStatistics;
 
 /// The issuer of all legacy tokens, of whatever cluster. Go: `LegacyIssuer`.
 pub(super) const ISSUER: &str = "kubernetes/serviceaccount";
@@ -19,6 +20,7 @@ pub(super) async fn validate<G: ServiceAccountTokenGetter>(
     claims: &Object<'_>,
     lookup: bool,
     getter: Option<&G>,
+    statistics: &ServiceAccountStatistics,
 ) -> Result<Identity, Reason> {
     // Go: legacyPrivateClaims.
     let name = string(claims, "kubernetes.io/serviceaccount/service-account.name")?;
@@ -32,7 +34,7 @@ pub(super) async fn validate<G: ServiceAccountTokenGetter>(
     }
     let info = ServiceAccountInfo { namespace, name, uid, ..ServiceAccountInfo::default() };
     if lookup {
-        is_live(token, &info, secret, getter.ok_or(Reason::NeverExpires)?).await?;
+        is_live(token, &info, secret, getter.ok_or(Reason::NeverExpires)?, statistics).await?;
     }
     Ok(info.identity())
 }
@@ -47,6 +49,7 @@ async fn is_live<G: ServiceAccountTokenGetter>(
     info: &ServiceAccountInfo<'_>,
     secret: &str,
     getter: &G,
+    statistics: &ServiceAccountStatistics,
 ) -> Result<(), Reason> {
     // Go asks, and finds none.
     if !is_dns_subdomain(secret) {
@@ -63,6 +66,7 @@ async fn is_live<G: ServiceAccountTokenGetter>(
         return Err(gone);
     }
     if secret.invalid {
+        statistics.invalidated();
         return Err(invalidated);
     }
     Ok(())

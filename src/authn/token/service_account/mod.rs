@@ -26,12 +26,14 @@ mod tests;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::authn::{Now, Outcome, Token};
+use super::audiences::Audiences;
+use crate::authn::{AuthenticateToken, Now, Observer, Outcome, Token};
 use crate::cluster::Objects;
 use crate::decision::{Authenticated, Authenticator, Lasts, Reason};
 use crate::identity::Identity;
 use crate::jose::json::Value;
 use crate::jose::{SignedToken, UnverifiedToken};
+use crate::metrics::ServiceAccountStatistics;
 
 use claims::PublicClaims;
 
@@ -43,8 +45,9 @@ pub use keys::{KeyError, MAX_KEYS, PublicKeys};
 pub struct ServiceAccount<G = Objects> {
     kind: Kind,
     keys: Arc<PublicKeys>,
-    audiences: Arc<[Box<str>]>,
+    audiences: Audiences,
     getter: Option<Arc<G>>,
+    statistics: Arc<ServiceAccountStatistics>,
 }
 
 /// Which tokens are meant, and how their claims are read. Go: `Validator`.
@@ -71,24 +74,32 @@ impl<G: ServiceAccountTokenGetter> ServiceAccount<G> {
         audiences: Arc<[Box<str>]>,
         getter: Option<Arc<G>>,
     ) -> Self {
-        Self { kind, keys, audiences, getter }
+        Self { kind, keys, audiences: Audiences::of_api(audiences), getter, statistics: Arc::default() }
     }
 
-    /// Go: `AuthenticateToken`.
-    pub async fn authenticate(&self, token: Token<'_>, now: Now) -> Outcome {
-        let unverified = UnverifiedToken::decode(token.0).filter(|token| self.has_correct_issuer(token));
-        let Some(unverified) = unverified else { return Outcome::NoOpinion };
-        let Ok(signed) = unverified.parse() else { return Outcome::NoOpinion };
-        let by = match self.kind {
+    /// The same, counting there.
+    pub fn counted(self, statistics: Arc<ServiceAccountStatistics>) -> Self {
+        Self { statistics, ..self }
+    }
+
+    /// The same, for tokens that are meant for one of these. One that is for nobody in particular is for the audiences that it was made
+    /// with, as in a TokenReview: it is good if these are among them.
+    pub(super) fn wanting(&self, audiences: Option<&Arc<[Box<str>]>>) -> Self {
+        let own = &self.audiences;
+        Self {
+            kind: self.kind.clone(),
+            keys: Arc::clone(&self.keys),
+            audiences: audiences.map_or_else(|| own.clone(), |wanted| own.wanting(wanted)),
+            getter: self.getter.clone(),
+            statistics: Arc::clone(&self.statistics),
+        }
+    }
+
+    /// Which of the two it is.
+    pub fn name(&self) -> Authenticator {
+        match self.kind {
             Kind::Legacy { .. } => Authenticator::LegacyServiceAccount,
             Kind::Bound { .. } => Authenticator::ServiceAccount,
-        };
-        // Boxed, or every Check would be as large as what one that looks at objects keeps in mind.
-        match Box::pin(self.identity(token, &signed, now)).await {
-            Ok((identity, lasts)) => {
-                Outcome::Authenticated(Authenticated { identity: Arc::new(identity), by, lasts })
-            }
-            Err(reason) => Outcome::rejected(by, reason),
         }
     }
 
@@ -97,13 +108,18 @@ impl<G: ServiceAccountTokenGetter> ServiceAccount<G> {
         token: Token<'_>,
         signed: &SignedToken<'_>,
         now: Now,
+        observer: impl Observer,
     ) -> Result<(Identity, Lasts), Reason> {
         let keys = self.keys.candidates(signed.key_id());
         if keys.is_empty() {
             return Err(Reason::UnknownKey);
         }
         signed.algorithm().ok_or(Reason::UnsupportedAlgorithm)?;
-        let payload = keys.iter().find_map(|key| signed.verify(key).ok());
+        let verified = keys.iter().find_map(|key| Some((key, signed.verify(key).ok()?)));
+        if let Some((key, _)) = verified {
+            observer.verified(|| self.keys.id_of(key));
+        }
+        let payload = verified.map(|(_, payload)| payload);
         let payload = payload.ok_or_else(|| match keys.iter().any(|key| signed.is_beyond_us(key)) {
             true => Reason::UnsupportedSignature,
             false => Reason::InvalidSignature,
@@ -116,20 +132,23 @@ impl<G: ServiceAccountTokenGetter> ServiceAccount<G> {
         if !self.is_issuer(public.issuer) {
             return Err(Reason::WrongIssuer);
         }
+        if public.audiences.is_empty() {
+            self.statistics.legacy();
+        }
         // A token for nobody in particular is for kube-apiserver.
-        let is_ours = |audience: &&str| self.audiences.iter().any(|ours| **ours == **audience);
-        if !public.audiences.is_empty() && !public.audiences.iter().any(is_ours) {
+        if !self.audiences.meet(&public.audiences) {
             return Err(Reason::WrongAudience);
         }
         let getter = self.getter.as_ref();
         match self.kind {
             Kind::Legacy { lookup } => {
                 let getter = getter.map(|getter| &**getter);
-                let identity = legacy::validate(token, &public, claims, lookup, getter).await?;
+                let identity =
+                    legacy::validate(token, &public, claims, lookup, getter, &self.statistics).await?;
                 // Its Secret is looked at each time; what is found there is remembered for a moment as it is.
                 Ok((identity, if lookup { Lasts::NoLonger } else { Lasts::Indefinitely }))
             }
-            Kind::Bound { .. } => bound::validate(&public, claims, now, getter).await,
+            Kind::Bound { .. } => bound::validate(&public, claims, now, getter, &self.statistics).await,
         }
     }
 
@@ -144,6 +163,23 @@ impl<G: ServiceAccountTokenGetter> ServiceAccount<G> {
         match &self.kind {
             Kind::Legacy { .. } => issuer == legacy::ISSUER,
             Kind::Bound { issuers } => issuers.iter().any(|ours| **ours == *issuer),
+        }
+    }
+}
+
+impl<G: ServiceAccountTokenGetter> AuthenticateToken for ServiceAccount<G> {
+    /// Go: `AuthenticateToken`.
+    async fn observed<O: Observer>(&self, token: Token<'_>, now: Now, observer: O) -> Outcome {
+        let unverified = UnverifiedToken::decode(token.0).filter(|token| self.has_correct_issuer(token));
+        let Some(unverified) = unverified else { return Outcome::NoOpinion };
+        let Ok(signed) = unverified.parse() else { return Outcome::NoOpinion };
+        let by = self.name();
+        // Boxed, or every Check would be as large as what one that looks at objects keeps in mind.
+        match Box::pin(self.identity(token, &signed, now, observer)).await {
+            Ok((identity, lasts)) => {
+                Outcome::Authenticated(Authenticated { identity: Arc::new(identity), by, lasts })
+            }
+            Err(reason) => Outcome::rejected(by, reason),
         }
     }
 }

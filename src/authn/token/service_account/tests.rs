@@ -577,3 +577,30 @@ proptest! {
         }
     }
 }
+
+/// A TokenReview for other audiences than the API server's. Go: `jwtTokenAuthenticator.AuthenticateToken` with `authenticator.WithAudiences`.
+#[test]
+fn other_audiences_are_wanted_of_tokens_that_name_some_and_of_no_others() {
+    let list = |names: &[&str]| names.iter().map(|name| Box::from(*name)).collect::<Arc<[Box<str>]>>();
+    let good = |kind: &ServiceAccount, claims: &serde_json::Value, audiences: &[&str]| {
+        matches!(say(&kind.wanting(Some(&list(audiences))), &token(claims), at(NOW)), Some(Ok(_)))
+    };
+    let (bound, legacy) = (bound(), authenticator(Kind::Legacy { lookup: false }, &["rsa1.pub"]));
+    let billing = with(bound_claims(), "/aud", Some(json!(["billing"])));
+    for (claims, audiences, expected) in [
+        (bound_claims(), &["api"][..], true),
+        (bound_claims(), &["billing", "api"], true),
+        (bound_claims(), &["vault"], false),
+        (bound_claims(), &["billing"], false),
+        (billing.clone(), &["billing"], true),
+        (billing.clone(), &["api", "vault"], false),
+    ] {
+        assert_eq!(good(&bound, &claims, audiences), expected, "{claims} {audiences:?}");
+    }
+    // It names none, so it is for the API server.
+    assert!(
+        good(&legacy, &legacy_claims(), &["vault", "x"]) && !good(&legacy, &legacy_claims(), &["billing"])
+    );
+    assert_eq!(say(&bound, &token(&billing), at(NOW)), Some(Err(Reason::WrongAudience)));
+    assert_eq!(format!("{:?}", bound.wanting(None)), format!("{bound:?}"));
+}

@@ -38,11 +38,13 @@ use bytes::Bytes;
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 
-use crate::authn::{AuthenticateToken, Now, Outcome, Token};
+use super::audiences::Audiences;
+use crate::authn::{AuthenticateToken, Now, Observer, Outcome, Token};
 use crate::decision::{Authenticated, Authenticator, Reason};
 use crate::https::{Authorization, Client, Post, Url};
 use crate::jose::MAX_TOKEN;
 use crate::metrics::Requests;
+use crate::trace;
 
 use failure::Failure;
 use review::Status;
@@ -95,11 +97,12 @@ pub struct Settings {
 
 /// The authenticator.
 pub struct Webhook {
-    settings: Settings,
+    settings: Arc<Settings>,
+    audiences: Audiences,
     first_wait: Duration,
-    in_flight: Semaphore,
+    in_flight: Arc<Semaphore>,
     /// Whether the last review has failed, so that an outage is told of once.
-    failing: AtomicBool,
+    failing: Arc<AtomicBool>,
 }
 
 impl fmt::Debug for Webhook {
@@ -111,8 +114,22 @@ impl fmt::Debug for Webhook {
 impl Webhook {
     /// Asks as `settings` say.
     pub fn new(settings: Settings) -> Self {
-        let in_flight = Semaphore::new(MAX_IN_FLIGHT);
-        Self { settings, first_wait: FIRST_WAIT, in_flight, failing: AtomicBool::default() }
+        let in_flight = Arc::new(Semaphore::new(MAX_IN_FLIGHT));
+        let audiences = Audiences::of_api(Arc::clone(&settings.audiences));
+        let (settings, failing) = (Arc::new(settings), Arc::default());
+        Self { settings, audiences, first_wait: FIRST_WAIT, in_flight, failing }
+    }
+
+    /// The same webhook, over the same connections and with the same bounds, for tokens that are meant for one of these.
+    pub(super) fn wanting(&self, audiences: Option<&Arc<[Box<str>]>>) -> Self {
+        let own = &self.audiences;
+        Self {
+            settings: Arc::clone(&self.settings),
+            audiences: audiences.map_or_else(|| own.clone(), |wanted| own.wanting(wanted)),
+            first_wait: self.first_wait,
+            in_flight: Arc::clone(&self.in_flight),
+            failing: Arc::clone(&self.failing),
+        }
     }
 
     /// How long an answer is to be remembered; zero: not at all.
@@ -124,7 +141,9 @@ impl Webhook {
         let Ok(_in_flight) = self.in_flight.try_acquire() else {
             return Outcome::rejected(Authenticator::Webhook, Reason::TokenReviewBusy);
         };
-        let reviewed = timeout(TIMEOUT, self.review(token)).await.unwrap_or(Err(Failure::Timeout));
+        let reviewed = trace::asking("TokenReview", timeout(TIMEOUT, self.review(token)))
+            .await
+            .unwrap_or(Err(Failure::Timeout));
         let failed = reviewed.is_err();
         let told = self.failing.swap(failed, Ordering::Relaxed) == failed;
         match reviewed {
@@ -145,7 +164,7 @@ impl Webhook {
 
     /// Go: `WithExponentialBackoff` of k8s.io/apiserver/pkg/util/webhook.
     async fn review(&self, token: Token<'_>) -> Result<Status, Failure> {
-        let review = review::request(self.settings.version, token, &self.settings.audiences);
+        let review = review::request(self.settings.version, token, self.audiences.wanted());
         for wait in waits(self.first_wait) {
             match self.create(&review).await {
                 Err(failure) if failure.is_transient() => sleep(wait).await,
@@ -157,7 +176,7 @@ impl Webhook {
 
     /// Go: `Request.request` of k8s.io/client-go/rest/request.go with `withRetry` of with_retry.go.
     async fn create(&self, review: &Bytes) -> Result<Status, Failure> {
-        let Settings { client, url, authorization, version, requests, .. } = &self.settings;
+        let Settings { client, url, authorization, version, requests, .. } = &*self.settings;
         let mut retries = 0;
         loop {
             let post = Post {
@@ -186,10 +205,8 @@ impl Webhook {
 
     /// Go: `AuthenticateToken`, once there is an answer.
     fn judge(&self, status: Status) -> Outcome {
-        let ours = &self.settings.audiences;
-        let is_ours = |audience: &String| ours.iter().any(|ours| **ours == **audience);
-        // A webhook that says nothing of audiences knows nothing of them: then it is for ours.
-        if !ours.is_empty() && !status.audiences.is_empty() && !status.audiences.iter().any(is_ours) {
+        // A webhook that says nothing of audiences knows nothing of them: then it is for those of the API server.
+        if !self.audiences.wanted().is_empty() && !self.audiences.meet(&status.audiences) {
             return Outcome::NoOpinion;
         }
         if status.authenticated {
@@ -204,7 +221,7 @@ impl Webhook {
 }
 
 impl AuthenticateToken for Webhook {
-    async fn authenticate(&self, token: Token<'_>, _now: Now) -> Outcome {
+    async fn observed<O: Observer>(&self, token: Token<'_>, _now: Now, _: O) -> Outcome {
         // Go's HTTP server reads no such header.
         if token.0.len() > MAX_TOKEN {
             return Outcome::NoOpinion;

@@ -417,3 +417,56 @@ async fn a_token_that_only_we_refuse_is_not_shown_to_the_webhook() {
     let outcome = AuthenticateToken::authenticate(&union, Token(forged.as_bytes()), now).await;
     assert_eq!((outcome, server.requests().len()), (user("somebody"), 1));
 }
+
+/// S17, S18: a profile asks the webhook itself, for its own audiences, and remembers for itself. Go: `AuthenticateToken`, where a webhook that
+/// says nothing of audiences is for `implicitAuds`.
+#[tokio::test]
+async fn another_chain_asks_for_its_own_audiences_and_shares_no_answer() {
+    let said = Arc::new(std::sync::Mutex::new(json!(null)));
+    let (authority, saying) = (Authority::new(), Arc::clone(&said));
+    let server = Server::start(authority.server(), move |_| {
+        let mut status = json!({"authenticated": true, "user": {"username": "somebody"}});
+        status["audiences"] = saying.lock().unwrap().clone();
+        review(Version::V1, &status)
+    })
+    .await;
+    let webhook =
+        || Asker { audiences: &["api"], ..Asker::new(&authority) }.webhook(&server.url("/testserver"));
+    let remembered = |cache_ttl| {
+        let settings = Arc::try_unwrap(webhook().settings).unwrap_or_else(|_| panic!("nobody else has it"));
+        TokenAuthenticator::webhook(Webhook::new(Settings { cache_ttl, ..settings }), Arc::default())
+    };
+    let billing: Arc<[Box<str>]> = ["billing".into()].into();
+    let asked = |before: usize| {
+        let audiences = |request: &String| {
+            let (_, body) = request.split_once("\r\n\r\n").unwrap();
+            serde_json::from_str::<Value>(body).unwrap()["spec"]["audiences"].clone()
+        };
+        server.requests()[before..].iter().map(audiences).collect::<Vec<_>>()
+    };
+    let now = Now(SystemTime::UNIX_EPOCH);
+    for (audiences, for_api, for_billing) in [
+        (json!(["api"]), user("somebody"), Outcome::NoOpinion),
+        (json!(["billing"]), Outcome::NoOpinion, user("somebody")),
+        (json!(["api", "billing"]), user("somebody"), user("somebody")),
+        (json!([]), user("somebody"), Outcome::NoOpinion),
+    ] {
+        *said.lock().unwrap() = audiences.clone();
+        for order in [[0, 1, 0, 1], [1, 0, 1, 0]] {
+            let before = server.requests().len();
+            let api = remembered(Duration::from_secs(60));
+            let chains = [&api, &api.wanting(Some(&billing))];
+            for chain in order {
+                let expected = [&for_api, &for_billing][chain];
+                assert_eq!(
+                    chains[chain].authenticate(Token(b"t0k3n"), now).await,
+                    *expected,
+                    "{audiences} {order:?}"
+                );
+            }
+            let names = [json!(["api"]), json!(["billing"])];
+            let once = [names[order[0]].clone(), names[order[1]].clone()];
+            assert_eq!(asked(before), once, "{audiences}: each asks once, for its own");
+        }
+    }
+}

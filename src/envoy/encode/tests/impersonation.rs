@@ -41,9 +41,10 @@ fn our_credential_goes_with_an_identity_in_one_answer() {
         changes(impersonating("ours"), &anonymous, &[]).expect("the cluster decides what anonymous may do");
     assert_eq!(set[0], ("impersonate-user".to_owned(), "system:anonymous".to_owned()));
 
-    let reply = Replies::new(impersonating("ours"), BOTH).allow(&alice(), &request(&[])).expect("safe");
-    let remote =
-        Replies::new(config(GroupsEncoding::Metadata), BOTH).allow(&alice(), &request(&[])).expect("safe");
+    let reply = Replies::new(impersonating("ours"), BOTH, &[]).allow(&alice(), &request(&[])).expect("safe");
+    let remote = Replies::new(config(GroupsEncoding::Metadata), BOTH, &[])
+        .allow(&alice(), &request(&[]))
+        .expect("safe");
     assert_eq!(message(&reply).dynamic_metadata, message(&remote).dynamic_metadata);
 }
 
@@ -105,7 +106,7 @@ fn our_credential_counts_among_envoys_limits() {
 #[test]
 fn a_reply_with_our_credential_is_kept_and_goes_with_it() {
     let who = alice();
-    let old = Replies::new(impersonating("old-token"), BOTH);
+    let old = Replies::new(impersonating("old-token"), BOTH, &[]);
     let plain: [(&[u8], &[u8]); 1] = [(b"authorization", b"Bearer theirs")];
     let request = request(&plain);
     let ask = |replies: &Replies| {
@@ -118,7 +119,7 @@ fn a_reply_with_our_credential_is_kept_and_goes_with_it() {
     assert_eq!(second.1.as_bytes(), third.1.as_bytes());
     let contains =
         |reply: &Reply, token: &str| reply.as_bytes().windows(token.len()).any(|w| w == token.as_bytes());
-    let (_, new) = ask(&Replies::new(impersonating("new-token"), BOTH));
+    let (_, new) = ask(&Replies::new(impersonating("new-token"), BOTH, &[]));
     assert!(contains(&third.1, "Bearer old-token") && !contains(&third.1, "new-token"));
     assert!(contains(&new, "Bearer new-token") && !contains(&new, "old-token"));
 }
@@ -129,7 +130,7 @@ fn our_credential_is_in_no_debug_output() {
         Arc::new(Identity::new("alice", "", Vec::new(), Extra::new())),
         Authenticator::TokenFile,
     );
-    let replies = Replies::new(impersonating("hunter2"), BOTH);
+    let replies = Replies::new(impersonating("hunter2"), BOTH, &[]);
     let reply = replies.allow(&who, &request(&[])).expect("safe");
     let shown = format!("{replies:?} {reply:?} {:?} {who:?}", replies.prepare(&who.identity));
     assert!(!shown.contains("hunter2") && shown.contains("UpstreamToken(..)"), "{shown}");

@@ -368,3 +368,44 @@ fn without_lookup_legacy_tokens_are_not_asked_about() {
     assert_eq!(say(&authenticator, &token(&claims), at(NOW)), refused(Reason::ServiceAccountClaims));
     assert_eq!(authenticator.getter.expect("a getter").asked(), [""; 0], "a path cannot be chosen");
 }
+
+/// Go: `Validate` of claims.go, at `warnafter`: what is past it is stale, without leeway, and 0 is none. Only good tokens count.
+#[test]
+fn projected_tokens_are_counted_as_stale_or_valid_by_the_time_at_which_they_should_have_been_fetched_anew() {
+    let statistics = Arc::<ServiceAccountStatistics>::default();
+    let counted = |warn_after: serde_json::Value, getter: FakeGetter| {
+        let claims = json!({"iss": "https://issuer", "exp": NOW + 600, "aud": "api", "kubernetes.io": {
+            "namespace": "ns", "serviceaccount": {"name": "saname", "uid": "sauid"}, "warnafter": warn_after}});
+        let authenticator = looking(Kind::Bound { issuers: ["https://issuer".into()].into() }, getter);
+        let _said = say(&authenticator.counted(Arc::clone(&statistics)), &token(&claims), at(NOW));
+        statistics.totals()
+    };
+    let account = || FakeGetter { service_account: there("sauid"), ..FakeGetter::default() };
+    assert_eq!(counted(json!(NOW - 1), account()), [0, 1, 0, 0]);
+    assert_eq!(counted(json!(NOW), account()), [0, 1, 1, 0]);
+    assert_eq!(counted(json!(NOW + 1), account()), [0, 1, 2, 0]);
+    for none in [json!(0), json!(null)] {
+        assert_eq!(counted(none, account()), [0, 1, 2, 0]);
+    }
+    assert_eq!(counted(json!(NOW - 1), FakeGetter::default()), [0, 1, 2, 0], "its account is gone");
+}
+
+/// Go: `AuthenticateToken` of jwt.go and `Validate` of legacy.go: a token without an audience counts even if it is refused then.
+#[test]
+fn legacy_tokens_are_counted_and_those_of_a_secret_that_is_marked_as_invalid() {
+    let statistics = Arc::<ServiceAccountStatistics>::default();
+    let token = token(&legacy_claims());
+    let digester = Arc::new(Digester::random());
+    let counted = |held: &str, invalid| {
+        let secret = TokenSecret::new(Object::new("u", None), invalid, Some(held.as_bytes()), &digester);
+        let token_secret = Found(Ok(secret));
+        let getter = FakeGetter { token_secret, service_account: there("12345"), ..FakeGetter::default() };
+        let authenticator = looking(Kind::Legacy { lookup: true }, getter);
+        let said = say(&authenticator.counted(Arc::clone(&statistics)), &token, at(NOW));
+        (said.map(|said| said.map(drop)), statistics.totals())
+    };
+    let invalidated = Some(Err(Reason::LegacyTokenInvalidated));
+    assert_eq!(counted(&token, false), (Some(Ok(())), [1, 0, 0, 0]));
+    assert_eq!(counted(&token, true), (invalidated, [2, 0, 0, 1]));
+    assert_eq!(counted("another", true), (invalidated, [3, 0, 0, 1]));
+}

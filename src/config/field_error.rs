@@ -19,13 +19,22 @@ impl FieldError {
     }
 
     /// Go: `field.Invalid`.
-    pub(super) fn invalid(field: &str, value: &str, detail: &str) -> Self {
+    pub(in crate::config) fn invalid(field: &str, value: &str, detail: &str) -> Self {
         Self { field: field.to_owned(), problem: format!("Invalid value: {value:?}: {detail}") }
     }
 
     /// It has to be unique and is not. Go: `field.Duplicate`.
     pub(super) fn duplicate(field: &str, value: &str) -> Self {
         Self { field: field.to_owned(), problem: format!("Duplicate value: {value:?}") }
+    }
+
+    /// It is none of those that there are. Go: `field.NotSupported`.
+    pub(super) fn not_supported(field: &str, value: &str, supported: &[&str]) -> Self {
+        let supported: Vec<String> = supported.iter().map(|value| format!("{value:?}")).collect();
+        Self {
+            field: field.to_owned(),
+            problem: format!("Unsupported value: {value:?}: supported values: {}", supported.join(", ")),
+        }
     }
 
     /// Go: `field.TooMany`.

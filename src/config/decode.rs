@@ -3,12 +3,17 @@
 
 use serde_json::{Map, Value};
 
-use super::types::AuthenticationConfiguration;
-use crate::config::json;
+use super::json;
 use crate::yaml;
 
+/// The kind of an object, and its versions, the best first.
+pub(super) struct Kind {
+    pub(super) name: &'static str,
+    pub(super) versions: &'static [&'static str],
+}
+
 /// Reads the file, or says everything that is wrong with its form.
-pub(super) fn decode(text: &[u8]) -> Result<AuthenticationConfiguration, Vec<String>> {
+pub(super) fn decode<T: Fields>(text: &[u8], expected: &Kind) -> Result<T, Vec<String>> {
     if text.is_empty() {
         return Err(vec!["empty config data".to_owned()]);
     }
@@ -25,53 +30,49 @@ pub(super) fn decode(text: &[u8]) -> Result<AuthenticationConfiguration, Vec<Str
     let mut object = Object { path: String::new(), fields, errors: &mut errors };
     let (version, kind): (String, String) = (object.take("apiVersion"), object.take("kind"));
     if object.errors.is_empty() {
-        object.errors.extend(check_type(&version, &kind));
+        object.errors.extend(check_type(&version, &kind, expected));
     }
     if !object.errors.is_empty() {
         return Err(errors);
     }
-    let configuration = AuthenticationConfiguration::take_from(&mut object);
+    let configuration = T::take_from(&mut object);
     object.refuse_rest();
     if errors.is_empty() { Ok(configuration) } else { Err(errors) }
 }
 
 /// Go: `Serializer.Decode` (k8s.io/apimachinery/pkg/runtime/serializer/json) and `loadAuthenticationConfigFromData`. The form that
 /// is internal to kube-apiserver (`__internal`) can be written there, but not here.
-fn check_type(version: &str, kind: &str) -> Option<String> {
+fn check_type(version: &str, kind: &str, expected: &Kind) -> Option<String> {
+    let Kind { name, versions } = expected;
     if kind.is_empty() {
-        return Some(format!("kind: Object 'Kind' is missing; write {KIND}"));
+        return Some(format!("kind: Object 'Kind' is missing; write {name}"));
     }
     if version.is_empty() {
-        return Some(format!("apiVersion: Object 'apiVersion' is missing; write {}", VERSIONS[0]));
+        return Some(format!("apiVersion: Object 'apiVersion' is missing; write {}", versions.first()?));
     }
-    if !VERSIONS.contains(&version) {
+    if !versions.contains(&version) {
         return Some(format!(
             "apiVersion: no kind {kind:?} is registered for version {version:?}; write one of {}",
-            VERSIONS.join(", ")
+            versions.join(", ")
         ));
     }
-    (kind != KIND).then(|| format!("kind: expected {KIND}, got {kind:?}"))
+    (kind != *name).then(|| format!("kind: expected {name}, got {kind:?}"))
 }
 
-const KIND: &str = "AuthenticationConfiguration";
-
-const VERSIONS: [&str; 3] =
-    ["apiserver.config.k8s.io/v1", "apiserver.config.k8s.io/v1beta1", "apiserver.config.k8s.io/v1alpha1"];
-
 /// A type that a JSON value can be read into. As in Go, `null` is what is not there.
-pub(super) trait Decode: Default {
+pub(in crate::config) trait Decode: Default {
     /// The value, or its default with an error noted.
     fn decode(value: Value, path: &str, errors: &mut Vec<String>) -> Self;
 }
 
 /// A type that is read from an object.
-pub(super) trait Fields: Default {
+pub(in crate::config) trait Fields: Default {
     /// Takes the fields that it knows.
     fn take_from(object: &mut Object<'_>) -> Self;
 }
 
 /// An object whose fields are being taken.
-pub(super) struct Object<'e> {
+pub(in crate::config) struct Object<'e> {
     path: String,
     fields: Map<String, Value>,
     errors: &'e mut Vec<String>,
@@ -79,7 +80,7 @@ pub(super) struct Object<'e> {
 
 impl Object<'_> {
     /// The value of a field, whose name has to fit to the letter.
-    pub(super) fn take<T: Decode>(&mut self, name: &str) -> T {
+    pub(in crate::config) fn take<T: Decode>(&mut self, name: &str) -> T {
         let value = self.fields.remove(name).unwrap_or_default();
         T::decode(value, &child(&self.path, name), self.errors)
     }
@@ -154,6 +155,16 @@ impl Decode for bool {
                 false
             }
         }
+    }
+}
+
+impl Decode for i32 {
+    fn decode(value: Value, path: &str, errors: &mut Vec<String>) -> Self {
+        let number = value.as_i64().and_then(|number| Self::try_from(number).ok());
+        number.unwrap_or_else(|| {
+            errors.push(wrong_type(path, &value, "a whole number of 32 bits"));
+            0
+        })
     }
 }
 

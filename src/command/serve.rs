@@ -1,0 +1,63 @@
+//! `serve` and `check-config`.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::ArgMatches;
+
+use super::report;
+use crate::authn::token::jwt::Remote;
+use crate::cluster::Clusters;
+use crate::config::{Config, Environment, Loaded};
+use crate::https::Proxies;
+use crate::reload::Reloader;
+use crate::{server, telemetry};
+
+/// A configuration, and what outlives it.
+pub(super) fn load(matches: &ArgMatches, environment: &Environment) -> (Loaded, Remote, Clusters) {
+    let proxies = Proxies::from_environment(environment);
+    let remote = Remote::new(proxies.clone());
+    let clusters = Clusters::new(move |host, port| proxies.url_of(host, port));
+    (Config::load(matches, environment.clone(), &remote, &clusters), remote, clusters)
+}
+
+pub(super) fn serve(matches: &ArgMatches, environment: Environment) -> ExitCode {
+    let (Loaded { config, files }, remote, clusters) = load(matches, &environment);
+    let mut config = match config {
+        Ok(config) => config,
+        Err(errors) => {
+            report(&errors);
+            return ExitCode::FAILURE;
+        }
+    };
+    let log = telemetry::start(&config.log);
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
+    let reloader = Reloader::new(matches.clone(), environment, (remote, clusters), files, &mut config);
+    match server::run(config, reloader, log) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(%error, "stopped");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+pub(super) fn check_config(matches: &ArgMatches, environment: Environment) -> ExitCode {
+    let (Loaded { config, .. }, ..) = load(matches, &environment);
+    match config {
+        Err(errors) => {
+            report(&errors);
+            ExitCode::FAILURE
+        }
+        Ok(config) => {
+            let mut stdout = io::stdout().lock();
+            for warning in &config.warnings {
+                let _gone = writeln!(stdout, "warning: {warning}");
+            }
+            let _gone = writeln!(stdout, "the configuration is good");
+            ExitCode::SUCCESS
+        }
+    }
+}
