@@ -14,8 +14,10 @@ use tempfile::TempDir;
 
 use super::super::cluster::{START, binaries};
 use super::super::live::{ADMIN, Live};
-use super::rendered::{Objects, alone, deployment, helm, kustomizations, kustomize, output, overlay, tool};
-use super::{commands, root};
+use super::rendered::{
+    Objects, alone, deployment, helm, kustomizations, kustomize, of_kind, output, overlay, tool,
+};
+use super::{commands, documents, root};
 
 /// A cluster that knows the kinds of all those projects, and none of our objects.
 pub(super) async fn bare() -> Live {
@@ -71,6 +73,10 @@ async fn a_real_kube_apiserver_takes_every_object_by_the_commands_of_the_readmes
     let [example, base] = commands("deploy/kubernetes/README.md").try_into().unwrap();
     run(&live, &base);
     admits(&live, "countersign", &kustomize("deploy/kubernetes")).await;
+    let load_test = commands("deploy/kubernetes/load-test/README.md").remove(0);
+    run(&live, load_test.lines().next().unwrap());
+    let job = documents(&fs::read_to_string(root("deploy/kubernetes/load-test/job.yaml")).unwrap());
+    admits_pod(&live, "countersign", &of_kind(&job, "Job")["spec"]["template"]).await;
     delete(&live, "countersign");
     run(&live, &example);
     admits(&live, "countersign", &kustomize("deploy/kubernetes/example")).await;
@@ -161,7 +167,10 @@ async fn a_field_that_nobody_knows_is_refused_in_each_kind() {
 
 /// The Pod of the Deployment is let into the namespace, where the Pod Security Standard `restricted` holds: less of it is not.
 async fn admits(live: &Live, namespace: &str, objects: &[Json]) {
-    let template = &deployment(objects)["spec"]["template"];
+    admits_pod(live, namespace, &deployment(objects)["spec"]["template"]).await;
+}
+
+async fn admits_pod(live: &Live, namespace: &str, template: &Json) {
     let mut pod = template.clone();
     pod["apiVersion"] = "v1".into();
     pod["kind"] = "Pod".into();
