@@ -112,6 +112,21 @@ async fn a_grpc_client_gets_unauthenticated() {
     assert_eq!(stack.upstream.seen(), [[""; 0]; 0]);
 }
 
+/// S34: refused before it has been read to its end, which Envoy does not take for an error: that would be a 503 here.
+#[tokio::test]
+async fn a_check_request_over_the_limit_is_a_401_and_its_connection_lives_on() {
+    let stack = Setup::new().flags(&["--max-check-request-bytes=8192"]).start().await;
+    let token = "authorization: Bearer alice-token";
+    for size in [9_000, 20_000, 50_000] {
+        let filler = format!("x-filler: {}", "x".repeat(size));
+        let response = stack.envoy.edge.http1(&[token, &filler]).await;
+        assert_eq!((response.status, response.body.as_str()), (401, UNAUTHORIZED), "{size}");
+        assert_eq!(stack.envoy.edge.http1(&[token]).await.status, 200);
+    }
+    assert_eq!(stack.upstream.seen().len(), 3);
+    assert_eq!(stack.envoy.connections_to_countersign().await, 1);
+}
+
 /// With more lines or bytes than its limits allow once an answer is applied, Envoy ends with a 500. countersign knows the
 /// limits, and denies first. Envoy counts what an answer sets before it takes out what the answer removes.
 #[tokio::test]
