@@ -1,9 +1,11 @@
 //! Who is calling: the same four facts as Kubernetes' `user.Info` (k8s.io/apiserver/pkg/authentication/user).
 
 use std::any::Any;
-use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
+
+use litemap::LiteMap;
 
 /// The user of a request without credentials (`user.Anonymous`).
 pub const ANONYMOUS: &str = "system:anonymous";
@@ -34,23 +36,31 @@ pub struct Identity {
     pub memo: Memo,
 }
 
-/// Values by key, each list in order.
-pub type Extra = BTreeMap<Box<str>, Vec<Box<str>>>;
+/// Values by key, each list in order. In one piece: a token cache has many identities with one key, for which a node of a tree is large.
+pub type Extra = LiteMap<Box<str>, Vec<Box<str>>>;
 
 /// A place to keep what is made of an identity and is the same for all its requests. It is no part of the identity: any two are
 /// equal, and a copy begins empty.
 #[derive(Default)]
-pub struct Memo(OnceLock<Box<dyn Any + Send + Sync>>);
+pub struct Memo {
+    kept: OnceLock<Box<dyn Any + Send + Sync>>,
+    has_been_used: AtomicBool,
+}
 
 impl Memo {
     /// What is kept here, if it is of this type.
     pub fn get<T: Any>(&self) -> Option<&T> {
-        self.0.get()?.downcast_ref()
+        self.kept.get()?.downcast_ref()
+    }
+
+    /// Whether somebody has asked before: then what is made of the identity will be wanted again.
+    pub fn is_used_again(&self) -> bool {
+        self.has_been_used.load(Ordering::Relaxed) || self.has_been_used.swap(true, Ordering::Relaxed)
     }
 
     /// Keeps a value, unless there is one already. Gives back what is kept, if it is of this type.
     pub fn keep<T: Any + Send + Sync>(&self, value: T) -> Option<&T> {
-        self.0.get_or_init(|| Box::new(value)).downcast_ref()
+        self.kept.get_or_init(|| Box::new(value)).downcast_ref()
     }
 }
 

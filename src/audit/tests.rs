@@ -17,7 +17,7 @@ fn noon() -> SystemTime {
 }
 
 fn alice() -> Decision {
-    let extra = Extra::from([(CREDENTIAL_ID.into(), vec!["JTI=7".into()])]);
+    let extra = Extra::from_iter([(CREDENTIAL_ID.into(), vec!["JTI=7".into()])]);
     let groups: Vec<Box<str>> = vec!["dev".into(), "größe".into()];
     let identity = Identity::new("alice", "1", groups, extra);
     Decision::Allow(Authenticated::new(Arc::new(identity), Authenticator::Jwt))

@@ -217,7 +217,7 @@ fn identity(leaf: &Certificate) -> Result<Option<Arc<Identity>>, Reason> {
     };
     let credential_id = format!("X509SHA256={}", sha256_hex(leaf.der()));
     let groups: Groups = leaf.organizations().iter().map(|o| Box::from(&**o)).collect();
-    let extra = Extra::from([(CREDENTIAL_ID.into(), vec![credential_id.into()])]);
+    let extra = Extra::from_iter([(CREDENTIAL_ID.into(), vec![credential_id.into()])]);
     Ok(Some(Arc::new(Identity::new(leaf.common_name(), uid, groups, extra))))
 }
 

@@ -5,7 +5,6 @@
 //! for what is not UTF-8, so there a value with either is refused: `a,b` may have been two groups or one. This authenticator
 //! wants `encode_raw_headers`.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use percent_encoding::percent_decode;
@@ -13,7 +12,7 @@ use percent_encoding::percent_decode;
 use super::client_certificate::{ClientCertificates, Presented};
 use super::{AuthenticateRequest, Now, Observer, Outcome};
 use crate::decision::{Authenticated, Authenticator, Reason};
-use crate::identity::Identity;
+use crate::identity::{Extra, Identity};
 use crate::request::{Headers, Request};
 
 /// Which headers a front proxy writes, in lower case.
@@ -71,7 +70,7 @@ impl RequestHeaderNames {
                 groups.extend((!value.is_empty()).then(|| Box::from(value)));
             }
         }
-        let mut extra: BTreeMap<Box<str>, Vec<Box<str>>> = BTreeMap::new();
+        let mut extra = Extra::new();
         // "prefixes first in order to have proper ordering inside the value slices" (`newExtra`)
         for prefix in &self.extra_prefix {
             for (name, value) in headers.iter() {

@@ -9,6 +9,7 @@ use std::process::{Command, Stdio};
 use std::sync::LazyLock;
 
 use countersign::cel::{Expression, Input, Returns, Scope, UserInfo};
+use countersign::identity::Extra;
 use serde_json::{Value as Json, json};
 
 use super::random::Random;
@@ -356,7 +357,7 @@ fn ask_us(question: &Question) -> Json {
         list.as_array().into_iter().flatten().map(|item| item.as_str().unwrap().into()).collect()
     };
     let groups = strings(&input["groups"]);
-    let extra: BTreeMap<Box<str>, Vec<Box<str>>> = input["extra"]
+    let extra: Extra = input["extra"]
         .as_object()
         .into_iter()
         .flatten()

@@ -87,7 +87,8 @@ impl PreparedReplies {
         Self { whose: Arc::default(), ..self.clone() }
     }
 
-    /// The one that is kept with `identity`, or a new one. An identity that has outlived the configuration which answered it first
+    /// The one that is kept with `identity`, or a new one, which is kept from the second time on: many tokens are seen once, or in a cache
+    /// that soon forgets them. An identity that has outlived the configuration which answered it first
     /// keeps that one's replies, which are no good for this one.
     pub(super) fn of<'a>(
         &self,
@@ -100,6 +101,7 @@ impl PreparedReplies {
                 Some(prepared) => Preparation::Kept(prepared),
                 None => Preparation::Made(make()),
             },
+            None if !identity.memo.is_used_again() => Preparation::Made(make()),
             None if self.count.fetch_add(1, Ordering::Relaxed) < self.most => {
                 let (whose, count) = (Arc::clone(&self.whose), Arc::clone(&self.count));
                 let kept = Kept { whose, count, prepared: make() };
@@ -122,8 +124,15 @@ mod tests {
     use super::*;
     use crate::identity::Extra;
 
-    fn alice() -> Identity {
+    fn seen_once() -> Identity {
         Identity::new("alice", "", Vec::new(), Extra::new())
+    }
+
+    /// Somebody who has been here before.
+    fn alice() -> Identity {
+        let identity = seen_once();
+        identity.memo.is_used_again();
+        identity
     }
 
     fn prepared(text: &'static str) -> Result<Prepared, Reason> {
@@ -144,8 +153,16 @@ mod tests {
         assert_eq!(ask(&old, &identity, "b"), (true, b"a".to_vec()), "kept");
         assert_eq!(ask(&new, &identity, "c"), (false, b"c".to_vec()), "not the old one's");
         let copy = identity.clone();
-        assert_eq!(ask(&new, &copy, "d"), (true, b"d".to_vec()), "a copy begins empty");
+        assert_eq!(ask(&new, &copy, "d"), (false, b"d".to_vec()), "a copy begins empty");
         assert_eq!((copy, ask(&old, &identity, "e")), (alice(), (true, b"a".to_vec())));
+    }
+
+    #[test]
+    fn a_reply_is_kept_from_the_second_time_on() {
+        let (replies, identity) = (PreparedReplies::new(1), seen_once());
+        assert_eq!(ask(&replies, &identity, "a"), (false, b"a".to_vec()));
+        assert_eq!(ask(&replies, &identity, "b"), (true, b"b".to_vec()));
+        assert_eq!(ask(&replies, &identity, "c"), (true, b"b".to_vec()));
     }
 
     /// S17: an identity of the token file, say, is one and the same on all routes.

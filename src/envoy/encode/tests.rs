@@ -1,4 +1,3 @@
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use envoy_types::pb::envoy::service::auth::v3::OkHttpResponse;
@@ -37,8 +36,8 @@ fn config(groups_encoding: GroupsEncoding) -> ReplyConfig {
 
 fn identity(username: &str, uid: &str, groups: &[&str], extra: &[(&str, &[&str])]) -> Authenticated {
     let boxed = |values: &[&str]| values.iter().map(|v| Box::from(*v)).collect::<Vec<Box<str>>>();
-    let extra: BTreeMap<_, _> = extra.iter().map(|(key, values)| (Box::from(*key), boxed(values))).collect();
-    let identity = Identity::new(username, uid, boxed(groups), extra);
+    let extra = extra.iter().map(|(key, values)| (Box::from(*key), boxed(values)));
+    let identity = Identity::new(username, uid, boxed(groups), extra.collect());
     Authenticated::new(Arc::new(identity), Authenticator::TokenFile)
 }
 

@@ -1,15 +1,13 @@
 //! From claims to an identity. Go: `jwtAuthenticator.AuthenticateToken` of
 //! k8s.io/apiserver/plugin/pkg/authenticator/token/oidc/oidc.go, from `getUsername` on.
 
-use std::collections::BTreeMap;
-
 use super::claims::Claims;
 use super::settings::{
     ClaimMappings, ClaimOrExpression, JwtAuthenticator, PrefixedClaimOrExpression, ValidationRule,
 };
 use crate::cel::{Expression, Input, UserInfo};
 use crate::decision::Reason;
-use crate::identity::{CREDENTIAL_ID, Identity};
+use crate::identity::{CREDENTIAL_ID, Extra, Identity};
 use crate::jose::json::TypeError;
 
 /// What expressions see as `claims`.
@@ -101,12 +99,8 @@ fn uid(mappings: &ClaimMappings, claims: &Claims<'_>, any: &Any) -> Result<Box<s
     }
 }
 
-fn extra(
-    mappings: &ClaimMappings,
-    claims: &Claims<'_>,
-    any: &Any,
-) -> Result<BTreeMap<Box<str>, Vec<Box<str>>>, Reason> {
-    let mut extra = BTreeMap::new();
+fn extra(mappings: &ClaimMappings, claims: &Claims<'_>, any: &Any) -> Result<Extra, Reason> {
+    let mut extra = Extra::with_capacity(1 + mappings.extra.len());
     // Go: `getCredentialID`, to which a jti of another type is none.
     if let Ok(jti) = claims.string("jti")
         && !jti.is_empty()

@@ -1,8 +1,6 @@
 //! An account's names, and who it is (Go: k8s.io/apiserver/pkg/authentication/serviceaccount/util.go).
 
-use std::collections::BTreeMap;
-
-use crate::identity::{CREDENTIAL_ID, Identity};
+use crate::identity::{CREDENTIAL_ID, Extra, Identity};
 
 const USERNAME_PREFIX: &str = "system:serviceaccount:";
 const ALL_GROUP: &str = "system:serviceaccounts";
@@ -26,10 +24,13 @@ pub(super) struct ServiceAccountInfo<'a> {
     pub(super) token_id: &'a str,
 }
 
+/// The facts of a token that is bound to a pod on a node.
+const USUAL_EXTRA: usize = 5;
+
 impl ServiceAccountInfo<'_> {
     /// Go: `UserInfo`.
     pub(super) fn identity(&self) -> Identity {
-        let mut extra = BTreeMap::new();
+        let mut extra = Extra::with_capacity(USUAL_EXTRA);
         let mut add = |key: &str, value: String| extra.insert(key.into(), vec![value.into()]);
         if !self.pod_name.is_empty() && !self.pod_uid.is_empty() {
             add(POD_NAME, self.pod_name.to_owned());

@@ -152,7 +152,7 @@ async fn an_answer_is_a_user_if_it_is_for_one_of_our_audiences() {
             username: "person@place.com".into(),
             uid: "abcd-1234".into(),
             own_groups: ["stuff-dev", "main-eng"].map(Box::from).into(),
-            extra: [("foo".into(), vec!["bar".into(), "baz".into()])].into(),
+            extra: [("foo".into(), vec!["bar".into(), "baz".into()])].into_iter().collect(),
             ..Identity::anonymous()
         }),
         Authenticator::Webhook,
