@@ -75,6 +75,9 @@ async fn a_real_kube_apiserver_takes_every_object_by_the_commands_of_the_readmes
     admits(&live, "countersign", &kustomize("deploy/kubernetes")).await;
     let load_test = commands("deploy/kubernetes/load-test/README.md").remove(0);
     run(&live, load_test.lines().next().unwrap());
+    // A controller would have made it.
+    let account = json!({"name": "default", "namespace": "countersign"});
+    live.create(&json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": account})).await;
     let job = documents(&fs::read_to_string(root("deploy/kubernetes/load-test/job.yaml")).unwrap());
     admits_pod(&live, "countersign", &of_kind(&job, "Job")["spec"]["template"]).await;
     delete(&live, "countersign");
