@@ -344,6 +344,13 @@ pub struct Rejection {
     pub reason: Reason,
 }
 
+/// As the logs and traces say it: `bearer: invalid_bearer_token`.
+impl fmt::Display for Rejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.by.label(), self.reason.code())
+    }
+}
+
 /// Every refusal along the chain, in its order. Two fit without an allocation: a bad certificate and a bad token.
 pub type Rejections = SmallVec<[Rejection; 2]>;
 

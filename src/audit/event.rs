@@ -70,7 +70,7 @@ impl Event {
         request: Option<&Request<'_>>,
         stream_id: &[u8],
     ) -> Self {
-        let request_id = request.and_then(|request| request.headers.get_all(b"x-request-id").next());
+        let request_id = request.and_then(Request::id);
         let by_certificate = |by| matches!(by, Authenticator::X509 | Authenticator::RequestHeader);
         let (authenticator, user, rejections) = match decision {
             Decision::Allow(authenticated) => {

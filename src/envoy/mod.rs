@@ -26,5 +26,8 @@ pub mod view {
 /// Envoy's own `external_auth.proto` and everything that it imports, for reflection.
 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/envoy_descriptors.bin"));
 
+/// The method that Envoy calls: its path, but for the slash before it, and the name of its span.
+pub const METHOD: &str = "envoy.service.auth.v3.Authorization/Check";
+
 /// The name of the service, as health checks ask for it.
 pub const SERVICE_NAME: &str = "envoy.service.auth.v3.Authorization";

@@ -230,7 +230,7 @@ fn log(denial: &Denial, profile: Option<&[u8]>, incoming: &Incoming, request: Op
     let short = |bytes: &[u8]| bytes[..bytes.len().min(LOGGED_BYTES)].to_str_lossy().into_owned();
     macro_rules! event {
         ($level:ident) => {{
-            let request_id = request.and_then(|r| r.headers.get_all(b"x-request-id").next());
+            let request_id = request.and_then(Request::id);
             tracing::$level!(
                 request_id = short(request_id.unwrap_or(incoming.stream_id())),
                 rejected = rejected(denial),
@@ -252,8 +252,7 @@ fn log(denial: &Denial, profile: Option<&[u8]>, incoming: &Incoming, request: Op
 
 /// Who refused and why, each in turn.
 fn rejected(denial: &Denial) -> String {
-    let by = |r: &Rejection| format!("{}: {}", r.by.label(), r.reason.code());
-    denial.rejections.iter().map(by).collect::<Vec<_>>().join(", ")
+    denial.rejections.iter().map(Rejection::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// As much of a client's words as a line of the log holds of each.

@@ -5,12 +5,11 @@
 use http::HeaderMap;
 use opentelemetry::{Array, KeyValue, StringValue, Value};
 
+use super::METHOD;
 use super::decode::Incoming;
 use crate::decision::{Decision, Denial, Fault};
+use crate::request::Request;
 use crate::trace::{self, Trace, Tracer};
-
-/// The method that Envoy calls, and the name of the span.
-const METHOD: &str = "envoy.service.auth.v3.Authorization/Check";
 
 /// As much of a request's id as a span holds, in bytes.
 const MAX_ID: usize = 256;
@@ -30,7 +29,7 @@ pub(super) fn begin(tracer: &Tracer, metadata: &HeaderMap, incoming: &Incoming) 
     });
     let span = tracer.begin(METHOD, parent)?;
     span.set([KeyValue::new("rpc.system.name", "grpc"), KeyValue::new("rpc.method", METHOD)]);
-    let id = request.as_ref().and_then(|request| request.headers.get_all(b"x-request-id").next());
+    let id = request.as_ref().and_then(Request::id);
     let id = id.unwrap_or_else(|| incoming.stream_id());
     if !id.is_empty() {
         let id = String::from_utf8_lossy(&id[..id.len().min(MAX_ID)]).into_owned();
@@ -66,5 +65,5 @@ pub(super) fn decided(decision: &Decision) {
 
 /// As in the log: `bearer: invalid_bearer_token`.
 fn rejections(denial: &Denial) -> Vec<StringValue> {
-    denial.rejections.iter().map(|r| format!("{}: {}", r.by.label(), r.reason.code()).into()).collect()
+    denial.rejections.iter().map(|rejection| rejection.to_string().into()).collect()
 }

@@ -8,8 +8,8 @@
 //!
 //! It is the decision of a Check, by the same code, and watched: [`Recorder`] is the [`Observer`](crate::authn::Observer). So what is
 //! explained cannot be anything but what happens. As after a Check, the token cache and the memory of certificates remember what was found
-//! out, and those parts count what they did; but the question is not counted as a Check, and not told in the
-//! audit log. The log says that somebody has asked, and what came of it.
+//! out, and those parts count what they did; but the question is not counted as a Check, and not told in the audit log. The log says
+//! that somebody has asked, and what came of it.
 //!
 //! No token, password, certificate or key is in an explanation. [`Recorder`] looks at a token once, and keeps of it what it says about
 //! itself.

@@ -30,6 +30,13 @@ pub struct Request<'a> {
     pub connection: Connection<'a>,
 }
 
+impl<'a> Request<'a> {
+    /// Envoy's `x-request-id`, to find the request by.
+    pub fn id(&self) -> Option<&'a [u8]> {
+        self.headers.get_all(b"x-request-id").next()
+    }
+}
+
 /// Facts of the connection, for logs and policy; none of them is a credential.
 #[derive(Clone, Copy, Default)]
 pub struct Connection<'a> {

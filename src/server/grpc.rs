@@ -18,7 +18,7 @@ use tonic::Status;
 use tonic::service::Routes;
 use tower_service::Service;
 
-use crate::envoy::{CheckService, FRAME_HEAD};
+use crate::envoy::{CheckService, FRAME_HEAD, METHOD};
 
 /// What a connection serves.
 #[derive(Debug, Clone)]
@@ -40,7 +40,7 @@ impl Services {
         B: Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
-        if request.uri().path() != CHECK {
+        if request.uri().path().strip_prefix('/') != Some(METHOD) {
             let Ok(response) = self.others.clone().call(request).await;
             return response.map(Answer::Other);
         }
@@ -52,9 +52,6 @@ impl Services {
         response
     }
 }
-
-/// The path of `envoy.service.auth.v3.Authorization/Check`.
-const CHECK: &str = "/envoy.service.auth.v3.Authorization/Check";
 
 const GRPC: HeaderValue = HeaderValue::from_static("application/grpc");
 

@@ -88,8 +88,8 @@ impl PreparedReplies {
     }
 
     /// The one that is kept with `identity`, or a new one, which is kept from the second time on: many tokens are seen once, or in a cache
-    /// that soon forgets them. An identity that has outlived the configuration which answered it first
-    /// keeps that one's replies, which are no good for this one.
+    /// that soon forgets them. An identity that has outlived the configuration which answered it first keeps that one's replies, which
+    /// are no good for this one.
     pub(super) fn of<'a>(
         &self,
         identity: &'a Identity,

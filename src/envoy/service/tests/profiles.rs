@@ -102,7 +102,7 @@ async fn verdict(snapshot: &Snapshot, incoming: &Incoming) -> String {
     match answer(snapshot, incoming).await.1 {
         Decision::Allow(authenticated) => authenticated.identity.username.to_string(),
         Decision::Deny(denial) => {
-            let said = denial.rejections.iter().map(|r| format!("{}: {}", r.by.label(), r.reason.code()));
+            let said = denial.rejections.iter().map(ToString::to_string);
             said.collect::<Vec<_>>().join(", ")
         }
     }
