@@ -137,6 +137,8 @@ pub enum Reason {
     MalformedIssuerKeys,
     /// A claim that every token has is not of its type.
     MalformedClaims,
+    /// A claim is a number beyond an int64 or a float64, which Kubernetes might read.
+    ClaimOutOfRange,
     /// A token of another issuer than its keys are of.
     WrongIssuer,
     /// A token that is meant for somebody else.
@@ -242,6 +244,7 @@ impl Reason {
             Self::IssuerKeysUnavailable => "issuer_keys_unavailable",
             Self::MalformedIssuerKeys => "malformed_issuer_keys",
             Self::MalformedClaims => "malformed_claims",
+            Self::ClaimOutOfRange => "claim_out_of_range",
             Self::WrongIssuer => "wrong_issuer",
             Self::WrongAudience => "wrong_audience",
             Self::TokenExpired => "token_expired",
@@ -287,8 +290,8 @@ impl Reason {
     /// client's own header lines; or it would have ended the connection, and with it the whole request; or it would have believed the
     /// certificate or the token, perhaps since it knows what we do not, while here the next authenticator might name somebody else.
     ///
-    /// What is not among them although Kubernetes may know better: sizes and numbers beyond our limits and CEL's rare forms, in tokens
-    /// that only their own issuer can sign like this, and that no issuer signs; and issuers and webhooks that are away or talk nonsense, which
+    /// What is not among them although Kubernetes may know better: sizes beyond our limits and CEL's rare forms, in tokens that only
+    /// their own issuer can sign like this, and that no issuer signs; and issuers and webhooks that are away or talk nonsense, which
     /// they would for Kubernetes too.
     pub fn is_final(self) -> bool {
         matches!(
@@ -297,6 +300,7 @@ impl Reason {
                 | Self::AmbiguousIdentityHeader
                 | Self::AmbiguousUpgrade
                 | Self::CertificateRevoked
+                | Self::ClaimOutOfRange
                 | Self::ClusterUnavailable
                 | Self::DistributedClaims
                 | Self::DistributedClaimsUnavailable

@@ -158,6 +158,7 @@ mod tests {
             Reason::AmbiguousIdentityHeader,
             Reason::AmbiguousUpgrade,
             Reason::CertificateRevoked,
+            Reason::ClaimOutOfRange,
             Reason::ClusterUnavailable,
             Reason::DistributedClaims,
             Reason::DistributedClaimsUnavailable,

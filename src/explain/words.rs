@@ -66,6 +66,9 @@ pub(super) fn of(reason: Reason) -> &'static str {
             "what the issuer publishes as its keys cannot be read; /readyz?verbose says why"
         }
         Reason::MalformedClaims => "a claim that every token has is missing or of a wrong type",
+        Reason::ClaimOutOfRange => {
+            "a time is a number beyond 64 bits, or some claim one beyond a double and there are expressions over them"
+        }
         Reason::WrongIssuer => "the token's iss is not the issuer that its keys belong to",
         Reason::WrongAudience => {
             "the token's aud names none of the audiences that are accepted here: it is meant for somebody else"

@@ -17,7 +17,7 @@ type Any = serde_json::Map<String, serde_json::Value>;
 pub(super) fn identity(settings: &JwtAuthenticator, claims: &Claims<'_>) -> Result<Identity, Reason> {
     // Only if there is an expression that looks at them.
     let any = if looks_at_claims(settings) {
-        claims.to_any().map_err(|_| Reason::MalformedClaims)?
+        claims.to_any().map_err(|_| Reason::ClaimOutOfRange)?
     } else {
         Any::new()
     };
@@ -138,6 +138,7 @@ mod tests {
 
     use super::super::settings::Issuer;
     use super::*;
+    use crate::cel::{Returns, Scope};
     use crate::jose::json::Value;
 
     fn claim(claim: &str, prefix: &str) -> PrefixedClaimOrExpression {
@@ -215,6 +216,20 @@ mod tests {
             assert_eq!(map("email", more), expected, "{more}");
         }
         assert_eq!(map("sub", r#","email_verified":false"#), ok("u:s", "1", ""), "of no interest here");
+    }
+
+    /// Kubernetes decodes a claim when an expression looks at it, so it may know somebody here.
+    #[test]
+    fn a_number_beyond_a_double_is_refused_where_there_are_expressions_and_is_the_last_word() {
+        let Ok(Value::Object(claims)) = Value::parse(br#"{"sub":"s","uid":"1","hd":"","n":1e400}"#) else {
+            panic!("not an object")
+        };
+        let mut settings = settings("sub");
+        assert_eq!(identity(&settings, &Claims::new(&claims)).map(|found| found.username), Ok("u:s".into()));
+        let subject = Expression::compile("claims.sub", Scope::Claims, Returns::Any).unwrap();
+        settings.claim_mappings.uid = Some(ClaimOrExpression::Expression(subject));
+        assert_eq!(identity(&settings, &Claims::new(&claims)), Err(Reason::ClaimOutOfRange));
+        assert!(Reason::ClaimOutOfRange.is_final());
     }
 
     proptest! {

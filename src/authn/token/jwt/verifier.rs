@@ -69,7 +69,7 @@ impl Expectations {
         wanted: Option<&[Box<str>]>,
         now: Now,
     ) -> Result<Option<SystemTime>, Reason> {
-        let token = IdToken::of(claims).map_err(|_| Reason::MalformedClaims)?;
+        let token = IdToken::of(claims)?;
         // The sources of distributed claims, whether they are used or not.
         if !token
             .claim_names
@@ -159,12 +159,12 @@ impl Time {
     /// A NumericDate.
     ///
     /// Stricter than Go: a number beyond an int64 is an error; what Go makes of it depends on the processor.
-    fn numeric_date(value: &Value<'_>) -> Result<Self, TypeError> {
+    fn numeric_date(value: &Value<'_>) -> Result<Self, ClaimError> {
         let number = number(value)?;
         if let Ok(seconds) = number.int64() {
             return Ok(Self::unix(seconds));
         }
-        truncated(number.float64()?).map(Self::unix).ok_or(TypeError("an int64"))
+        truncated(number.float64()?).map(Self::unix).ok_or(ClaimError::OutOfRange)
     }
 }
 
@@ -192,6 +192,30 @@ fn truncated(number: f64) -> Option<i64> {
     format!("{:.0}", number.trunc()).parse().ok()
 }
 
+/// What is wrong with a claim that every token has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum ClaimError {
+    /// It is of another type, to Go as well.
+    Type,
+    /// It is a number of which Go makes something.
+    OutOfRange,
+}
+
+impl From<TypeError> for ClaimError {
+    fn from(_: TypeError) -> Self {
+        Self::Type
+    }
+}
+
+impl From<ClaimError> for Reason {
+    fn from(error: ClaimError) -> Self {
+        match error {
+            ClaimError::Type => Self::MalformedClaims,
+            ClaimError::OutOfRange => Self::ClaimOutOfRange,
+        }
+    }
+}
+
 /// What Go decodes a token into: in any case of letters, the last one of each. Go: `idToken` of github.com/coreos/go-oidc/oidc.go.
 #[derive(Default)]
 struct IdToken<'a> {
@@ -204,7 +228,7 @@ struct IdToken<'a> {
 }
 
 impl<'a> IdToken<'a> {
-    fn of(claims: &'a Object<'_>) -> Result<Self, TypeError> {
+    fn of(claims: &'a Object<'_>) -> Result<Self, ClaimError> {
         let mut token = Self::default();
         for (name, value) in claims.folded_members() {
             match &*name {
@@ -384,8 +408,9 @@ mod tests {
             (r#","exp":[1000]"#, Err(Reason::MalformedClaims)),
             (r#","exp":1e400"#, Err(Reason::MalformedClaims)),
             // Go's reading of these depends on the processor.
-            (r#","exp":1e300"#, Err(Reason::MalformedClaims)),
-            (r#","exp":9223372036854775808"#, Err(Reason::MalformedClaims)),
+            (r#","exp":1e300"#, Err(Reason::ClaimOutOfRange)),
+            (r#","nbf":-1e19"#, Err(Reason::ClaimOutOfRange)),
+            (r#","exp":9223372036854775808"#, Err(Reason::ClaimOutOfRange)),
             // Go's time wraps around: long ago.
             (r#","exp":9223372036854775807"#, Err(Reason::TokenExpired)),
             (r#","nbf":9223372036854775807"#, Ok(())),
