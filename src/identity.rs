@@ -1,11 +1,13 @@
 //! Who is calling: the same four facts as Kubernetes' `user.Info` (k8s.io/apiserver/pkg/authentication/user).
 
+mod packed;
+
 use std::any::Any;
 use std::fmt;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
 
-use litemap::LiteMap;
+pub use packed::{Extra, Groups, Texts};
 
 /// The user of a request without credentials (`user.Anonymous`).
 pub const ANONYMOUS: &str = "system:anonymous";
@@ -16,9 +18,6 @@ pub const ALL_AUTHENTICATED: &str = "system:authenticated";
 
 /// The extra fact that tells one credential of a user from another (`user.CredentialIDKey`).
 pub const CREDENTIAL_ID: &str = "authentication.kubernetes.io/credential-id";
-
-/// A list of group names. Shared, because thousands of users may be in the same groups.
-pub type Groups = Arc<[Box<str>]>;
 
 /// An identity as an authenticator gave it (`user.DefaultInfo`): groups in order, neither sorted nor deduplicated, and
 /// without `system:authenticated`, which [`Identity::groups`] adds.
@@ -35,9 +34,6 @@ pub struct Identity {
     /// What somebody further along makes of these, once.
     pub memo: Memo,
 }
-
-/// Values by key, each list in order. In one piece: a token cache has many identities with one key, for which a node of a tree is large.
-pub type Extra = LiteMap<Box<str>, Vec<Box<str>>>;
 
 /// A place to keep what is made of an identity and is the same for all its requests. It is no part of the identity: any two are
 /// equal, and a copy begins empty.
@@ -90,8 +86,8 @@ impl Identity {
         Self {
             username: ANONYMOUS.into(),
             uid: "".into(),
-            own_groups: Arc::new([ALL_UNAUTHENTICATED.into()]),
-            extra: Extra::new(),
+            own_groups: Groups::new([ALL_UNAUTHENTICATED]),
+            extra: Extra::default(),
             memo: Memo::default(),
         }
     }
@@ -100,16 +96,10 @@ impl Identity {
     pub fn new(
         username: impl Into<Box<str>>,
         uid: impl Into<Box<str>>,
-        own_groups: impl Into<Groups>,
+        own_groups: Groups,
         extra: Extra,
     ) -> Self {
-        Self {
-            username: username.into(),
-            uid: uid.into(),
-            own_groups: own_groups.into(),
-            extra,
-            memo: Memo::default(),
-        }
+        Self { username: username.into(), uid: uid.into(), own_groups, extra, memo: Memo::default() }
     }
 
     /// The groups that a request of this user is in: the authenticator's, then `system:authenticated`, unless the user is
@@ -119,8 +109,8 @@ impl Identity {
     /// to the anonymous authenticator's answer as well, which Kubernetes leaves outside.
     pub fn groups(&self) -> impl Iterator<Item = &str> {
         let settled = &*self.username == ANONYMOUS
-            || self.own_groups.iter().any(|g| **g == *ALL_AUTHENTICATED || **g == *ALL_UNAUTHENTICATED);
-        self.own_groups.iter().map(AsRef::as_ref).chain((!settled).then_some(ALL_AUTHENTICATED))
+            || self.own_groups.iter().any(|group| group == ALL_AUTHENTICATED || group == ALL_UNAUTHENTICATED);
+        self.own_groups.iter().chain((!settled).then_some(ALL_AUTHENTICATED))
     }
 }
 
@@ -129,11 +119,8 @@ mod tests {
     use super::*;
 
     fn groups(username: &str, own: &[&str]) -> Vec<String> {
-        let identity = Identity {
-            username: username.into(),
-            own_groups: own.iter().map(|g| Box::from(*g)).collect(),
-            ..Identity::anonymous()
-        };
+        let identity =
+            Identity { username: username.into(), own_groups: Groups::new(own), ..Identity::anonymous() };
         identity.groups().map(String::from).collect()
     }
 

@@ -113,7 +113,7 @@ impl Event {
 
 impl User {
     fn of(identity: &Identity) -> Self {
-        let credential_id = identity.extra.get(CREDENTIAL_ID).and_then(|values| values.first());
+        let credential_id = identity.extra.get(CREDENTIAL_ID).and_then(|mut values| values.next());
         Self {
             username: text(identity.username.as_bytes()),
             uid: text(identity.uid.as_bytes()),

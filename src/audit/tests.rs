@@ -8,7 +8,7 @@ use strum::VariantArray;
 
 use super::*;
 use crate::decision::{Authenticated, Authenticator, Denial, Reason};
-use crate::identity::{CREDENTIAL_ID, Extra, Identity};
+use crate::identity::{CREDENTIAL_ID, Extra, Groups, Identity};
 use crate::request::testing::at;
 
 /// 2026-01-02T03:04:05.000006Z.
@@ -17,9 +17,8 @@ fn noon() -> SystemTime {
 }
 
 fn alice() -> Decision {
-    let extra = Extra::from_iter([(CREDENTIAL_ID.into(), vec!["JTI=7".into()])]);
-    let groups: Vec<Box<str>> = vec!["dev".into(), "größe".into()];
-    let identity = Identity::new("alice", "1", groups, extra);
+    let extra = Extra::new([(CREDENTIAL_ID, ["JTI=7"])]);
+    let identity = Identity::new("alice", "1", Groups::new(["dev", "größe"]), extra);
     Decision::Allow(Authenticated::new(Arc::new(identity), Authenticator::Jwt))
 }
 
@@ -71,7 +70,7 @@ fn no_text_of_a_client_makes_a_line_two_or_another() {
     let path: &'static str = Box::leak(format!("/{nasty}").into_boxed_str());
     let mut request = at(path, &lines);
     request.method = b"G\xff\xfeT\n";
-    let identity = Identity::new(nasty, nasty, vec![nasty.into()], Extra::new());
+    let identity = Identity::new(nasty, nasty, Groups::new([nasty]), Extra::default());
     let allowed = Decision::Allow(Authenticated::new(Arc::new(identity), Authenticator::TokenFile));
     let denied = Decision::Deny(Denial::new(Authenticator::Bearer, Reason::InvalidBearerToken));
     for (decision, said) in [(allowed, "allowed"), (denied, "denied")] {
@@ -92,8 +91,8 @@ fn a_line_is_bounded_whatever_a_client_sends() {
     let long = "ä".repeat(60_000);
     let lines: [(&[u8], &[u8]); 1] = [(b"x-request-id", long.as_bytes())];
     let path: &'static str = Box::leak(format!("/{long}").into_boxed_str());
-    let groups: Vec<Box<str>> = (0..5000).map(|_| long.as_str().into()).collect();
-    let identity = Identity::new(&*long, &*long, groups, Extra::new());
+    let groups = Groups::new((0..5000).map(|_| &long));
+    let identity = Identity::new(&*long, &*long, groups, Extra::default());
     let decision = Decision::Allow(Authenticated::new(Arc::new(identity), Authenticator::TokenFile));
     let line = line(&decision, Some(&at(path, &lines)));
     // A byte is six at most.
@@ -220,8 +219,8 @@ fn so_many_bytes_wait_and_no_more() {
     let auditor =
         Auditor { level: Level::All, queue, waiting: Arc::default(), statistics: Arc::clone(&statistics) };
     let name = "\u{1}".repeat(MAX_TEXT);
-    let groups: Vec<Box<str>> = (0..MAX_GROUPS).map(|_| name.as_str().into()).collect();
-    let identity = Identity::new("a", "", groups, Extra::new());
+    let groups = Groups::new((0..MAX_GROUPS).map(|_| &name));
+    let identity = Identity::new("a", "", groups, Extra::default());
     let decision = Decision::Allow(Authenticated::new(Arc::new(identity), Authenticator::TokenFile));
     let length = line(&decision, None).len();
     for id in 0..100 {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
 use aws_lc_rs::digest::{SHA256, digest};
-use moka::sync::Cache;
+use quick_cache::sync::Cache;
 
 use super::{Now, pem_text, xfcc};
 use crate::decision::Reason;
@@ -216,8 +216,8 @@ fn identity(leaf: &Certificate) -> Result<Option<Arc<Identity>>, Reason> {
         _ => return Err(Reason::CertificateUid),
     };
     let credential_id = format!("X509SHA256={}", sha256_hex(leaf.der()));
-    let groups: Groups = leaf.organizations().iter().map(|o| Box::from(&**o)).collect();
-    let extra = Extra::from_iter([(CREDENTIAL_ID.into(), vec![credential_id.into()])]);
+    let groups = Groups::new(leaf.organizations());
+    let extra = Extra::new([(CREDENTIAL_ID, [credential_id])]);
     Ok(Some(Arc::new(Identity::new(leaf.common_name(), uid, groups, extra))))
 }
 
@@ -246,4 +246,4 @@ fn sha256_hex(bytes: &[u8]) -> String {
 }
 
 /// As many verified certificates as are remembered for one bundle: about 1 KiB each.
-const REMEMBERED: u64 = 10_000;
+const REMEMBERED: usize = 10_000;

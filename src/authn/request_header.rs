@@ -5,6 +5,7 @@
 //! for what is not UTF-8, so there a value with either is refused: `a,b` may have been two groups or one. This authenticator
 //! wants `encode_raw_headers`.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use percent_encoding::percent_decode;
@@ -12,7 +13,7 @@ use percent_encoding::percent_decode;
 use super::client_certificate::{ClientCertificates, Presented};
 use super::{AuthenticateRequest, Now, Observer, Outcome};
 use crate::decision::{Authenticated, Authenticator, Reason};
-use crate::identity::{Extra, Identity};
+use crate::identity::{Extra, Groups, Identity};
 use crate::request::{Headers, Request};
 
 /// Which headers a front proxy writes, in lower case.
@@ -67,21 +68,21 @@ impl RequestHeaderNames {
         for name in &self.group {
             for value in headers.get_all(name.as_bytes()) {
                 let value = text(headers, value)?;
-                groups.extend((!value.is_empty()).then(|| Box::from(value)));
+                groups.extend((!value.is_empty()).then_some(value));
             }
         }
-        let mut extra = Extra::new();
+        let mut extra = BTreeMap::<_, Vec<_>>::new();
         // "prefixes first in order to have proper ordering inside the value slices" (`newExtra`)
         for prefix in &self.extra_prefix {
             for (name, value) in headers.iter() {
                 let Some((head, key)) = name.split_at_checked(prefix.len()) else { continue };
                 if head.eq_ignore_ascii_case(prefix.as_bytes()) {
                     let key = unescaped_extra_key(key).ok_or(Reason::AmbiguousIdentityHeader)?;
-                    extra.entry(key).or_default().push(text(headers, value)?.into());
+                    extra.entry(key).or_default().push(text(headers, value)?);
                 }
             }
         }
-        Ok(Some(Identity::new(username, uid, groups, extra)))
+        Ok(Some(Identity::new(username, uid, Groups::new(groups), Extra::new(extra))))
     }
 }
 
@@ -137,6 +138,7 @@ pub fn unescaped_extra_key(key: &[u8]) -> Option<Box<str>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::identity::Texts;
     use crate::request::testing::{joined, request};
 
     fn names() -> RequestHeaderNames {
@@ -155,8 +157,9 @@ mod tests {
             Ok(None) => "no opinion".to_owned(),
             Err(reason) => reason.code().to_owned(),
             Ok(Some(Identity { username, uid, own_groups, extra, .. })) => {
-                let extra: Vec<String> = extra.iter().map(|(k, v)| format!("{k}={}", v.join(","))).collect();
-                format!("{username}|{uid}|{}|{}", own_groups.join(","), extra.join(" "))
+                let joined = |texts: Texts<'_>| texts.collect::<Vec<_>>().join(",");
+                let extra: Vec<String> = extra.iter().map(|(k, v)| format!("{k}={}", joined(v))).collect();
+                format!("{username}|{uid}|{}|{}", joined(own_groups.iter()), extra.join(" "))
             }
         }
     }

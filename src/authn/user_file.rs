@@ -3,7 +3,6 @@
 //! password/passwordfile).
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use thiserror::Error;
 use zeroize::Zeroizing;
@@ -84,10 +83,8 @@ struct GroupLists(HashMap<String, Groups>);
 
 impl GroupLists {
     fn shared(&mut self, column: Option<String>) -> Groups {
-        let Some(column) = column else { return Arc::new([]) };
-        let list =
-            self.0.entry(column).or_insert_with_key(|column| column.split(',').map(Box::from).collect());
-        Arc::clone(list)
+        let Some(column) = column else { return Groups::default() };
+        self.0.entry(column).or_insert_with_key(|column| Groups::new(column.split(','))).clone()
     }
 }
 
@@ -102,15 +99,15 @@ mod tests {
         let mut users = Vec::new();
         assert_eq!(read(text, "token", |user| users.push(user)), Ok(()));
         let seen: Vec<_> =
-            users.iter().map(|u| (u.line, &**u.secret, &*u.username, &*u.uid, &*u.groups)).collect();
-        let groups = |g: &[&str]| g.iter().map(|g| Box::from(*g)).collect::<Vec<Box<str>>>();
+            users.iter().map(|u| (u.line, &**u.secret, &*u.username, &*u.uid, u.groups.clone())).collect();
+        let groups = |groups: &[&str]| Groups::new(groups);
         assert_eq!(
             seen,
             [
-                (1, "t1", "u1", "id1", &*groups(&[])),
-                (2, "t2", "u2", "id2", &*groups(&[""])),
-                (3, "t3", "u3", "id3", &*groups(&["g1", " g2 ", "", "g3"])),
-                (4, "t4", "u4", "id4", &*groups(&["g1"])),
+                (1, "t1", "u1", "id1", groups(&[])),
+                (2, "t2", "u2", "id2", groups(&[""])),
+                (3, "t3", "u3", "id3", groups(&["g1", " g2 ", "", "g3"])),
+                (4, "t4", "u4", "id4", groups(&["g1"])),
             ]
         );
     }

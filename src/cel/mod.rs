@@ -47,10 +47,9 @@ mod types;
 mod validate;
 mod value;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::thread;
-
-use litemap::LiteMap;
 
 pub use result::{NotStrings, Value};
 
@@ -103,7 +102,7 @@ pub struct UserInfo<'a> {
     /// The user's groups.
     pub groups: &'a [Box<str>],
     /// Further facts.
-    pub extra: &'a LiteMap<Box<str>, Vec<Box<str>>>,
+    pub extra: &'a BTreeMap<Box<str>, Vec<Box<str>>>,
 }
 
 impl UserInfo<'_> {

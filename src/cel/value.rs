@@ -1,9 +1,8 @@
 //! The values of expressions. Claims stay where they are: a value of JSON is a reference into it, looked at when it is asked for.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use litemap::LiteMap;
 use serde_json::Value as Json;
 
 use super::evaluate::{Error, Evaluated, Meter};
@@ -76,7 +75,7 @@ pub(super) enum Map<'a> {
     /// Of the claims. `unescape` as for lists.
     Json { entries: &'a serde_json::Map<String, Json>, unescape: bool },
     /// `user.extra`.
-    Extra { entries: &'a LiteMap<Box<str>, Vec<Box<str>>>, unescape: bool },
+    Extra { entries: &'a BTreeMap<Box<str>, Vec<Box<str>>>, unescape: bool },
     /// Made by the expression.
     Entries(Arc<Entries<'a>>),
 }

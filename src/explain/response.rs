@@ -108,13 +108,12 @@ fn rejection(rejection: &decision::Rejection) -> Rejection {
 }
 
 fn identity(identity: &identity::Identity) -> Identity {
-    let values =
-        |values: &[Box<str>]| Values { values: values.iter().map(|value| value.to_string()).collect() };
+    let values = |values: identity::Texts<'_>| Values { values: values.map(str::to_owned).collect() };
     Identity {
         user: identity.username.to_string(),
         uid: identity.uid.to_string(),
         groups: identity.groups().map(str::to_owned).collect(),
-        extra: identity.extra.iter().map(|(key, list)| (key.to_string(), values(list))).collect(),
+        extra: identity.extra.iter().map(|(key, list)| (key.to_owned(), values(list))).collect(),
     }
 }
 

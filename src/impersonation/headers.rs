@@ -1,8 +1,9 @@
 //! The headers in which clients ask to act as somebody else.
 
+use std::collections::BTreeMap;
+
 use crate::authn::unescaped_extra_key;
 use crate::decision::Reason;
-use crate::identity::Extra;
 use crate::request::Headers;
 use crate::request::name::begins_with;
 
@@ -16,7 +17,7 @@ pub(super) struct Wanted {
     pub(super) username: Box<str>,
     pub(super) uid: Box<str>,
     pub(super) groups: Vec<Box<str>>,
-    pub(super) extra: Extra,
+    pub(super) extra: BTreeMap<Box<str>, Vec<Box<str>>>,
 }
 
 /// Whether a server behind us may take this for one of the headers.
@@ -29,7 +30,7 @@ impl Wanted {
     /// constrained_impersonation.go, which takes the first of two users and does not look at names that it does not know.
     pub(super) fn read(headers: &Headers<'_>) -> Result<Option<Self>, Reason> {
         let (mut username, mut uid) = (None, None);
-        let (mut groups, mut extra) = (Vec::new(), Extra::new());
+        let (mut groups, mut extra) = (Vec::new(), BTreeMap::<_, Vec<_>>::new());
         for (name, value) in headers.iter().filter(|(name, _)| is_impersonation(name)) {
             let name = name.to_ascii_lowercase();
             let value = text(headers, value)?;

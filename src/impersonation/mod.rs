@@ -31,7 +31,7 @@ use bstr::ByteSlice;
 use crate::authn::token::service_account::{group_names, split_username};
 use crate::cluster::{AccessReviews, ResourceAttributes, Subject, Unavailable};
 use crate::decision::{Authenticated, Reason};
-use crate::identity::{ALL_UNAUTHENTICATED, ANONYMOUS, Identity};
+use crate::identity::{ALL_UNAUTHENTICATED, ANONYMOUS, Extra, Groups, Identity};
 use crate::request::Headers;
 use crate::trace;
 
@@ -112,8 +112,7 @@ fn drops_identity(connection: &[u8]) -> bool {
 }
 
 fn subject(identity: &Identity) -> Subject<'_> {
-    let extra =
-        identity.extra.iter().map(|(key, values)| (&**key, values.iter().map(AsRef::as_ref).collect()));
+    let extra = identity.extra.iter().map(|(key, values)| (key, values.collect()));
     Subject {
         user: &identity.username,
         uid: &identity.uid,
@@ -161,5 +160,5 @@ fn impersonated(wanted: Wanted) -> Identity {
     if *username == *ANONYMOUS && !groups.iter().any(|group| **group == *ALL_UNAUTHENTICATED) {
         groups.push(ALL_UNAUTHENTICATED.into());
     }
-    Identity::new(username, uid, groups, extra)
+    Identity::new(username, uid, Groups::new(groups), Extra::new(extra))
 }

@@ -13,7 +13,6 @@ use serde_json::{Value as Json, json};
 use super::*;
 use crate::cluster::{Access, Clusters};
 use crate::decision::Authenticator;
-use crate::identity::Extra;
 use crate::request::testing::{joined, request};
 
 /// Whether the subject of this `spec` of a SubjectAccessReview may do it.
@@ -89,9 +88,8 @@ fn somebody(username: &str, groups: &[&str]) -> Authenticated {
 }
 
 fn identity(username: &str, uid: &str, groups: &[&str], extra: &[(&str, &[&str])]) -> Identity {
-    let boxed = |texts: &[&str]| texts.iter().map(|text| Box::from(*text)).collect::<Vec<Box<str>>>();
-    let extra: Extra = extra.iter().map(|(key, values)| (Box::from(*key), boxed(values))).collect();
-    Identity::new(username, uid, boxed(groups), extra)
+    let extra: BTreeMap<_, _> = extra.iter().copied().collect();
+    Identity::new(username, uid, Groups::new(groups), Extra::new(extra))
 }
 
 type Line<'a> = (&'a [u8], &'a [u8]);
@@ -344,7 +342,10 @@ async fn nobody_can_be_asked_about_somebody_who_is_not_named_clearly() {
     }
     assert_eq!(api.asked(), [Json::Null; 0]);
 
-    assert_eq!(acting(Some(&api.reviews), &who, &many[..64]).await.map(|i| i.own_groups.len()), Ok(63));
+    assert_eq!(
+        acting(Some(&api.reviews), &who, &many[..64]).await.map(|i| i.own_groups.iter().count()),
+        Ok(63)
+    );
     assert_eq!(api.asked().len(), 64);
     // As in Go, an empty name alone asks for nothing.
     let nothing: [Line<'_>; 2] = [(b"impersonate-user", b""), (b"impersonate-uid", b"")];

@@ -175,7 +175,7 @@ fn what_is_below_a_bound_is_in_its_bucket_and_all_that_follow() {
 fn a_token_is_a_hit_or_a_miss_and_a_fetch_ends_one_way_or_another() {
     struct Cache;
     impl Remembers for Cache {
-        fn remembered(&self) -> (u64, u64) {
+        fn remembered(&self) -> (usize, usize) {
             (3, 2)
         }
     }

@@ -28,7 +28,7 @@ const DROPPED: usize = 5;
 /// Something that remembers good tokens and bad ones.
 pub trait Remembers: Send + Sync {
     /// How many of each.
-    fn remembered(&self) -> (u64, u64);
+    fn remembered(&self) -> (usize, usize);
 }
 
 impl Default for TokenCacheStatistics {

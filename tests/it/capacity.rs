@@ -139,7 +139,7 @@ fn the_simulation_agrees_with_the_formula() {
 fn the_limits_are_those_of_the_program() {
     let script = source("deploy/capacity/plan.py");
     for (ours, theirs, file) in [
-        ("MAX_REMEMBERED = 100_000 ", "MAX_GOOD: u64 = 100_000;", "src/authn/token/cache.rs"),
+        ("MAX_REMEMBERED = 100_000 ", "MAX_GOOD: usize = 100_000;", "src/authn/token/cache.rs"),
         ("MAX_REVIEWS = 400 ", "MAX_IN_FLIGHT: usize = 400;", "src/authn/token/webhook/mod.rs"),
         (
             "MIN_KEY_INTERVAL = 10 ",

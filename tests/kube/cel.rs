@@ -9,7 +9,6 @@ use std::process::{Command, Stdio};
 use std::sync::LazyLock;
 
 use countersign::cel::{Expression, Input, Returns, Scope, UserInfo};
-use countersign::identity::Extra;
 use serde_json::{Value as Json, json};
 
 use super::random::Random;
@@ -357,7 +356,7 @@ fn ask_us(question: &Question) -> Json {
         list.as_array().into_iter().flatten().map(|item| item.as_str().unwrap().into()).collect()
     };
     let groups = strings(&input["groups"]);
-    let extra: Extra = input["extra"]
+    let extra: BTreeMap<Box<str>, Vec<Box<str>>> = input["extra"]
         .as_object()
         .into_iter()
         .flatten()

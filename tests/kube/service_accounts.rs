@@ -22,6 +22,7 @@ use countersign::authn::token::service_account::{
 use countersign::authn::{AuthenticateToken, Now, Outcome, Token};
 use countersign::cluster::{LookupError, Object, TokenSecret};
 use countersign::decision::Reason;
+use countersign::identity::Texts;
 use countersign::jose::{UnverifiedToken, json, service_account_key_id};
 use countersign::pki::public_keys_from_pem;
 use futures_util::FutureExt;
@@ -160,11 +161,11 @@ fn verdict(outcome: Outcome) -> Result<Option<User>, Reason> {
         Outcome::Rejected(rejections) => Err(rejections[0].reason),
         Outcome::Authenticated(authenticated) => {
             let identity = &authenticated.identity;
-            let texts = |texts: &[Box<str>]| texts.iter().map(ToString::to_string).collect::<Vec<_>>();
+            let texts = |texts: Texts<'_>| texts.map(str::to_owned).collect::<Vec<_>>();
             Ok(Some(User {
                 username: identity.username.to_string(),
                 uid: identity.uid.to_string(),
-                groups: texts(&identity.own_groups),
+                groups: texts(identity.own_groups.iter()),
                 extra: identity.extra.iter().map(|(key, values)| (key.to_string(), texts(values))).collect(),
             }))
         }

@@ -64,9 +64,9 @@ const PINNED: [Allocations; 8] = [
     Allocations { case: "unknown-token", check: 3, call: 7, connection: 24 },
     Allocations { case: "anonymous", check: 3, call: 7, connection: 24 },
     Allocations { case: "remembered-certificate", check: 4, call: 8, connection: 25 },
-    Allocations { case: "first-seen-certificate", check: 121, call: 125, connection: 143 },
-    Allocations { case: "rs256-first-seen", check: 65, call: 69, connection: 87 },
-    Allocations { case: "service-account-first-seen", check: 123, call: 127, connection: 145 },
+    Allocations { case: "first-seen-certificate", check: 108, call: 112, connection: 130 },
+    Allocations { case: "rs256-first-seen", check: 46, call: 50, connection: 68 },
+    Allocations { case: "service-account-first-seen", check: 95, call: 99, connection: 117 },
     Allocations { case: "rs256-remembered", check: 3, call: 7, connection: 24 },
 ];
 

@@ -11,8 +11,8 @@ use crate::tokens::{Key, Tokens};
 
 /// So many issuers an AuthenticationConfiguration may have.
 const ISSUERS: usize = 64;
-/// More tokens than are remembered: each is forgotten when it comes again.
-const MORE_THAN_REMEMBERED: u64 = 3 * cache::MAX_GOOD / 2;
+/// More tokens than are remembered: many are forgotten when they come again.
+const MORE_THAN_REMEMBERED: usize = 3 * cache::MAX_GOOD / 2;
 /// So many keys a set may have.
 const KEYS: usize = 100;
 
@@ -72,7 +72,7 @@ pub(crate) fn cases() -> Vec<Case> {
         },
         Case {
             calls: Calls::Cycle(
-                usize::try_from(MORE_THAN_REMEMBERED).unwrap(),
+                MORE_THAN_REMEMBERED,
                 Box::new(move |number| bearer(many_tokens.number(number))),
             ),
             ..case("es256-more-than-remembered", &es256, 1.10, &one())

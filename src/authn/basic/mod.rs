@@ -64,7 +64,7 @@ impl Basic {
                 Err(problem) => return errors.push(UserFileError::Secret { line, problem }),
             };
             let name: Box<[u8]> = username.as_bytes().into();
-            let identity = Arc::new(Identity::new(username, uid, groups, Extra::new()));
+            let identity = Arc::new(Identity::new(username, uid, groups, Extra::default()));
             let user = Arc::new(User { identity, password, matched: OnceLock::new() });
             if users.insert(name, user).is_some() {
                 warn(line, "duplicate user name, this line replaces an earlier one");

@@ -27,7 +27,7 @@ use zeroize::Zeroizing;
 use crate::authn::{Now, Outcome, Token};
 use crate::cluster::{Index, Watch, settings};
 use crate::decision::{Authenticated, Authenticator, Reason};
-use crate::identity::{Extra, Identity};
+use crate::identity::{Extra, Groups, Identity};
 use crate::time::Time;
 
 // Go: k8s.io/cluster-bootstrap/token/api.
@@ -171,18 +171,17 @@ impl Expiration {
 
 /// The user of a token. None: a group is not one that a token may bring. Go: `GetGroups` of k8s.io/cluster-bootstrap/util/secrets.
 fn identity(id: &Id, extra_groups: &[u8]) -> Option<Identity> {
-    let mut groups = BTreeSet::from([Box::from(DEFAULT_GROUP)]);
+    let mut groups = BTreeSet::from([DEFAULT_GROUP]);
     if !extra_groups.is_empty() {
         for group in std::str::from_utf8(extra_groups).ok()?.split(',') {
             if !is_group(group) {
                 return None;
             }
-            groups.insert(group.into());
+            groups.insert(group);
         }
     }
-    let groups: Vec<Box<str>> = groups.into_iter().collect();
     let username = format!("{USER_PREFIX}{}", std::str::from_utf8(id).ok()?);
-    Some(Identity::new(username, "", groups, Extra::new()))
+    Some(Identity::new(username, "", Groups::new(groups), Extra::default()))
 }
 
 /// Go: `ValidateBootstrapGroupName`, `\Asystem:bootstrappers:[a-z0-9:-]{0,255}[a-z0-9]\z`.

@@ -25,11 +25,11 @@ use std::collections::hash_map::Entry;
 use std::fmt;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
-use moka::sync::Cache;
+use quick_cache::sync::Cache;
 use tokio::time::timeout;
 
 use crate::authn::{AuthenticateToken, Lookup, Now, Observer, Outcome, Token};
@@ -39,10 +39,10 @@ use crate::secret::{Digest, Digester, SecretBytes};
 use crate::trace;
 
 /// So many good tokens are remembered. Go: `newStripedCache`, which has no bound but counts on 32,000.
-pub const MAX_GOOD: u64 = 100_000;
+pub const MAX_GOOD: usize = 100_000;
 
 /// So many of those that are no good.
-pub const MAX_BAD: u64 = 10_000;
+pub const MAX_BAD: usize = 10_000;
 
 /// So long is asked for a token, whoever waits for it. Go: `sharedLookupTimeout`.
 pub const TIMEOUT: Duration = Duration::from_secs(30);
@@ -71,18 +71,30 @@ struct Shelves<A> {
 /// Where answers are kept, of one cache or of several, and for how long.
 pub struct Room {
     ttl: Ttl,
-    good: Cache<Digest, Good>,
-    bad: Cache<Digest, (Outcome, SystemTime)>,
+    good: Cache<Digest, Kept<Authenticated>>,
+    bad: Cache<Digest, Kept<Outcome>>,
     statistics: Arc<TokenCacheStatistics>,
 }
 
 /// A question, and whoever waits for its answer.
 type Asking = Shared<BoxFuture<'static, Outcome>>;
 
+/// An answer. Both clocks have a say in how long it is kept: the one cannot be set back, the other is that of the Check.
 #[derive(Clone)]
-struct Good {
-    authenticated: Authenticated,
+struct Kept<T> {
+    answer: T,
+    since: Instant,
     until: SystemTime,
+}
+
+impl<T> Kept<T> {
+    fn new(answer: T, now: SystemTime, ttl: Duration) -> Self {
+        Self { answer, since: Instant::now(), until: now + ttl }
+    }
+
+    fn is_past(&self, now: SystemTime, ttl: Duration) -> bool {
+        now >= self.until || self.since.elapsed() >= ttl
+    }
 }
 
 impl Room {
@@ -95,10 +107,7 @@ impl Room {
     }
 
     fn unwatched(ttl: Ttl, statistics: Arc<TokenCacheStatistics>) -> Self {
-        // Both clocks have a say: this one cannot be set back, `until` is compared with the time of the Check.
-        let good = Cache::builder().max_capacity(MAX_GOOD).time_to_live(ttl.good).build();
-        let bad = Cache::builder().max_capacity(MAX_BAD).time_to_live(ttl.bad).build();
-        Self { ttl, good, bad, statistics }
+        Self { ttl, good: Cache::new(MAX_GOOD), bad: Cache::new(MAX_BAD), statistics }
     }
 
     /// For how long.
@@ -172,16 +181,17 @@ impl<A: AuthenticateToken> Shelves<A> {
     }
 
     fn remembered(&self, digest: &Digest, Now(now): Now) -> Option<Outcome> {
-        if let Some(Good { authenticated, until }) = self.room.good.get(digest) {
-            if now < until && authenticated.lasts.still(now) {
-                return Some(Outcome::Authenticated(authenticated));
+        let Room { ttl, good, bad, .. } = &*self.room;
+        if let Some(kept) = good.get(digest) {
+            if !kept.is_past(now, ttl.good) && kept.answer.lasts.still(now) {
+                return Some(Outcome::Authenticated(kept.answer));
             }
-            self.room.good.invalidate(digest);
+            good.remove(digest);
         }
-        if self.room.ttl.bad.is_zero() {
+        if ttl.bad.is_zero() {
             return None;
         }
-        self.room.bad.get(digest).filter(|(_, until)| now < *until).map(|(outcome, _)| outcome)
+        bad.get(digest).filter(|kept| !kept.is_past(now, ttl.bad)).map(|kept| kept.answer)
     }
 
     /// Asks, and remembers the answer.
@@ -210,19 +220,17 @@ impl<A: AuthenticateToken> Shelves<A> {
         match outcome {
             Outcome::Authenticated(authenticated) => {
                 if !good.is_zero() && authenticated.lasts != Lasts::NoLonger {
-                    self.room
-                        .good
-                        .insert(digest, Good { authenticated: authenticated.clone(), until: now + good });
+                    self.room.good.insert(digest, Kept::new(authenticated.clone(), now, good));
                 }
             }
             Outcome::Rejected(rejections) => {
                 let is_answer = rejections.iter().all(|rejection| rejection.reason.fault() == Fault::Client);
                 if refusals && is_answer && !bad.is_zero() {
-                    self.room.bad.insert(digest, (outcome.clone(), now + bad));
+                    self.room.bad.insert(digest, Kept::new(outcome.clone(), now, bad));
                 }
             }
             Outcome::NoOpinion if !bad.is_zero() => {
-                self.room.bad.insert(digest, (Outcome::NoOpinion, now + bad))
+                self.room.bad.insert(digest, Kept::new(Outcome::NoOpinion, now, bad))
             }
             Outcome::NoOpinion => {}
         }
@@ -230,11 +238,11 @@ impl<A: AuthenticateToken> Shelves<A> {
 }
 
 impl Remembers for Room {
-    fn remembered(&self) -> (u64, u64) {
-        // What is past its time and has not been cleared away yet would count.
-        self.good.run_pending_tasks();
-        self.bad.run_pending_tasks();
-        (self.good.entry_count(), self.bad.entry_count())
+    /// Clears away what is past its time; else that stays until somebody asks for it, or something newer takes its place.
+    fn remembered(&self) -> (usize, usize) {
+        self.good.retain(|_, kept| kept.since.elapsed() < self.ttl.good);
+        self.bad.retain(|_, kept| kept.since.elapsed() < self.ttl.bad);
+        (self.good.len(), self.bad.len())
     }
 }
 

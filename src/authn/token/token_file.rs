@@ -89,7 +89,7 @@ impl TokenFile {
         identity.get_or_init(|| {
             let start = place.checked_sub(1).map_or(0, |before| self.users[before].ends[1]);
             let (name, uid) = (&self.text[start..*middle], &self.text[*middle..*end]);
-            Arc::new(Identity::new(name, uid, Arc::clone(groups), Extra::new()))
+            Arc::new(Identity::new(name, uid, groups.clone(), Extra::default()))
         })
     }
 }
@@ -151,8 +151,8 @@ mod tests {
             (b"d", "", "4", &["x"]),
         ];
         for (token, username, uid, groups) in expected {
-            let groups: Vec<Box<str>> = groups.iter().map(|group| Box::from(*group)).collect();
-            assert_eq!(*identity(token), Identity::new(username, uid, groups, Extra::new()));
+            let expected = Identity::new(username, uid, Groups::new(groups), Extra::default());
+            assert_eq!(*identity(token), expected);
             assert!(Arc::ptr_eq(&identity(token), &identity(token)));
         }
     }

@@ -158,7 +158,7 @@ fn an_expression_shows_its_text_and_nothing_else() {
 
 #[test]
 fn users_have_four_fields_which_are_always_there() {
-    let extra = LiteMap::from_iter([("a.b/c".into(), vec!["x".into()])]);
+    let extra = BTreeMap::from_iter([("a.b/c".into(), vec!["x".into()])]);
     let groups = ["g".into()];
     let user = UserInfo { username: "u", uid: "", groups: &groups, extra: &extra };
     let cases = [

@@ -171,7 +171,7 @@ fn user(compiled: &Compiled<'_>, jwt: &Json, claims: &Map<String, Json>) -> Resu
         list.as_array().unwrap().iter().map(|item| item.as_str().unwrap().into()).collect()
     };
     let own_groups = boxed(&groups);
-    let own_extra: LiteMap<Box<str>, Vec<Box<str>>> =
+    let own_extra: BTreeMap<Box<str>, Vec<Box<str>>> =
         extra.iter().map(|(key, values)| (key.as_str().into(), boxed(values))).collect();
     for rule in jwt["userValidationRules"].as_array().into_iter().flatten() {
         let rule = &compiled[rule["expression"].as_str().unwrap()];

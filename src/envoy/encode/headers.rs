@@ -12,6 +12,9 @@ use crate::decision::Reason;
 use crate::identity::{ALL_UNAUTHENTICATED, ANONYMOUS, Identity};
 use crate::request::Headers;
 
+/// A user, a uid, groups and a few facts.
+const USUAL_LINES: usize = 8;
+
 /// Name, in lower case, and value. No name occurs twice.
 pub(super) type Line<'a> = (Cow<'a, str>, Cow<'a, str>);
 
@@ -22,21 +25,21 @@ pub(super) fn lines<'a>(identity: &'a Identity, config: &'a ReplyConfig) -> Resu
     if identity.username.is_empty() {
         return Err(Reason::UnsafeIdentityValue);
     }
-    let mut lines = Vec::with_capacity(4 + identity.extra.len());
+    let mut lines = Vec::with_capacity(USUAL_LINES);
     lines.push((names.user.as_str().into(), safe(&identity.username)?.into()));
     if !identity.uid.is_empty() {
         lines.push((names.uid.as_str().into(), safe(&identity.uid)?.into()));
     }
     let encoding = config.groups_encoding;
     values(&mut lines, encoding, identity.groups(), |n| indexed_group(&names.group, n))?;
-    for (key, extra) in &identity.extra {
+    for (key, extra) in identity.extra.iter() {
         // Lua would read the name of a field of the metadata up to there.
         if encoding == GroupsEncoding::Metadata && key.contains('\0') {
             return Err(Reason::UnsafeIdentityValue);
         }
         let key = escaped(&key.to_lowercase());
         let name = |n| format!("{}{key}", indexed_prefix(&names.extra_prefix, n)).into();
-        values(&mut lines, encoding, extra.iter().map(AsRef::as_ref), name)?;
+        values(&mut lines, encoding, extra, name)?;
     }
     if config.impersonation.is_some() {
         // Its groups are in the metadata. kube-apiserver gives some to whoever comes without any; should the Lua filter be missing, which

@@ -15,8 +15,8 @@ pub(super) fn write(metadata: &mut Writer, identity: &Identity) {
             field(user_info, "groups", |value| list(value, identity.groups()));
             field(user_info, "extra", |value| {
                 value.message(STRUCT_VALUE, |extra| {
-                    for (key, values) in &identity.extra {
-                        field(extra, key, |value| list(value, values.iter().map(AsRef::as_ref)));
+                    for (key, values) in identity.extra.iter() {
+                        field(extra, key, |value| list(value, values));
                     }
                 });
             });

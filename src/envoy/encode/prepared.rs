@@ -5,37 +5,32 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::Reply;
 use super::headers::Line;
+
 use crate::decision::Reason;
 use crate::identity::Identity;
 
 /// What is the same for all requests of an identity.
 #[derive(Debug)]
 pub(super) struct Prepared {
-    /// The names of the lines that carry the identity, in one piece: each with a line feed behind it.
-    names: Box<str>,
-    /// How many they are.
+    /// How many lines carry the identity.
     pub(super) count: usize,
-    /// The bytes of those names and their values.
+    /// The bytes of their names and values.
     pub(super) bytes: usize,
+    /// Which names that are removed otherwise are among theirs: see `Scrub::set_places`.
+    pub(super) set_places: u64,
     /// The reply, if nothing is removed but what is removed of every request.
     pub(super) reply: Reply,
 }
 
 impl Prepared {
     /// What `reply` sets in these lines.
-    pub(super) fn new(set: &[Line<'_>], reply: Reply) -> Self {
-        let names = set.iter().flat_map(|(name, _)| [name, "\n"]).collect::<String>().into();
+    pub(super) fn new(set: &[Line<'_>], set_places: u64, reply: Reply) -> Self {
         Self {
-            names,
+            set_places,
             count: set.len(),
             bytes: set.iter().map(|(name, value)| name.len() + value.len()).sum(),
             reply,
         }
-    }
-
-    /// The names of the lines.
-    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
-        self.names.split_terminator('\n')
     }
 }
 
@@ -72,6 +67,16 @@ impl Preparation<'_> {
         match self {
             Self::Kept(prepared) => prepared,
             Self::Made(prepared) => prepared,
+        }
+    }
+
+    /// The reply, if there is one.
+    pub(super) fn into_reply(self) -> Result<Reply, Reason> {
+        match self {
+            Self::Kept(prepared) => {
+                prepared.as_ref().map(|prepared| prepared.reply.clone()).map_err(|reason| *reason)
+            }
+            Self::Made(prepared) => prepared.map(|prepared| prepared.reply),
         }
     }
 }
@@ -122,10 +127,10 @@ impl PreparedReplies {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::identity::Extra;
+    use crate::identity::{Extra, Groups};
 
     fn seen_once() -> Identity {
-        Identity::new("alice", "", Vec::new(), Extra::new())
+        Identity::new("alice", "", Groups::default(), Extra::default())
     }
 
     /// Somebody who has been here before.
@@ -136,7 +141,7 @@ mod tests {
     }
 
     fn prepared(text: &'static str) -> Result<Prepared, Reason> {
-        Ok(Prepared::new(&[], Reply::plain(text.as_bytes())))
+        Ok(Prepared::new(&[], 0, Reply::plain(text.as_bytes())))
     }
 
     fn ask(replies: &PreparedReplies, identity: &Identity, text: &'static str) -> (bool, Vec<u8>) {

@@ -2,9 +2,16 @@
 //! headers on every success (k8s.io/apiserver/pkg/endpoints/filters/authentication.go; audit finding NCC-E003660-YVU); so do we,
 //! in every spelling that a server behind us may take for one of them.
 
+use std::ops::BitOr;
+
 use super::headers::Line;
 use crate::config::{IdentityHeaders, ReplyConfig};
 use crate::request::name::{begins_with, fold, same};
+
+/// The bit of a place.
+pub(super) fn bit(place: usize) -> Option<u64> {
+    1_u64.checked_shl(place.try_into().ok()?)
+}
 
 /// What counts as an identity header.
 #[derive(Debug)]
@@ -62,9 +69,15 @@ impl Scrub {
         self.names.iter().map(String::as_str).filter(move |name| !is_set(name))
     }
 
-    /// Whether [`Self::always`] has this identity header, unless it is set.
-    pub(super) fn is_always_removed(&self, name: &[u8]) -> bool {
-        self.names.iter().any(|own| own.as_bytes().eq_ignore_ascii_case(name))
+    /// The place of an identity header that [`Self::always`] has unless it is set.
+    pub(super) fn place(&self, name: &[u8]) -> Option<usize> {
+        self.names.iter().position(|own| own.as_bytes().eq_ignore_ascii_case(name))
+    }
+
+    /// Which of them are set, as bits by their places: there are hardly ever more than those of a `u64`.
+    pub(super) fn set_places(&self, set: &[Line<'_>]) -> u64 {
+        let places = set.iter().filter_map(|(name, _)| self.place(name.as_bytes()));
+        places.filter_map(bit).fold(0, BitOr::bitor)
     }
 
     /// Whether a server behind us may take `name` for an identity header: case does not matter, and CGI and WSGI fold `-` and

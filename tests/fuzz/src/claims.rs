@@ -75,7 +75,7 @@ fuzz_target!(|data: &[u8]| {
     if let Some(identity) = identity_of(&BY_EXPRESSION, data) {
         assert!(identity.username.starts_with("p:"));
         assert!(identity.own_groups.iter().all(|group| group.starts_with("p:")));
-        let keys: Vec<&str> = identity.extra.keys().map(|key| &**key).collect();
+        let keys: Vec<&str> = identity.extra.iter().map(|(key, _)| key).collect();
         let known = ["a.test/all", "a.test/exp", "authentication.kubernetes.io/credential-id"];
         assert!(keys.iter().all(|key| known.contains(key)), "{keys:?}");
     }

@@ -51,7 +51,10 @@ fn ask(
             Err(rejections[0].reason)
         }
         Outcome::Authenticated(Authenticated { identity, by, .. }) => {
-            assert_eq!((by, &*identity.uid, identity.extra.len()), (Authenticator::Bootstrap, "", 0));
+            assert_eq!(
+                (by, &*identity.uid, &identity.extra),
+                (Authenticator::Bootstrap, "", &Extra::default())
+            );
             let groups = identity.own_groups.iter().map(ToString::to_string).collect();
             Ok(Some((identity.username.to_string(), groups)))
         }

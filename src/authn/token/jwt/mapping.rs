@@ -1,13 +1,15 @@
 //! From claims to an identity. Go: `jwtAuthenticator.AuthenticateToken` of
 //! k8s.io/apiserver/plugin/pkg/authenticator/token/oidc/oidc.go, from `getUsername` on.
 
+use std::collections::BTreeMap;
+
 use super::claims::Claims;
 use super::settings::{
     ClaimMappings, ClaimOrExpression, JwtAuthenticator, PrefixedClaimOrExpression, ValidationRule,
 };
 use crate::cel::{Expression, Input, UserInfo};
 use crate::decision::Reason;
-use crate::identity::{CREDENTIAL_ID, Extra, Identity};
+use crate::identity::{CREDENTIAL_ID, Extra, Groups, Identity};
 use crate::jose::json::TypeError;
 
 /// What expressions see as `claims`.
@@ -36,14 +38,7 @@ pub(super) fn identity(settings: &JwtAuthenticator, claims: &Claims<'_>) -> Resu
     if !all_true(&settings.claim_validation_rules, Input::Claims(&any)) {
         return Err(Reason::ClaimValidation);
     }
-    // Go: `newUserInfoValue`.
-    let user = UserInfo {
-        username: &identity.username,
-        uid: &identity.uid,
-        groups: &identity.own_groups,
-        extra: &identity.extra,
-    };
-    if !all_true(&settings.user_validation_rules, Input::User(user)) {
+    if !meets(&settings.user_validation_rules, &identity) {
         return Err(Reason::UserValidation);
     }
     Ok(identity)
@@ -74,18 +69,16 @@ fn username(mappings: &ClaimMappings, claims: &Claims<'_>, any: &Any) -> Result<
     Ok([prefix, username].concat().into())
 }
 
-fn groups(mappings: &ClaimMappings, claims: &Claims<'_>, any: &Any) -> Result<Vec<Box<str>>, Reason> {
+fn groups(mappings: &ClaimMappings, claims: &Claims<'_>, any: &Any) -> Result<Groups, Reason> {
     match &mappings.groups {
-        None => Ok(Vec::new()),
+        None => Ok(Groups::default()),
         Some(PrefixedClaimOrExpression::Claim { claim, prefix }) => {
-            let Some(value) = claims.get(claim) else { return Ok(Vec::new()) };
+            let Some(value) = claims.get(claim) else { return Ok(Groups::default()) };
             // "Some admins want to use string claims like "role" as the group value." Go: `stringOrArray`.
             let groups = value.strings().or_else(|_| value.string().map(|group| vec![group]));
-            let prefixed = |group: &str| [prefix, group].concat().into();
-            let groups = groups.map_err(|_: TypeError| Reason::ClaimMapping)?;
-            Ok(groups.into_iter().map(prefixed).collect())
+            Ok(Groups::prefixed(prefix, groups.map_err(|_: TypeError| Reason::ClaimMapping)?))
         }
-        Some(PrefixedClaimOrExpression::Expression(expression)) => strings(expression, any),
+        Some(PrefixedClaimOrExpression::Expression(expression)) => Ok(Groups::new(strings(expression, any)?)),
     }
 }
 
@@ -100,20 +93,31 @@ fn uid(mappings: &ClaimMappings, claims: &Claims<'_>, any: &Any) -> Result<Box<s
 }
 
 fn extra(mappings: &ClaimMappings, claims: &Claims<'_>, any: &Any) -> Result<Extra, Reason> {
-    let mut extra = Extra::with_capacity(1 + mappings.extra.len());
     // Go: `getCredentialID`, to which a jti of another type is none.
-    if let Ok(jti) = claims.string("jti")
-        && !jti.is_empty()
-    {
-        extra.insert(CREDENTIAL_ID.into(), vec![format!("JTI={jti}").into()]);
+    let jti = claims.string("jti").ok().filter(|jti| !jti.is_empty());
+    let credential_id = jti.map(|jti| (CREDENTIAL_ID, [["JTI=", jti].concat()]));
+    if mappings.extra.is_empty() {
+        return Ok(Extra::new(credential_id));
     }
+    let mut extra: BTreeMap<&str, Vec<Box<str>>> =
+        credential_id.into_iter().map(|(key, values)| (key, values.map(Box::from).into())).collect();
     for mapping in &mappings.extra {
         let values = strings(&mapping.value_expression, any)?;
         if !values.is_empty() {
-            extra.insert(mapping.key.as_str().into(), values);
+            extra.insert(&mapping.key, values);
         }
     }
-    Ok(extra)
+    Ok(Extra::new(extra))
+}
+
+/// Whether a user meets these rules. Go: `newUserInfoValue`.
+fn meets(rules: &[ValidationRule], Identity { username, uid, own_groups, extra, .. }: &Identity) -> bool {
+    if rules.is_empty() {
+        return true;
+    }
+    let groups: Vec<Box<str>> = own_groups.iter().map(Box::from).collect();
+    let extra = extra.iter().map(|(key, values)| (Box::from(key), values.map(Box::from).collect())).collect();
+    all_true(rules, Input::User(UserInfo { username, uid, groups: &groups, extra: &extra }))
 }
 
 /// Go: `checkValidationRulesEvaluation`. An error is a refusal too.
@@ -172,7 +176,7 @@ mod tests {
         let Ok(Value::Object(claims)) = Value::parse(claims.as_bytes()) else { panic!("{claims}") };
         let Identity { username, uid, own_groups, .. } =
             identity(&settings(username), &Claims::new(&claims))?;
-        Ok((username.into(), uid.into(), own_groups.join(" ")))
+        Ok((username.into(), uid.into(), own_groups.iter().collect::<Vec<_>>().join(" ")))
     }
 
     /// Go: `unmarshalClaim` and `stringOrArray`, TestUnmarshalClaim of oidc_test.go: names are exact, the last one counts, `null` is empty.

@@ -222,7 +222,7 @@ impl Issuer {
             members_of(&read)?
         };
         let until = self.expectations.check(claims, &self.settings.issuer.url, wanted, now)?;
-        let verified = Verified { until, sets: vec![(Arc::clone(&self.keys), set)] };
+        let verified = Verified { until, keys: UsedKeys { of: Arc::clone(&self.keys), set }, others: None };
         let claims = Claims::new(claims);
 
         let own = |verified: Verified| Ok((mapping::identity(&self.settings, &claims)?, verified.lasts()));
@@ -237,10 +237,9 @@ impl Issuer {
         let until_there = self.expectations.check(elsewhere, &issuer, None, now)?;
         let value = elsewhere.get(resolver.claim()).ok_or(Reason::DistributedClaims)?;
         let identity = mapping::identity(&self.settings, &claims.with(resolver.claim(), value))?;
-        let mut verified = verified;
-        verified.until = verified.until.zip(until_there).map(|(here, there)| here.min(there));
-        verified.sets.push((keys, set));
-        Ok((identity, verified.lasts()))
+        let until = verified.until.zip(until_there).map(|(here, there)| here.min(there));
+        let others = Some(Box::new(UsedKeys { of: keys, set }));
+        Ok((identity, Verified { until, others, ..verified }.lasts()))
     }
 }
 
@@ -249,8 +248,22 @@ impl Issuer {
 struct Verified {
     /// None if the system's clock cannot say it.
     until: Option<SystemTime>,
-    /// With which keys, and whose they are.
-    sets: Vec<(Arc<IssuerKeys>, Arc<JsonWebKeySet>)>,
+    keys: UsedKeys,
+    /// Those of the second token.
+    others: Option<Box<UsedKeys>>,
+}
+
+/// Keys that verified a token, and whose they are.
+#[derive(Debug)]
+struct UsedKeys {
+    of: Arc<IssuerKeys>,
+    set: Arc<JsonWebKeySet>,
+}
+
+impl UsedKeys {
+    fn are_current(&self) -> bool {
+        self.of.current().is_some_and(|current| Arc::ptr_eq(&current, &self.set))
+    }
 }
 
 impl Verified {
@@ -262,10 +275,9 @@ impl Verified {
 impl Standing for Verified {
     /// Once an issuer has other keys, the token is verified anew: it may be of one that was withdrawn.
     fn stands(&self, now: SystemTime) -> bool {
-        let is_current = |(keys, set): &(Arc<IssuerKeys>, _)| {
-            keys.current().is_some_and(|current| Arc::ptr_eq(&current, set))
-        };
-        self.until.is_some_and(|until| now <= until) && self.sets.iter().all(is_current)
+        self.until.is_some_and(|until| now <= until)
+            && self.keys.are_current()
+            && self.others.as_ref().is_none_or(|others| others.are_current())
     }
 }
 

@@ -13,6 +13,7 @@ use super::testing::{Issuer, key_set, sign, sign_under};
 use super::*;
 use crate::authn::token::TokenAuthenticator;
 use crate::cel::{Expression, Returns, Scope};
+use crate::identity::{self, Groups};
 
 /// The time of Go's tests.
 const NOW: u64 = 1_257_894_000;
@@ -237,15 +238,9 @@ async fn the_rows_of_gos_test_token() {
             (Some(want), None, false) => Ok(Some(Identity {
                 username: want.name.as_str().into(),
                 uid: want.uid.as_str().into(),
-                own_groups: want.groups.iter().map(|group| group.as_str().into()).collect(),
-                extra: want
-                    .extra
-                    .iter()
-                    .map(|(key, values)| {
-                        (key.as_str().into(), values.iter().map(|v| v.as_str().into()).collect())
-                    })
-                    .collect(),
-                memo: crate::identity::Memo::default(),
+                own_groups: Groups::new(&want.groups),
+                extra: identity::Extra::new(&want.extra),
+                memo: identity::Memo::default(),
             })),
             (None, Some(code), false) => Err(code.clone()),
             (None, None, true) => Ok(None),
@@ -411,7 +406,7 @@ async fn a_claim_is_never_read_as_an_expression() {
         let claims = json!({"tenant": tenant, "username": username, "roles": "a,' + 'system:masters"});
         let found = match ask(&authenticators, &token(claims)).await {
             Outcome::Authenticated(Authenticated { identity, .. }) => {
-                assert_eq!(&*identity.own_groups, ["g:a".into(), "g:' + 'system:masters".into()]);
+                assert_eq!(identity.own_groups, Groups::new(["g:a", "g:' + 'system:masters"]));
                 Ok(identity.username.to_string())
             }
             Outcome::Rejected(rejections) => Err(rejections[0].reason),

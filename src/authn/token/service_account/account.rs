@@ -1,6 +1,6 @@
 //! An account's names, and who it is (Go: k8s.io/apiserver/pkg/authentication/serviceaccount/util.go).
 
-use crate::identity::{CREDENTIAL_ID, Extra, Identity};
+use crate::identity::{CREDENTIAL_ID, Extra, Groups, Identity};
 
 const USERNAME_PREFIX: &str = "system:serviceaccount:";
 const ALL_GROUP: &str = "system:serviceaccounts";
@@ -24,30 +24,25 @@ pub(super) struct ServiceAccountInfo<'a> {
     pub(super) token_id: &'a str,
 }
 
-/// The facts of a token that is bound to a pod on a node.
-const USUAL_EXTRA: usize = 5;
-
 impl ServiceAccountInfo<'_> {
     /// Go: `UserInfo`.
     pub(super) fn identity(&self) -> Identity {
-        let mut extra = Extra::with_capacity(USUAL_EXTRA);
-        let mut add = |key: &str, value: String| extra.insert(key.into(), vec![value.into()]);
-        if !self.pod_name.is_empty() && !self.pod_uid.is_empty() {
-            add(POD_NAME, self.pod_name.to_owned());
-            add(POD_UID, self.pod_uid.to_owned());
-        }
         // Go: CredentialIDForJTI.
-        if !self.token_id.is_empty() {
-            add(CREDENTIAL_ID, format!("JTI={}", self.token_id));
-        }
-        if !self.node_name.is_empty() {
-            add(NODE_NAME, self.node_name.to_owned());
-            if !self.node_uid.is_empty() {
-                add(NODE_UID, self.node_uid.to_owned());
-            }
-        }
-        let username = format!("{USERNAME_PREFIX}{}:{}", self.namespace, self.name);
-        Identity::new(username, self.uid, group_names(self.namespace), extra)
+        let credential_id = ["JTI=", self.token_id].concat();
+        let on_node = !self.node_name.is_empty();
+        let in_pod = !self.pod_name.is_empty() && !self.pod_uid.is_empty();
+        // In the order of the keys.
+        let extra = [
+            (!self.token_id.is_empty(), CREDENTIAL_ID, &*credential_id),
+            (on_node, NODE_NAME, self.node_name),
+            (on_node && !self.node_uid.is_empty(), NODE_UID, self.node_uid),
+            (in_pod, POD_NAME, self.pod_name),
+            (in_pod, POD_UID, self.pod_uid),
+        ];
+        let extra =
+            extra.into_iter().filter(|(is_known, ..)| *is_known).map(|(_, key, value)| (key, [value]));
+        let username = [USERNAME_PREFIX, self.namespace, ":", self.name].concat();
+        Identity::new(username, self.uid, Groups::new(group_names(self.namespace)), Extra::new(extra))
     }
 }
 

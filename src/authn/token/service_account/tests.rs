@@ -13,6 +13,7 @@ use serde_json::json;
 
 use super::account::{ServiceAccountInfo, split_username};
 use super::*;
+use crate::identity::Texts;
 use crate::jose::service_account_key_id;
 
 /// A key pair of the recorded world.
@@ -214,9 +215,9 @@ fn an_account_is_a_user_with_groups_and_extras() {
         let identity = ServiceAccountInfo { namespace: "ns", name: "name", ..info }.identity();
         assert_eq!(&*identity.username, "system:serviceaccount:ns:name");
         let groups = ["system:serviceaccounts", "system:serviceaccounts:ns"];
-        assert_eq!(identity.own_groups.iter().map(AsRef::as_ref).collect::<Vec<&str>>(), groups);
-        let value = |(key, values): (Box<str>, Vec<Box<str>>)| format!("{key}={}", values.concat());
-        identity.extra.into_iter().map(value).collect::<Vec<_>>()
+        assert_eq!(identity.own_groups.iter().collect::<Vec<_>>(), groups);
+        let line = |(key, values): (&str, Texts<'_>)| format!("{key}={}", values.collect::<String>());
+        identity.extra.iter().map(line).collect::<Vec<_>>()
     };
     let none = ServiceAccountInfo::default;
     let kubernetes = |text: &str| format!("authentication.kubernetes.io/{text}");

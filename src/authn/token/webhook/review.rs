@@ -11,7 +11,7 @@ use serde::Serialize;
 use zeroize::Zeroizing;
 
 use crate::authn::Token;
-use crate::identity::Identity;
+use crate::identity::{Extra, Groups, Identity};
 use crate::jose::json::{Object, TypeError, Value};
 use crate::yaml;
 
@@ -119,14 +119,7 @@ pub(super) struct UserInfo {
 
 impl From<UserInfo> for Identity {
     fn from(user: UserInfo) -> Self {
-        let boxed = |values: Vec<String>| values.into_iter().map(Box::from).collect();
-        Self {
-            username: user.username.into(),
-            uid: user.uid.into(),
-            own_groups: user.groups.into_iter().map(Box::from).collect(),
-            extra: user.extra.into_iter().map(|(key, values)| (key.into(), boxed(values))).collect(),
-            ..Self::anonymous()
-        }
+        Self::new(user.username, user.uid, Groups::new(user.groups), Extra::new(user.extra))
     }
 }
 

@@ -12,7 +12,7 @@ use crate::authn::token::service_account::{Kind, PublicKeys};
 use crate::authn::token::{ServiceAccount, TokenAuthenticator};
 use crate::https::testing::{Answer, Authority, LONG, Server, answer};
 use crate::https::{self, ClientCertificate, Proxies, Trust};
-use crate::identity::Identity;
+use crate::identity::{Extra, Groups, Identity};
 
 const VERSIONS: [Version; 2] = [Version::V1, Version::V1beta1];
 const TOKEN: &str = "my-s3cr3t-t0ken";
@@ -76,7 +76,7 @@ fn yes() -> Answer {
 
 fn user(name: &str) -> Outcome {
     let identity =
-        Arc::new(Identity { username: name.into(), own_groups: [].into(), ..Identity::anonymous() });
+        Arc::new(Identity { username: name.into(), own_groups: Groups::default(), ..Identity::anonymous() });
     Outcome::Authenticated(Authenticated::new(identity, Authenticator::Webhook))
 }
 
@@ -151,8 +151,8 @@ async fn an_answer_is_a_user_if_it_is_for_one_of_our_audiences() {
         Arc::new(Identity {
             username: "person@place.com".into(),
             uid: "abcd-1234".into(),
-            own_groups: ["stuff-dev", "main-eng"].map(Box::from).into(),
-            extra: [("foo".into(), vec!["bar".into(), "baz".into()])].into_iter().collect(),
+            own_groups: Groups::new(["stuff-dev", "main-eng"]),
+            extra: Extra::new([("foo", ["bar", "baz"])]),
             ..Identity::anonymous()
         }),
         Authenticator::Webhook,

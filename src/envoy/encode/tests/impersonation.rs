@@ -1,7 +1,7 @@
 //! Answers for an upstream that is told by `Impersonate-*`, with a credential of ours.
 
 use super::*;
-use crate::identity::Extra;
+use crate::identity::{Extra, Groups};
 use crate::impersonation::{Impersonation, UpstreamToken};
 
 fn impersonating(token: &str) -> ReplyConfig {
@@ -127,7 +127,7 @@ fn a_reply_with_our_credential_is_kept_and_goes_with_it() {
 #[test]
 fn our_credential_is_in_no_debug_output() {
     let who = Authenticated::new(
-        Arc::new(Identity::new("alice", "", Vec::new(), Extra::new())),
+        Arc::new(Identity::new("alice", "", Groups::default(), Extra::default())),
         Authenticator::TokenFile,
     );
     let replies = Replies::new(impersonating("hunter2"), BOTH, &[]);
