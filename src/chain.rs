@@ -4,7 +4,7 @@ mod profile;
 
 use std::sync::Arc;
 
-use crate::authn::token::{JwtAuthenticators, Room, TokenAuthenticator, TokenCache};
+use crate::authn::token::{JwtAuthenticators, Room, TakenApart, TokenAuthenticator, TokenCache};
 use crate::authn::{
     Anonymous, AuthenticateRequest, AuthenticateToken, Basic, Bearer, Now, Observer, Outcome, RequestHeader,
     Token, Union, WebSocket, X509,
@@ -88,7 +88,7 @@ fn tokens(members: Vec<TokenAuthenticator>, room: Arc<Room>) -> Tokens {
     let (asked, remembered): (Vec<_>, Vec<_>) =
         members.into_iter().partition(TokenAuthenticator::is_in_memory);
     let remembered = (!remembered.is_empty())
-        .then(|| TokenMember::Remembered(TokenCache::new(Union::new(remembered), room)));
+        .then(|| TokenMember::Remembered(TokenCache::new(TakenApart(Union::new(remembered)), room)));
     Union::new(asked.into_iter().map(TokenMember::Asked).chain(remembered))
 }
 
@@ -96,7 +96,7 @@ fn tokens(members: Vec<TokenAuthenticator>, room: Arc<Room>) -> Tokens {
 #[derive(Debug)]
 enum TokenMember {
     Asked(TokenAuthenticator),
-    Remembered(TokenCache<Union<TokenAuthenticator>>),
+    Remembered(TokenCache<TakenApart<Union<TokenAuthenticator>>>),
 }
 
 impl AuthenticateToken for TokenMember {
@@ -172,7 +172,7 @@ impl Chain {
         let names = |member: &TokenMember| match member {
             TokenMember::Asked(authenticator) => vec![authenticator.name()],
             TokenMember::Remembered(cache) => {
-                cache.behind().members().iter().map(TokenAuthenticator::name).collect()
+                cache.behind().0.members().iter().map(TokenAuthenticator::name).collect()
             }
         };
         tokens.into_iter().flat_map(Union::members).flat_map(names).collect()

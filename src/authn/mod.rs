@@ -43,6 +43,8 @@ use std::future::Future;
 use std::time::SystemTime;
 
 use crate::decision::{Authenticated, Authenticator, Reason, Rejection, Rejections};
+use crate::jose::UnverifiedToken;
+use crate::jose::json::Value;
 use crate::request::Request;
 
 pub use anonymous::Anonymous;
@@ -79,8 +81,30 @@ impl Outcome {
 pub struct Now(pub SystemTime);
 
 /// A bearer token as it came. It has no face: `Debug` prints `Token(..)` and there is no `Display`.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Token<'a>(pub &'a [u8]);
+#[derive(Clone, Copy)]
+pub struct Token<'a> {
+    /// The token.
+    pub bytes: &'a [u8],
+    form: Form<'a>,
+}
+
+/// What is known of a token beside its bytes.
+#[derive(Clone, Copy)]
+enum Form<'a> {
+    /// Nobody has looked.
+    Unknown,
+    /// It has not the form of a signed token with JSON within.
+    Opaque,
+    /// Taken apart, but not verified.
+    Signed(&'a UnverifiedToken<'a>, &'a Value<'a>),
+}
+
+impl<'a> Token<'a> {
+    /// A token as it came.
+    pub fn new(bytes: &'a [u8]) -> Self {
+        Self { bytes, form: Form::Unknown }
+    }
+}
 
 impl fmt::Debug for Token<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -119,7 +119,7 @@ mod tests {
         let union = Union::new(&fakes);
         let now = Now(SystemTime::UNIX_EPOCH);
         let by_request = (AuthenticateRequest::authenticate(&union, &request(&[]), now).await, asked());
-        let by_token = (AuthenticateToken::authenticate(&union, Token(b"t"), now).await, asked());
+        let by_token = (AuthenticateToken::authenticate(&union, Token::new(b"t"), now).await, asked());
         assert_eq!(by_request, by_token);
         by_request
     }

@@ -40,8 +40,8 @@ impl<A: AuthenticateToken> AuthenticateRequest for WebSocket<A> {
             Ok(None) => return Outcome::NoOpinion,
             Err(reason) => return Outcome::rejected(Authenticator::WebSocket, reason),
         };
-        observer.found(Token(&token));
-        match self.tokens.observed(Token(&token), now, observer).await {
+        observer.found(Token::new(&token));
+        match self.tokens.observed(Token::new(&token), now, observer).await {
             Outcome::NoOpinion => Outcome::rejected(Authenticator::WebSocket, Reason::InvalidBearerToken),
             decided => decided,
         }

@@ -142,7 +142,7 @@ mod tests {
         recorder.asked(Authenticator::Basic);
         recorder.answered(Authenticator::Basic, &Outcome::NoOpinion);
         recorder.asked(Authenticator::Bearer);
-        recorder.found(Token(b"opaque"));
+        recorder.found(Token::new(b"opaque"));
         in_a_task.asked(Authenticator::TokenFile);
         in_a_task.answered(Authenticator::TokenFile, &Outcome::NoOpinion);
         in_a_task.asked(Authenticator::Webhook);

@@ -98,7 +98,7 @@ impl Ours {
             let (keys, audiences) = (Arc::clone(&self.keys), Arc::clone(&self.audiences));
             let references = References::of(token);
             let authenticator = ServiceAccount::new(kind, keys, audiences, Some(Arc::new(references)));
-            let outcome = authenticator.authenticate(Token(token), Now(SystemTime::now()));
+            let outcome = authenticator.authenticate(Token::new(token), Now(SystemTime::now()));
             (name, verdict(outcome.now_or_never().unwrap()))
         })
     }

@@ -59,7 +59,7 @@ impl BootstrapTokens {
 
     /// Go: `AuthenticateToken`.
     pub fn authenticate(&self, token: Token<'_>, now: Now) -> Outcome {
-        let Some((id, secret)) = parse(token.0) else { return Outcome::NoOpinion };
+        let Some((id, secret)) = parse(token.bytes) else { return Outcome::NoOpinion };
         self.secrets
             .read(|secrets| secrets.authenticate(id, secret, now))
             .unwrap_or_else(|| Outcome::rejected(Authenticator::Bootstrap, Reason::ClusterUnavailable))

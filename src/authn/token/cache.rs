@@ -145,7 +145,7 @@ impl<A: AuthenticateToken + 'static> AuthenticateToken for TokenCache<A> {
     /// Go: `doAuthenticateToken`.
     async fn observed<O: Observer>(&self, token: Token<'_>, now: Now, observer: O) -> Outcome {
         let shelves = &self.0;
-        let digest = shelves.digester.digest(token.0);
+        let digest = shelves.digester.digest(token.bytes);
         if let Some(outcome) = shelves.remembered(&digest, now) {
             shelves.room.statistics.hit();
             observer.looked_up(Lookup::Remembered);
@@ -159,7 +159,7 @@ impl<A: AuthenticateToken + 'static> AuthenticateToken for TokenCache<A> {
             }
             Entry::Vacant(place) => {
                 observer.looked_up(Lookup::Asks);
-                let token = SecretBytes::copy_of(token.0);
+                let token = SecretBytes::copy_of(token.bytes);
                 let asking = Arc::clone(shelves).ask(token, digest, now, observer);
                 let asking = trace::inherited(asking).boxed().shared();
                 (place.insert(asking).clone(), true)
@@ -203,7 +203,7 @@ impl<A: AuthenticateToken> Shelves<A> {
         observer: O,
     ) -> Outcome {
         let fetching = self.room.statistics.fetch();
-        let answer = timeout(TIMEOUT, self.tokens.observed(Token(token.expose()), now, observer));
+        let answer = timeout(TIMEOUT, self.tokens.observed(Token::new(token.expose()), now, observer));
         let outcome = match AssertUnwindSafe(answer).catch_unwind().await {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(_elapsed)) => Outcome::rejected(Authenticator::Bearer, Reason::TokenLookupTimeout),

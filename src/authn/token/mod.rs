@@ -6,6 +6,7 @@ mod bootstrap;
 pub mod cache;
 pub mod jwt;
 pub mod service_account;
+mod taken_apart;
 mod token_file;
 pub mod webhook;
 
@@ -19,6 +20,7 @@ pub use bootstrap::{BootstrapSecrets, BootstrapTokens};
 pub use cache::{Room, TokenCache, Ttl};
 pub use jwt::JwtAuthenticators;
 pub use service_account::ServiceAccount;
+pub use taken_apart::TakenApart;
 pub use token_file::TokenFile;
 pub use webhook::Webhook;
 

@@ -73,7 +73,7 @@ impl TokenFile {
 
     /// The user of `token`, or no opinion.
     pub fn authenticate(&self, token: Token<'_>) -> Outcome {
-        let digest = self.digester.digest(token.0);
+        let digest = self.digester.digest(token.bytes);
         let place = self.table.find(digest.bucket(), |place| self.users[*place].digest == digest);
         match place {
             Some(place) => {
@@ -111,7 +111,7 @@ mod tests {
     }
 
     fn user(file: &TokenFile, token: &[u8]) -> Option<String> {
-        match file.authenticate(Token(token)) {
+        match file.authenticate(Token::new(token)) {
             Outcome::Authenticated(a) => Some(a.identity.username.to_string()),
             Outcome::NoOpinion => None,
             rejected @ Outcome::Rejected(_) => panic!("{rejected:?}"),
@@ -140,7 +140,7 @@ mod tests {
     #[test]
     fn every_token_has_its_own_user_whole() {
         let (file, _) = load("a,,\nb,ü,1,\"x,y\"\na,again,2,z\n,nobody,3\nc,carol,,\nd,,4,x\n".as_bytes());
-        let identity = |token: &[u8]| match file.authenticate(Token(token)) {
+        let identity = |token: &[u8]| match file.authenticate(Token::new(token)) {
             Outcome::Authenticated(authenticated) => authenticated.identity,
             other => panic!("{other:?}"),
         };
@@ -161,6 +161,6 @@ mod tests {
     fn debug_shows_no_token() {
         let (file, _) = load(b"secret-token,u,1\n");
         assert_eq!(format!("{file:?}"), "TokenFile(1 tokens)");
-        assert_eq!(format!("{:?}", Token(b"secret-token")), "Token(..)");
+        assert_eq!(format!("{:?}", Token::new(b"secret-token")), "Token(..)");
     }
 }

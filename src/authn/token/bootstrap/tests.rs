@@ -249,10 +249,10 @@ fn while_nothing_is_known_every_bootstrap_token_is_refused() {
     let tokens = BootstrapTokens::new(cluster.watch());
     let now = Now(SystemTime::UNIX_EPOCH);
     assert_eq!(
-        tokens.authenticate(Token(b"abcdef.abcdef0123456789"), now),
+        tokens.authenticate(Token::new(b"abcdef.abcdef0123456789"), now),
         Outcome::rejected(Authenticator::Bootstrap, Reason::ClusterUnavailable)
     );
-    assert_eq!(tokens.authenticate(Token(b"another.token"), now), Outcome::NoOpinion);
+    assert_eq!(tokens.authenticate(Token::new(b"another.token"), now), Outcome::NoOpinion);
 }
 
 /// Threats S31: a secret is compared in constant time, and kept where nothing shows it.

@@ -88,23 +88,29 @@ async fn a_good_token_is_asked_for_once_in_its_time_and_a_bad_one_always() {
     let cache = good_for_a_minute(&fake);
     for _ in 0..2 {
         for token in [b"bad1", b"bad2", b"bad3"] {
-            assert_eq!(cache.authenticate(Token(token), at(0)).await, Outcome::NoOpinion);
+            assert_eq!(cache.authenticate(Token::new(token), at(0)).await, Outcome::NoOpinion);
         }
     }
     assert_eq!(fake.asked(), 6);
 
     for (token, name) in [(b"usertoken1", "user1"), (b"usertoken2", "user2")] {
         fake.says(user(name, Lasts::Indefinitely));
-        assert_eq!(cache.authenticate(Token(token), at(1)).await, user(name, Lasts::Indefinitely));
+        assert_eq!(cache.authenticate(Token::new(token), at(1)).await, user(name, Lasts::Indefinitely));
     }
     assert_eq!(fake.asked(), 2);
 
     fake.says(Outcome::NoOpinion);
-    assert_eq!(cache.authenticate(Token(b"usertoken1"), at(60)).await, user("user1", Lasts::Indefinitely));
-    assert_eq!(cache.authenticate(Token(b"usertoken2"), at(60)).await, user("user2", Lasts::Indefinitely));
+    assert_eq!(
+        cache.authenticate(Token::new(b"usertoken1"), at(60)).await,
+        user("user1", Lasts::Indefinitely)
+    );
+    assert_eq!(
+        cache.authenticate(Token::new(b"usertoken2"), at(60)).await,
+        user("user2", Lasts::Indefinitely)
+    );
     assert_eq!(fake.asked(), 0);
-    assert_eq!(cache.authenticate(Token(b"usertoken1"), at(61)).await, Outcome::NoOpinion);
-    assert_eq!(cache.authenticate(Token(b"usertoken1"), at(60)).await, Outcome::NoOpinion, "forgotten");
+    assert_eq!(cache.authenticate(Token::new(b"usertoken1"), at(61)).await, Outcome::NoOpinion);
+    assert_eq!(cache.authenticate(Token::new(b"usertoken1"), at(60)).await, Outcome::NoOpinion, "forgotten");
     assert_eq!(fake.asked(), 2);
 }
 
@@ -113,7 +119,7 @@ async fn a_good_token_is_asked_for_once_in_its_time_and_a_bad_one_always() {
 async fn a_token_counts_no_longer_than_it_is_valid() {
     let fake = Fake::new(user("a", Lasts::Until(at(5).0)));
     let cache = good_for_a_minute(&fake);
-    let ask = async |seconds| cache.authenticate(Token(b"token"), at(seconds)).await;
+    let ask = async |seconds| cache.authenticate(Token::new(b"token"), at(seconds)).await;
     assert_eq!(ask(0).await, user("a", Lasts::Until(at(5).0)));
     fake.says(refused(Reason::TokenExpired));
     assert_eq!(ask(5).await, user("a", Lasts::Until(at(5).0)));
@@ -141,7 +147,7 @@ async fn a_token_counts_no_longer_than_its_objects_are_there() {
     let standing: Arc<dyn Standing> = pod.clone();
     let fake = Fake::new(user("a", Lasts::While(Arc::clone(&standing))));
     let cache = good_for_a_minute(&fake);
-    let ask = async || cache.authenticate(Token(b"token"), at(0)).await;
+    let ask = async || cache.authenticate(Token::new(b"token"), at(0)).await;
     assert_eq!(ask().await, user("a", Lasts::While(Arc::clone(&standing))));
     fake.says(refused(Reason::BoundObjectGone));
     assert_eq!((ask().await, fake.asked()), (user("a", Lasts::While(standing)), 1));
@@ -172,10 +178,10 @@ async fn failures_are_remembered_only_if_asked_for_and_only_if_they_are_answers(
         let fake = Fake::new(outcome.clone());
         let cache = in_room_of_its_own(Arc::clone(&fake), Ttl { good: Duration::ZERO, bad, refusals });
         for _ in 0..2 {
-            assert_eq!(cache.authenticate(Token(b"token"), at(0)).await, outcome);
+            assert_eq!(cache.authenticate(Token::new(b"token"), at(0)).await, outcome);
         }
         assert_eq!(fake.asked(), asked, "{bad:?} {refusals} {outcome:?}");
-        assert_eq!(cache.authenticate(Token(b"token"), at(60)).await, outcome);
+        assert_eq!(cache.authenticate(Token::new(b"token"), at(60)).await, outcome);
         assert_eq!(fake.asked(), 1, "not for longer: {outcome:?}");
     }
 }
@@ -187,7 +193,7 @@ async fn all_who_come_with_one_token_ask_once() {
     let cache = Arc::new(good_for_a_minute(&fake));
     let ask = |_| {
         let cache = Arc::clone(&cache);
-        tokio::spawn(async move { cache.authenticate(Token(b""), at(0)).await })
+        tokio::spawn(async move { cache.authenticate(Token::new(b""), at(0)).await })
     };
     let callers: Vec<_> = (0..100).map(ask).collect();
     while fake.asked.load(Ordering::SeqCst) == 0 {
@@ -206,19 +212,19 @@ async fn all_who_come_with_one_token_ask_once() {
 async fn a_question_outlives_whoever_asked_it() {
     let fake = Fake::held(somebody());
     let cache = Arc::new(good_for_a_minute(&fake));
-    assert!(cache.authenticate(Token(b"token"), at(0)).now_or_never().is_none());
-    let second = cache.authenticate(Token(b"token"), at(0));
+    assert!(cache.authenticate(Token::new(b"token"), at(0)).now_or_never().is_none());
+    let second = cache.authenticate(Token::new(b"token"), at(0));
     let ((), outcome) = tokio::join!(async { fake.let_go() }, second);
     assert_eq!((outcome, fake.asked()), (somebody(), 1));
 
     let fake = Fake::held(somebody());
     let cache = Arc::new(good_for_a_minute(&fake));
-    assert!(cache.authenticate(Token(b"token"), at(0)).now_or_never().is_none());
+    assert!(cache.authenticate(Token::new(b"token"), at(0)).now_or_never().is_none());
     fake.let_go();
     while !cache.0.asking().is_empty() {
         tokio::task::yield_now().await;
     }
-    assert_eq!(cache.authenticate(Token(b"token"), at(0)).now_or_never(), Some(somebody()));
+    assert_eq!(cache.authenticate(Token::new(b"token"), at(0)).now_or_never(), Some(somebody()));
     assert_eq!(fake.asked(), 1, "the answer was remembered though nobody waited for it");
 }
 
@@ -237,7 +243,7 @@ async fn a_panic_is_a_refusal_and_not_remembered() {
     let cache = in_room_of_its_own(Broken, Ttl { good: MINUTE, bad: MINUTE, refusals: true });
     for _ in 0..2 {
         let refused = Outcome::rejected(Authenticator::Bearer, Reason::Panicked);
-        assert_eq!(cache.authenticate(Token(b"token"), at(0)).await, refused);
+        assert_eq!(cache.authenticate(Token::new(b"token"), at(0)).await, refused);
     }
     assert!(
         cache.0.asking().is_empty() && cache.0.room.bad.get(&cache.0.digester.digest(b"token")).is_none()
@@ -251,7 +257,7 @@ async fn a_question_has_an_end() {
     let cache = good_for_a_minute(&fake);
     let began = tokio::time::Instant::now();
     let refused = Outcome::rejected(Authenticator::Bearer, Reason::TokenLookupTimeout);
-    assert_eq!(cache.authenticate(Token(b"token"), at(0)).await, refused);
+    assert_eq!(cache.authenticate(Token::new(b"token"), at(0)).await, refused);
     assert_eq!(began.elapsed(), TIMEOUT);
 }
 
@@ -260,15 +266,15 @@ async fn a_question_has_an_end() {
 async fn a_flood_of_bad_tokens_drives_out_no_good_one() {
     let fake = Fake::new(somebody());
     let cache = in_room_of_its_own(Arc::clone(&fake), Ttl { good: MINUTE, bad: MINUTE, refusals: true });
-    assert_eq!(cache.authenticate(Token(b"good"), at(0)).await, somebody());
+    assert_eq!(cache.authenticate(Token::new(b"good"), at(0)).await, somebody());
     fake.says(refused(Reason::InvalidSignature));
     for number in 0..2 * MAX_BAD {
         let token = number.to_be_bytes();
-        assert_eq!(cache.authenticate(Token(&token), at(0)).await, refused(Reason::InvalidSignature));
+        assert_eq!(cache.authenticate(Token::new(&token), at(0)).await, refused(Reason::InvalidSignature));
     }
     assert!(cache.0.room.bad.len() <= MAX_BAD, "{}", cache.0.room.bad.len());
     assert_eq!(fake.asked(), 1 + 2 * MAX_BAD);
-    assert_eq!((cache.authenticate(Token(b"good"), at(0)).await, fake.asked()), (somebody(), 0));
+    assert_eq!((cache.authenticate(Token::new(b"good"), at(0)).await, fake.asked()), (somebody(), 0));
 }
 
 /// S20. What is kept is a digest under a key of this cache alone, so that nobody can find another token with the same.
@@ -290,8 +296,8 @@ async fn two_caches_in_one_room_know_nothing_of_each_other() {
         let one = in_room_of_its_own(Arc::clone(&fake), Ttl { good: MINUTE, bad: MINUTE, refusals: true });
         let two = one.beside(|_| Arc::clone(&other));
         for _ in 0..2 {
-            assert_eq!(one.authenticate(Token(b"token"), at(0)).await, said);
-            assert_eq!(two.authenticate(Token(b"token"), at(0)).await, elsewhere);
+            assert_eq!(one.authenticate(Token::new(b"token"), at(0)).await, said);
+            assert_eq!(two.authenticate(Token::new(b"token"), at(0)).await, elsewhere);
         }
         assert_eq!((fake.asked(), other.asked()), (1, 1), "each remembers its own");
         assert_eq!(one.0.room.remembered(), (1, 1), "and both count");
@@ -304,11 +310,11 @@ async fn two_caches_in_one_room_ask_for_themselves() {
     let (fake, other) = (Fake::held(somebody()), Fake::new(refused(Reason::WrongAudience)));
     let one = good_for_a_minute(&fake);
     let two = one.beside(|_| Arc::clone(&other));
-    let waiting = tokio::spawn(async move { one.authenticate(Token(b"token"), at(0)).await });
+    let waiting = tokio::spawn(async move { one.authenticate(Token::new(b"token"), at(0)).await });
     while fake.asked.load(Ordering::SeqCst) == 0 {
         tokio::task::yield_now().await;
     }
-    assert_eq!(two.authenticate(Token(b"token"), at(0)).await, refused(Reason::WrongAudience));
+    assert_eq!(two.authenticate(Token::new(b"token"), at(0)).await, refused(Reason::WrongAudience));
     fake.let_go();
     assert_eq!(waiting.await.expect("no panics"), somebody());
 }

@@ -32,6 +32,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
+use super::taken_apart::Parts;
 use crate::authn::{AuthenticateToken, Now, Observer, Outcome, Token};
 use crate::decision::{Authenticated, Authenticator, Lasts, Reason, Standing};
 use crate::https::Proxies;
@@ -145,14 +146,17 @@ impl JwtAuthenticators {
 
 impl AuthenticateToken for JwtAuthenticators {
     async fn observed<O: Observer>(&self, token: Token<'_>, now: Now, observer: O) -> Outcome {
-        let Some(token) = UnverifiedToken::decode(token.0) else { return Outcome::NoOpinion };
-        let Ok(document) = Value::parse(token.payload()) else { return Outcome::NoOpinion };
-        let issuer = untrusted_issuer(&document).and_then(|issuer| self.by_issuer.get(issuer));
+        let parts = Parts::of(token);
+        let claims = parts.claims();
+        let Some((token, document)) = parts.or_those_of(token, claims.as_ref()) else {
+            return Outcome::NoOpinion;
+        };
+        let issuer = untrusted_issuer(document).and_then(|issuer| self.by_issuer.get(issuer));
         let Some(issuer) = issuer else { return Outcome::NoOpinion };
         // In a box, so that a decision about another credential is not larger for it.
         let since = Instant::now();
         let wanted = self.audiences.as_deref();
-        let identity = Box::pin(issuer.authenticate(&token, &document, wanted, now, observer)).await;
+        let identity = Box::pin(issuer.authenticate(token, document, wanted, now, observer)).await;
         issuer.verification.observe(identity.is_ok(), since.elapsed());
         match identity {
             Ok((identity, lasts)) => Outcome::Authenticated(Authenticated {

@@ -265,7 +265,7 @@ async fn the_rows_of_gos_test_token() {
 }
 
 async fn ask(authenticators: &JwtAuthenticators, token: &str) -> Outcome {
-    authenticators.authenticate(Token(token.as_bytes()), now()).await
+    authenticators.authenticate(Token::new(token.as_bytes()), now()).await
 }
 
 /// An issuer at `root` of the server that has these keys, and settings for it.
@@ -558,7 +558,7 @@ async fn another_chain_wants_its_own_audiences_besides_the_issuers() {
         let claims = claims_of_jane(&issuer.url(""), &json!({"aud": audience}));
         let token = sign("RS256", "r1", &claims);
         for (chain, expected) in [&tokens, &billing, &both].into_iter().zip(expected) {
-            let said = match chain.authenticate(Token(token.as_bytes()), now()).await {
+            let said = match chain.authenticate(Token::new(token.as_bytes()), now()).await {
                 Outcome::Authenticated(authenticated) => {
                     assert_eq!(&*authenticated.identity.username, "jane");
                     None

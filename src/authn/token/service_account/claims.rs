@@ -1,5 +1,6 @@
 //! The registered claims of a token, as go-jose reads them into `jwt.Claims`: exact names, no duplicates, times as numbers only.
 
+use std::ops::RangeInclusive;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::authn::Now;
@@ -95,6 +96,9 @@ fn audiences<'a>(value: &'a Value<'a>) -> Result<Vec<&'a str>, MalformedClaims> 
     }
 }
 
+/// Whole numbers that are the same as a float64, by way of which Go reads all.
+const EXACT: RangeInclusive<i64> = -(1 << f64::MANTISSA_DIGITS)..=1 << f64::MANTISSA_DIGITS;
+
 /// Seconds since 1970. Go: `NumericDate` of go-jose.v2/jwt/claims.go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct NumericDate(i64);
@@ -106,6 +110,9 @@ impl NumericDate {
         match value {
             Value::Null => Ok(None),
             Value::Number(number) => {
+                if let Some(seconds) = number.int64().ok().filter(|seconds| EXACT.contains(seconds)) {
+                    return Ok(Some(Self(seconds)));
+                }
                 // Whole, so written without exponent.
                 let whole = number.float64()?.trunc().to_string();
                 Ok(Some(Self(whole.parse().unwrap_or(i64::MIN))))

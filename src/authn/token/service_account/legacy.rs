@@ -57,7 +57,7 @@ async fn is_live<G: ServiceAccountTokenGetter>(
     }
     let invalidated = Reason::LegacyTokenInvalidated;
     let secret = found(getter.get_token_secret(info.namespace, secret).await, invalidated)?;
-    if secret.object.deletion_timestamp().is_some() || !secret.holds(token.0) {
+    if secret.object.deletion_timestamp().is_some() || !secret.holds(token.bytes) {
         return Err(invalidated);
     }
     let gone = Reason::ServiceAccountGone;

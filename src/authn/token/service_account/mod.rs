@@ -27,12 +27,13 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::audiences::Audiences;
+use super::taken_apart::Parts;
 use crate::authn::{AuthenticateToken, Now, Observer, Outcome, Token};
 use crate::cluster::Objects;
 use crate::decision::{Authenticated, Authenticator, Lasts, Reason};
 use crate::identity::Identity;
+use crate::jose::SignedToken;
 use crate::jose::json::Value;
-use crate::jose::{SignedToken, UnverifiedToken};
 use crate::metrics::ServiceAccountStatistics;
 
 use claims::PublicClaims;
@@ -103,10 +104,12 @@ impl<G: ServiceAccountTokenGetter> ServiceAccount<G> {
         }
     }
 
+    /// Whose token it is. Its payload has been read already; if that turns out to be what is signed, it is not read again.
     async fn identity(
         &self,
         token: Token<'_>,
         signed: &SignedToken<'_>,
+        (unverified, read): (&[u8], &Value<'_>),
         now: Now,
         observer: impl Observer,
     ) -> Result<(Identity, Lasts), Reason> {
@@ -125,8 +128,14 @@ impl<G: ServiceAccountTokenGetter> ServiceAccount<G> {
             false => Reason::InvalidSignature,
         })?;
 
-        let claims = Value::parse(payload).map_err(|_| Reason::MalformedClaims)?;
-        let claims = claims::unique(&claims)?.ok_or(Reason::MalformedClaims)?;
+        let read_anew;
+        let claims = if payload == unverified {
+            read
+        } else {
+            read_anew = Value::parse(payload).map_err(|_| Reason::MalformedClaims)?;
+            &read_anew
+        };
+        let claims = claims::unique(claims)?.ok_or(Reason::MalformedClaims)?;
         let public = PublicClaims::read(claims)?;
         // It was read leniently before.
         if !self.is_issuer(public.issuer) {
@@ -153,8 +162,7 @@ impl<G: ServiceAccountTokenGetter> ServiceAccount<G> {
     }
 
     /// Whether the token is of this kind. Nothing in it has been verified yet. Go: `hasCorrectIssuer`.
-    fn has_correct_issuer(&self, token: &UnverifiedToken<'_>) -> bool {
-        let Ok(claims) = Value::parse(token.payload()) else { return false };
+    fn has_correct_issuer(&self, claims: &Value<'_>) -> bool {
         let Ok(Some(claims)) = claims.object_or_null() else { return false };
         claims.string_field("iss").is_ok_and(|issuer| self.is_issuer(issuer))
     }
@@ -170,12 +178,18 @@ impl<G: ServiceAccountTokenGetter> ServiceAccount<G> {
 impl<G: ServiceAccountTokenGetter> AuthenticateToken for ServiceAccount<G> {
     /// Go: `AuthenticateToken`.
     async fn observed<O: Observer>(&self, token: Token<'_>, now: Now, observer: O) -> Outcome {
-        let unverified = UnverifiedToken::decode(token.0).filter(|token| self.has_correct_issuer(token));
-        let Some(unverified) = unverified else { return Outcome::NoOpinion };
+        let parts = Parts::of(token);
+        let claims = parts.claims();
+        let Some((unverified, claims)) = parts.or_those_of(token, claims.as_ref()) else {
+            return Outcome::NoOpinion;
+        };
+        if !self.has_correct_issuer(claims) {
+            return Outcome::NoOpinion;
+        }
         let Ok(signed) = unverified.parse() else { return Outcome::NoOpinion };
-        let by = self.name();
+        let (by, read) = (self.name(), (unverified.payload(), claims));
         // Boxed, or every Check would be as large as what one that looks at objects keeps in mind.
-        match Box::pin(self.identity(token, &signed, now, observer)).await {
+        match Box::pin(self.identity(token, &signed, read, now, observer)).await {
             Ok((identity, lasts)) => {
                 Outcome::Authenticated(Authenticated { identity: Arc::new(identity), by, lasts })
             }

@@ -223,7 +223,7 @@ impl Webhook {
 impl AuthenticateToken for Webhook {
     async fn observed<O: Observer>(&self, token: Token<'_>, _now: Now, _: O) -> Outcome {
         // Go's HTTP server reads no such header.
-        if token.0.len() > MAX_TOKEN {
+        if token.bytes.len() > MAX_TOKEN {
             return Outcome::NoOpinion;
         }
         // In a box, so that a decision about another credential is not larger for it.

@@ -75,8 +75,8 @@ pub(super) fn request(version: Version, token: Token<'_>, audiences: &[Box<str>]
 
 /// A token as a string, U+FFFD for each byte that is not UTF-8. Go: `appendString` of encoding/json/encode.go.
 fn text(token: Token<'_>) -> Zeroizing<String> {
-    let mut text = Zeroizing::new(String::with_capacity(3 * token.0.len()));
-    for chunk in token.0.utf8_chunks() {
+    let mut text = Zeroizing::new(String::with_capacity(3 * token.bytes.len()));
+    for chunk in token.bytes.utf8_chunks() {
         text.push_str(chunk.valid());
         text.extend(chunk.invalid().iter().map(|_| char::REPLACEMENT_CHARACTER));
     }

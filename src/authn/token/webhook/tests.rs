@@ -57,7 +57,7 @@ impl<'a> Asker<'a> {
 }
 
 async fn ask(webhook: &Webhook, token: &[u8]) -> Outcome {
-    let outcome = webhook.authenticate(Token(token), Now(SystemTime::UNIX_EPOCH));
+    let outcome = webhook.authenticate(Token::new(token), Now(SystemTime::UNIX_EPOCH));
     timeout(LONG, outcome).await.unwrap()
 }
 
@@ -357,7 +357,7 @@ async fn a_token_larger_than_any_header_is_not_sent() {
 #[tokio::test]
 async fn neither_token_nor_credentials_are_shown() {
     let (_server, webhook) = answering(vec![yes()]).await;
-    let shown = format!("{webhook:?} {:?}", Token(TOKEN.as_bytes()));
+    let shown = format!("{webhook:?} {:?}", Token::new(TOKEN.as_bytes()));
     assert!(!shown.contains("s3cr3t"), "{shown}");
     let failures = [
         Failure::Https(https::Error::Http),
@@ -411,10 +411,10 @@ async fn a_token_that_only_we_refuse_is_not_shown_to_the_webhook() {
         recorded("serviceaccount", "serviceaccount/sa-time/no-exp"),
         recorded("webhook-v1", "webhook-v1/webhook/bad-sa-token"),
     );
-    let outcome = AuthenticateToken::authenticate(&union, Token(never.as_bytes()), now).await;
+    let outcome = AuthenticateToken::authenticate(&union, Token::new(never.as_bytes()), now).await;
     assert_eq!(outcome, Outcome::rejected(Authenticator::ServiceAccount, Reason::NeverExpires));
     assert_eq!(server.requests(), [""; 0]);
-    let outcome = AuthenticateToken::authenticate(&union, Token(forged.as_bytes()), now).await;
+    let outcome = AuthenticateToken::authenticate(&union, Token::new(forged.as_bytes()), now).await;
     assert_eq!((outcome, server.requests().len()), (user("somebody"), 1));
 }
 
@@ -459,7 +459,7 @@ async fn another_chain_asks_for_its_own_audiences_and_shares_no_answer() {
             for chain in order {
                 let expected = [&for_api, &for_billing][chain];
                 assert_eq!(
-                    chains[chain].authenticate(Token(b"t0k3n"), now).await,
+                    chains[chain].authenticate(Token::new(b"t0k3n"), now).await,
                     *expected,
                     "{audiences} {order:?}"
                 );

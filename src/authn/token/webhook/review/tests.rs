@@ -72,7 +72,7 @@ fn each_version_reads_its_own() {
 #[test]
 fn a_token_is_sent_as_go_sends_it() {
     let sent = |token: &[u8]| {
-        let body = request(Version::V1, Token(token), &[]);
+        let body = request(Version::V1, Token::new(token), &[]);
         let review: serde_json::Value = serde_json::from_slice(&body).unwrap();
         review["spec"]["token"].as_str().unwrap().to_owned()
     };
