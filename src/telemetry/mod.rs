@@ -10,7 +10,7 @@ use tracing_subscriber::reload::{self, Handle};
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Registry, fmt};
 
-use crate::config::LogConfig;
+use crate::config::{LogConfig, log_filter};
 
 /// Decides what is logged, and may be told otherwise while the program runs.
 #[derive(Debug, Clone)]
@@ -22,7 +22,7 @@ impl LogFilter {
     /// # Errors
     /// What is wrong with them; then nothing changes.
     pub fn set(&self, directives: &str) -> Result<(), String> {
-        let filter = EnvFilter::try_new(directives).map_err(|error| error.to_string())?;
+        let filter = log_filter(directives)?;
         self.0.reload(quiet(filter)).map_err(|error| error.to_string())
     }
 }
