@@ -166,6 +166,22 @@ async fn a_unix_socket_serves_and_is_removed_at_the_end() {
     assert!(!path.exists());
 }
 
+/// A process that drains listens no more, so the next one may begin on its socket; what it removes at its end must be its own.
+#[tokio::test]
+async fn the_end_of_a_server_does_not_take_the_socket_of_the_next_one() {
+    let folder = tokens();
+    let path = folder.path().join("authz.sock");
+    let listen = format!("--listen=unix:{}", path.display());
+    let flags = ["--token-auth-file=tokens.csv", &listen, "--shutdown-delay-duration=0s"];
+    let mut old = Server::start(folder.path(), &flags);
+    fs::remove_file(&path).unwrap();
+    let new = Server::start(folder.path(), &flags);
+    old.signal("TERM");
+    assert_eq!(old.ended().await.code(), Some(0));
+    let response = new.client().await.check(get("/", &[("authorization", b"Bearer token-1")])).await.unwrap();
+    assert_eq!(verdict(response.get_ref()), Ok("alice".to_owned()));
+}
+
 /// S34 and authorino-operator#362: a connection that lives for ever keeps Envoy on the replicas that there were when it was made.
 #[tokio::test]
 async fn a_connection_is_told_to_go_away_at_its_maximum_age() {
