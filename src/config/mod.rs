@@ -145,7 +145,7 @@ pub struct ServerConfig {
 }
 
 /// What is logged, and how.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogConfig {
     /// JSON, or text.
     pub json: bool,
