@@ -23,7 +23,7 @@ use crate::admin::Status;
 use crate::authn::token::JwtAuthenticators;
 use crate::authn::token::jwt::Remote;
 use crate::cluster::Clusters;
-use crate::config::{Config, Deadlines, Environment, Files, Loaded, ServerConfig, Tls};
+use crate::config::{Config, Deadlines, Environment, Files, Loaded, LogConfig, ServerConfig, Tls};
 use crate::envoy::Snapshot;
 use crate::metrics::ReloadResult;
 
@@ -36,6 +36,8 @@ pub struct Reloader {
     clusters: Clusters,
     files: Files,
     interval: Duration,
+    /// As it was at the start.
+    log: LogConfig,
     deadlines: Deadlines,
     /// The issuers that are served.
     jwt: Option<Arc<JwtAuthenticators>>,
@@ -54,7 +56,8 @@ impl Reloader {
     ) -> Self {
         let (interval, deadlines) = (config.server.reload_interval, config.deadlines.clone());
         let jwt = config.chain.jwt().map(|jwt| Arc::clone(jwt));
-        Self { matches, environment, remote, clusters, files, interval, deadlines, jwt, next_jwt: None }
+        let log = config.log.clone();
+        Self { matches, environment, remote, clusters, files, interval, log, deadlines, jwt, next_jwt: None }
     }
 
     /// What outlives configurations.
@@ -128,10 +131,10 @@ impl Reloader {
                 profiles,
                 server,
                 tls: new_tls,
+                log,
                 warnings,
                 deadlines,
                 options,
-                ..
             }) => {
                 self.next_jwt = None;
                 if let (Some(new), Some(old)) = (chain.jwt(), &self.jwt) {
@@ -159,9 +162,9 @@ impl Reloader {
                 for warning in warnings {
                     tracing::warn!("{warning}");
                 }
-                if turned || server != *running {
+                if turned || server != *running || log != self.log {
                     tracing::warn!(
-                        "options of the listener, the audit log or traces have changed, which takes a restart"
+                        "options of the listener, the log, the audit log or traces have changed, which takes a restart"
                     );
                 }
                 tracing::info!(generation = status.metrics.reloads.generation(), "reloaded");

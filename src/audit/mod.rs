@@ -19,6 +19,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::sync_channel;
 use std::thread;
 use std::time::{Duration, SystemTime};
 
@@ -72,6 +73,11 @@ pub const MAX_TEXT: usize = 1024;
 /// As many groups as a line holds. There are hundreds at some companies.
 pub const MAX_GROUPS: usize = 64;
 
+/// To open the file takes no longer, unless it is a pipe that nobody reads, or on a disk that does not answer.
+const MAX_OPEN: Duration = Duration::from_secs(2);
+
+const NOT_OPENED: &str = "it could not be opened within 2 s, as a pipe that nobody reads";
+
 /// What the thread is told.
 enum Message {
     Line(Vec<u8>),
@@ -80,21 +86,27 @@ enum Message {
 }
 
 impl Auditor {
-    /// Opens the file, and starts the thread that writes. What becomes of lines is counted in `statistics`.
+    /// Starts the thread that writes, which opens the file. What becomes of lines is counted in `statistics`.
     ///
     /// # Errors
-    /// The file cannot be opened, or the thread not be started.
+    /// The file cannot be opened, not within [`MAX_OPEN`] either, or the thread not be started.
     pub fn start(config: &AuditConfig, statistics: Arc<AuditStatistics>) -> io::Result<Self> {
-        let target = match &config.path {
-            Some(path) => Target::open(path.clone())?,
-            None => Target::stdout(),
-        };
         let (queue, lines) = mpsc::channel(MAX_WAITING);
         let (waiting, counted) = (Arc::<AtomicUsize>::default(), Arc::clone(&statistics));
-        let bytes = Arc::clone(&waiting);
-        thread::Builder::new()
-            .name("audit".to_owned())
-            .spawn(move || write(target, lines, &bytes, &counted))?;
+        let (bytes, path) = (Arc::clone(&waiting), config.path.clone());
+        let (open, opened) = sync_channel(1);
+        thread::Builder::new().name("audit".to_owned()).spawn(move || match Target::open(path) {
+            Ok(target) => {
+                let _gone = open.send(Ok(()));
+                write(target, lines, &bytes, &counted);
+            }
+            Err(error) => drop(open.send(Err(error))),
+        })?;
+        let opened = opened.recv_timeout(MAX_OPEN);
+        let opened =
+            opened.unwrap_or_else(|_elapsed| Err(io::Error::new(io::ErrorKind::TimedOut, NOT_OPENED)));
+        let place = config.path.as_ref().map_or_else(|| "stdout".into(), |path| path.to_string_lossy());
+        opened.map_err(|error| io::Error::new(error.kind(), format!("{place}: {error}")))?;
         Ok(Self { level: config.level, queue, waiting, statistics })
     }
 

@@ -2,6 +2,8 @@
 
 use std::io::{self, Write};
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
 
 use clap::ArgMatches;
 
@@ -30,19 +32,30 @@ pub(super) fn serve(matches: &ArgMatches, environment: Environment) -> ExitCode 
             return ExitCode::FAILURE;
         }
     };
-    let log = telemetry::start(&config.log);
+    let (log, lines) = match telemetry::start(&config.log, Arc::clone(&remote.metrics().log)) {
+        Ok(started) => started,
+        Err(error) => {
+            let _gone = writeln!(io::stderr(), "error: cannot start: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
     let reloader = Reloader::new(matches.clone(), environment, (remote, clusters), files, &mut config);
-    match server::run(config, reloader, log) {
+    let code = match server::run(config, reloader, log) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!(%error, "stopped");
             ExitCode::FAILURE
         }
-    }
+    };
+    lines.flush(MAX_FLUSH);
+    code
 }
+
+/// The last lines of the log are given so long to be written.
+const MAX_FLUSH: Duration = Duration::from_millis(500);
 
 pub(super) fn check_config(matches: &ArgMatches, environment: Environment) -> ExitCode {
     let (Loaded { config, .. }, ..) = load(matches, &environment);

@@ -18,6 +18,7 @@ mod impersonation;
 mod json;
 mod kubeconfig;
 mod listen;
+mod log_filter;
 mod oidc_flags;
 pub mod options;
 mod pod;
@@ -55,6 +56,7 @@ pub use deadlines::Deadlines;
 pub use file::Files;
 pub use identity_headers::{GroupsEncoding, IdentityHeaders};
 pub use listen::ListenAddress;
+pub use log_filter::log_filter;
 pub use profiles::{DEFAULT_PROFILE, Profile};
 pub use sources::Environment;
 pub use tls::Tls;
@@ -143,7 +145,7 @@ pub struct ServerConfig {
 }
 
 /// What is logged, and how.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogConfig {
     /// JSON, or text.
     pub json: bool,

@@ -6,6 +6,7 @@ mod workers;
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -132,6 +133,7 @@ async fn serve(config: Config, reloader: Reloader, log: LogFilter) -> Result<(),
     let (drain, draining) = oneshot::channel();
     let connections = Connections::new(&limits, tls.clone(), services);
     let mut server = listen(&limits, connections, draining).await?;
+    let socket = socket_file(&limits.listen);
 
     tokio::select! {
         stopped = &mut server => return ended(stopped),
@@ -165,7 +167,10 @@ async fn serve(config: Config, reloader: Reloader, log: LogFilter) -> Result<(),
     if let Some(traces) = traces {
         traces.flush(deadline.saturating_duration_since(Instant::now()).max(MIN_FLUSH)).await;
     }
-    if let ListenAddress::Unix(path) = &limits.listen {
+    // Since we stopped to listen another process may have taken our place.
+    if let ListenAddress::Unix(path) = &limits.listen
+        && socket_file(&limits.listen) == socket
+    {
         let _gone = std::fs::remove_file(path);
     }
     tracing::info!("stopped");
@@ -193,6 +198,13 @@ async fn listen(
             Ok(tokio::spawn(workers::serve(listener, limits.worker_threads, connections, draining)))
         }
     }
+}
+
+/// Which file that is, if the address is one. The number of an inode may be that of a file before it, so the time says it too.
+fn socket_file(address: &ListenAddress) -> Option<[i128; 4]> {
+    let ListenAddress::Unix(path) = address else { return None };
+    let file = std::fs::metadata(path).ok()?;
+    Some([file.dev().into(), file.ino().into(), file.mtime().into(), file.mtime_nsec().into()])
 }
 
 /// A socket file that nobody answers on is left over from a process that was killed.

@@ -97,9 +97,14 @@ async fn hangup_loads_again_and_a_changed_listener_is_said_to_need_a_restart() {
     fs::write(&config, "token-auth-file: more.csv\nmax-concurrent-streams: 7\nreload-interval: 1h\n")
         .unwrap();
     server.signal("HUP");
-    server.wait_for("options of the listener, the audit log or traces have changed, which takes a restart");
+    let restart =
+        "options of the listener, the log, the audit log or traces have changed, which takes a restart";
+    server.wait_for(restart);
     server.wait_for("reloaded");
     assert_eq!((user(&server, "one").await, user(&server, "two").await), (Err(401), Ok("bob".to_owned())));
+    fs::write(&config, "token-auth-file: more.csv\nlog-level: debug\nreload-interval: 1h\n").unwrap();
+    server.signal("HUP");
+    server.wait_for(restart);
 }
 
 /// With the file replaced over and over, a token that is in every version is never refused.

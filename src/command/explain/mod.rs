@@ -147,7 +147,7 @@ fn explained(matches: &ArgMatches, environment: Environment) -> Result<ExplainRe
 /// Decides here. What has to be fetched first is waited for, not for long: if it is not there, the explanation says so.
 async fn offline(config: Config, remote: &Remote, check_request: Bytes) -> ExplainResponse {
     // What the parts have to say, such as why a webhook could not be asked.
-    let _log = telemetry::start(&LogConfig { json: false, filter: "warn".to_owned() });
+    telemetry::start_in_step(&LogConfig { json: false, filter: "warn".to_owned() });
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }

@@ -133,6 +133,27 @@ fn a_request_in_flags_becomes_what_envoy_would_send() {
     );
 }
 
+/// A Secret that is not filled yet: without a token the answer would be about somebody who presents nothing.
+#[test]
+fn a_file_without_a_token_is_an_error_and_white_space_around_one_is_not() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("token").display().to_string();
+    let asked = |content: &str| {
+        std::fs::write(&file, content).expect("written");
+        let words = ["countersign", "explain", "--token-file", &file].map(str::to_owned);
+        let matches = crate::command::command().get_matches_from(words);
+        let (_, matches) = matches.subcommand().expect("a subcommand");
+        let message = CheckRequest::decode(check_request(matches)?).expect("a message");
+        let http = message.attributes.and_then(|attributes| attributes.request?.http).expect("HTTP");
+        let lines = http.header_map.expect("raw headers").headers.into_iter();
+        Ok(lines.filter(|line| line.key == "authorization").map(|line| line.raw_value).collect::<Vec<_>>())
+    };
+    assert_eq!(asked("t \n"), Ok(vec![b"Bearer t".to_vec()]));
+    for nothing in ["", " \n\n"] {
+        assert_eq!(asked(nothing), Err(format!("{file}: there is no token in it")));
+    }
+}
+
 /// An issuer may name a user, and anybody a claim, so that a terminal would do something.
 #[test]
 fn nothing_of_a_token_reaches_the_terminal_as_a_control_character() {
