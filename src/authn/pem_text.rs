@@ -16,21 +16,20 @@ pub(super) fn url_encoded(text: &[u8]) -> Option<Vec<Vec<u8>>> {
 
 /// Decodes what is percent-encoded, between characters of which none needs to be (RFC 3986, section 2.3).
 fn url_decoded(text: &[u8]) -> Option<Vec<u8>> {
+    let is_expected =
+        |byte: &u8| byte.is_ascii_alphanumeric() | matches!(byte, b'-' | b'.' | b'_' | b'~' | b'%');
+    // Every byte, whatever is found, so that it takes many at a time.
+    text.iter().fold(true, |all, byte| all & is_expected(byte)).then_some(())?;
+    let digit = |digit: u8| char::from(digit).to_digit(16);
     let mut decoded = Vec::with_capacity(text.len());
-    for (number, part) in text.split_str("%").enumerate() {
-        let plain = if number == 0 {
-            part
-        } else {
-            let ([high, low], plain) = part.split_first_chunk()?;
-            let digit = |digit: &u8| char::from(*digit).to_digit(16);
-            decoded.push(u8::try_from(digit(high)? << 4 | digit(low)?).ok()?);
-            plain
-        };
-        let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() | matches!(byte, b'-' | b'.' | b'_' | b'~');
-        // Every byte, whatever is found, so that it takes many at a time.
-        plain.iter().fold(true, |all, byte| all & is_plain(byte)).then_some(())?;
+    let mut rest = text;
+    while let Some((plain, escaped)) = split_once(rest, b'%') {
+        let (&[high, low], behind) = escaped.split_first_chunk()?;
         decoded.extend_from_slice(plain);
+        decoded.push(u8::try_from(digit(high)? << 4 | digit(low)?).ok()?);
+        rest = behind;
     }
+    decoded.extend_from_slice(rest);
     Some(decoded)
 }
 
@@ -39,13 +38,23 @@ pub(super) fn plain(text: &[u8]) -> Option<Vec<Vec<u8>>> {
     let mut certificates = Vec::new();
     let mut rest = text;
     while !rest.is_empty() {
-        let (base64, behind) = rest.strip_prefix(BEGIN.as_bytes())?.split_once_str(END)?;
+        let (mut lines, behind) = rest.strip_prefix(BEGIN.as_bytes())?.split_once_str(END)?;
         rest = behind;
-        let base64 = base64.split_str("\n").collect::<Vec<_>>().concat();
+        let mut base64 = Vec::with_capacity(lines.len());
+        while let Some((line, more)) = split_once(lines, b'\n') {
+            base64.extend_from_slice(line);
+            lines = more;
+        }
+        base64.extend_from_slice(lines);
         certificates.push(STANDARD.decode(base64).ok()?);
         (certificates.len() <= MAX_CERTIFICATES).then_some(())?;
     }
     (!certificates.is_empty()).then_some(certificates)
+}
+
+fn split_once(text: &[u8], separator: u8) -> Option<(&[u8], &[u8])> {
+    let at = text.find_byte(separator)?;
+    Some((text.get(..at)?, text.get(at + 1..)?))
 }
 
 /// Many characters at a time, where the processor can.
