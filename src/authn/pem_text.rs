@@ -8,10 +8,31 @@ use bstr::ByteSlice;
 
 use crate::pki::MAX_INTERMEDIATES;
 
+/// A certificate, URL-encoded, that has been decoded: it is in a request up to three times.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Decoded<'a> {
+    /// URL-encoded PEM.
+    pub(super) text: &'a [u8],
+    /// The one certificate that [`url_encoded`] makes of it.
+    pub(super) der: &'a [u8],
+}
+
 /// URL-encoded PEM (`source.certificate`, and the text form of `x-forwarded-client-cert`) as DER, or `None` if it is anything that
 /// Envoy would not write.
 pub(super) fn url_encoded(text: &[u8]) -> Option<Vec<Vec<u8>>> {
     plain(&url_decoded(text)?)
+}
+
+/// As [`url_encoded`], if `known` may come first.
+pub(super) fn url_encoded_after(known: Option<Decoded<'_>>, text: &[u8]) -> Option<Vec<Vec<u8>>> {
+    let Some((known, behind)) = known.and_then(|known| Some((known, text.strip_prefix(known.text)?))) else {
+        return url_encoded(text);
+    };
+    let mut certificates = vec![known.der.to_vec()];
+    if !behind.is_empty() {
+        certificates.extend(url_encoded(behind)?);
+    }
+    (certificates.len() <= MAX_CERTIFICATES).then_some(certificates)
 }
 
 /// Decodes what is percent-encoded, between characters of which none needs to be (RFC 3986, section 2.3).
@@ -79,6 +100,10 @@ mod tests {
         format!("{BEGIN}{}\n{END}", lines.join("\n"))
     }
 
+    fn url(text: &str) -> String {
+        utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
+    }
+
     #[test]
     fn what_envoy_would_not_write_is_refused() {
         let good = pem(b"certificate");
@@ -97,6 +122,12 @@ mod tests {
         for bad in ["%", "%4", "%4g", "%zz", "a b", "a+b", "\n", "%ff"] {
             assert_eq!(url_encoded(bad.as_bytes()), None, "{bad:?}");
         }
+        let (known, encoded) = (url(&good), url(&good.repeat(100)));
+        let known = Decoded { text: known.as_bytes(), der: b"certificate" };
+        let after = |known, text: &str| url_encoded_after(known, text.as_bytes()).map(|c| c.len());
+        assert_eq!(after(Some(known), &url(&good.repeat(101))), Some(101));
+        assert_eq!(after(Some(known), &url(&good.repeat(102))), None);
+        assert_eq!(after(Some(known), &format!("{encoded}x")), None);
         assert_eq!(plain(good.repeat(101).as_bytes()).map(|c| c.len()), Some(101));
         assert_eq!(plain(good.repeat(102).as_bytes()), None);
     }
@@ -105,7 +136,13 @@ mod tests {
         #[test]
         fn certificates_come_out_as_they_went_in(ders in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..200), 1..5)) {
             let text: String = ders.iter().map(|der| pem(der)).collect();
-            prop_assert_eq!(url_encoded(utf8_percent_encode(&text, NON_ALPHANUMERIC).to_string().as_bytes()), Some(ders.clone()));
+            let encoded = url(&text);
+            prop_assert_eq!(url_encoded(encoded.as_bytes()), Some(ders.clone()));
+            for der in &ders {
+                let known = url(&pem(der));
+                let known = Decoded { text: known.as_bytes(), der };
+                prop_assert_eq!(url_encoded_after(Some(known), encoded.as_bytes()), Some(ders.clone()));
+            }
             prop_assert_eq!(plain(text.as_bytes()), Some(ders));
         }
 
