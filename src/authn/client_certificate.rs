@@ -10,7 +10,8 @@ use std::time::UNIX_EPOCH;
 use aws_lc_rs::digest::{SHA256, digest};
 use quick_cache::sync::Cache;
 
-use super::{Now, pem_text, xfcc};
+use super::pem_text::{self, Decoded};
+use super::{Now, xfcc};
 use crate::decision::Reason;
 use crate::identity::{CREDENTIAL_ID, Extra, Groups, Identity};
 use crate::metrics::Histogram;
@@ -169,24 +170,26 @@ pub fn certificate_fingerprint(request: &Request<'_>) -> Option<String> {
 
 /// The certificates that the client presented, leaf first, as DER.
 fn chain(leaf: &[u8], forwarded: &[u8], hops: usize) -> Result<Option<Vec<Vec<u8>>>, Reason> {
-    let leaf = match leaf {
+    let text = leaf;
+    let leaf = match text {
         b"" => None,
         text => match <[_; 1]>::try_from(pem_text::url_encoded(text).ok_or(Reason::MalformedCertificate)?) {
-            Ok(leaf) => Some(leaf),
+            Ok([leaf]) => Some(leaf),
             Err(_several) => return Err(Reason::MalformedCertificate),
         },
     };
     if forwarded.is_empty() {
-        return Ok(leaf.map(Vec::from));
+        return Ok(leaf.map(|leaf| vec![leaf]));
     }
     let malformed = Reason::MalformedForwardedCertificate;
-    let elements = xfcc::parse(forwarded, hops).ok_or(malformed)?;
+    let decoded = leaf.as_deref().map(|der| Decoded { text, der });
+    let elements = xfcc::parse(forwarded, hops, decoded).ok_or(malformed)?;
     let chains: Option<Vec<_>> = elements.into_iter().map(forwarded_chain).collect();
     let mut chains = chains.ok_or(malformed)?;
     // The last element was written by the Envoy that asks us, about the peer whose certificate it also gives us. Without that
     // one, anybody may have written it: a certificate is no secret.
     let last = chains.last().and_then(|chain| chain.first());
-    if leaf.as_ref().map(|[leaf]| leaf) != last {
+    if leaf.as_ref() != last {
         return Err(malformed);
     }
     // Fewer than the hops: nobody has presented a certificate to the first of them.

@@ -5,7 +5,7 @@ use super::error::ParseError;
 use super::extensions::Extensions;
 use super::key::{Algorithm, PublicKey};
 use super::name::Name;
-use super::signature::SignatureAlgorithm;
+use super::signature::{SetUpKey, SignatureAlgorithm};
 use super::time;
 
 /// The version of a certificate that is not said to be of another one, as it is encoded.
@@ -30,6 +30,8 @@ pub struct Certificate {
     raw_public_key: Box<[u8]>,
     pub(super) public_key: PublicKey,
     pub(super) extensions: Extensions,
+    /// Its key, for one that is kept.
+    pub(super) set_up_key: Option<Box<SetUpKey>>,
 }
 
 /// Two certificates are the same if their bytes are. Go: `Certificate.Equal`.
@@ -100,7 +102,14 @@ impl Certificate {
             raw_public_key: key.full.into(),
             public_key,
             extensions,
+            set_up_key: None,
         })
+    }
+
+    /// The same, for somebody who keeps it: its key is not set up for every signature.
+    #[must_use]
+    pub(super) fn kept(self) -> Self {
+        Self { set_up_key: Some(Box::default()), ..self }
     }
 
     /// The certificate as it came, for a fingerprint.

@@ -1,5 +1,7 @@
 //! Signatures, first of all of certificates (RFC 5280, sections 4.1.1.2 and 4.1.1.3).
 
+use std::sync::OnceLock;
+
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_ASN1, ECDSA_P256_SHA384_ASN1, ECDSA_P256_SHA512_ASN1, ECDSA_P384_SHA256_ASN1,
     ECDSA_P384_SHA384_ASN1, ECDSA_P384_SHA512_ASN1, ECDSA_P521_SHA256_ASN1, ECDSA_P521_SHA384_ASN1,
@@ -155,13 +157,27 @@ pub fn check(
     signature: &[u8],
     key: &PublicKey,
 ) -> Result<(), SignatureError> {
+    check_with(algorithm, signed, signature, key, None)
+}
+
+/// An RSA key, set up for the first algorithm by which somebody has signed something with it.
+pub(super) type SetUpKey = OnceLock<(SignatureAlgorithm, ParsedPublicKey)>;
+
+/// As [`check`]; `set_up` is for this key and no other.
+pub(super) fn check_with(
+    algorithm: SignatureAlgorithm,
+    signed: &[u8],
+    signature: &[u8],
+    key: &PublicKey,
+    set_up: Option<&SetUpKey>,
+) -> Result<(), SignatureError> {
     match algorithm {
         SignatureAlgorithm::Insecure => return Err(SignatureError::InsecureAlgorithm),
         SignatureAlgorithm::Unknown => return Err(SignatureError::UnsupportedAlgorithm),
         _ => {}
     }
     match key {
-        PublicKey::Rsa { modulus, exponent } => rsa(modulus, exponent, algorithm, signed, signature),
+        PublicKey::Rsa { modulus, exponent } => rsa(modulus, exponent, algorithm, signed, signature, set_up),
         PublicKey::Ecdsa(curve, point) => {
             let SignatureAlgorithm::Ecdsa(hash) = algorithm else { return Err(SignatureError::KeyMismatch) };
             let algorithm = match (curve, hash) {
@@ -213,13 +229,23 @@ fn rsa(
     algorithm: SignatureAlgorithm,
     signed: &[u8],
     signature: &[u8],
+    set_up: Option<&SetUpKey>,
 ) -> Result<(), SignatureError> {
     let parameters = rsa_parameters(modulus, exponent, algorithm)?;
     if signature.len() != modulus.len() {
         return Err(SignatureError::Wrong);
     }
     let key = RsaPublicKeyComponents { n: modulus, e: exponent };
-    key.verify(parameters, signed, signature).map_err(|_| SignatureError::Wrong)
+    let verified = match set_up.map(|set_up| (set_up, set_up.get())) {
+        Some((_, Some((known, key)))) if *known == algorithm => key.verify_sig(signed, signature),
+        Some((set_up, None)) => {
+            let key = key.to_parsed_public_key(parameters).map_err(|_| SignatureError::Wrong)?;
+            // Nobody but its holder says what it is set up for.
+            key.verify_sig(signed, signature).inspect(|()| drop(set_up.set((algorithm, key))))
+        }
+        _ => key.verify(parameters, signed, signature),
+    };
+    verified.map_err(|_| SignatureError::Wrong)
 }
 
 /// How signatures by this key are verified, if it is any good. Go: `checkKeySize` (1024 bits at least) and `checkPublicKey` of
@@ -394,6 +420,15 @@ mod tests {
                 other => panic!("{other}"),
             };
             assert_eq!(verdict, expected, "{what}");
+            let set_up = SetUpKey::new();
+            let again = |signature: &[u8]| {
+                check_with(leaf.signature_algorithm, leaf.tbs(), signature, &issuer.public_key, Some(&set_up))
+            };
+            let wrong = expected.and(Err(SignatureError::Wrong));
+            let forged = vec![1; leaf.signature().len()];
+            assert_eq!([again(&forged), again(leaf.signature())], [wrong, expected], "{what}");
+            assert_eq!([again(&forged), again(leaf.signature())], [wrong, expected], "{what}, set up");
+            assert_eq!(set_up.get().is_some(), expected.is_ok(), "{what}");
             let perhaps_good = matches!(verdict, Ok(()) | Err(SignatureError::BeyondUs));
             assert_eq!(perhaps_good, go == "ok", "{what}");
             count += 1;

@@ -170,7 +170,8 @@ fn check_signature(child: &Certificate, parent: &Certificate) -> Result<(), Sign
     if !is_ca || parent.extensions.cannot_sign_certificates {
         return Err(SignatureError::ParentCannotSign);
     }
-    signature::check(child.signature_algorithm, child.tbs(), child.signature(), &parent.public_key)
+    let (algorithm, key) = (child.signature_algorithm, &parent.public_key);
+    signature::check_with(algorithm, child.tbs(), child.signature(), key, parent.set_up_key.as_deref())
 }
 
 /// Whether a certificate is in the chain already, perhaps under another signature: same subject, same key, same alternative names.
