@@ -1,4 +1,7 @@
-use envoy_types::pb::envoy::service::auth::v3::CheckRequest;
+use envoy_types::pb::envoy::service::auth::v3::check_response::HttpResponse;
+use envoy_types::pb::envoy::service::auth::v3::{CheckRequest, CheckResponse, OkHttpResponse};
+use envoy_types::pb::google::protobuf::value::Kind;
+use envoy_types::pb::google::protobuf::{Struct, Value};
 use prost::Message;
 
 use super::curl;
@@ -152,6 +155,25 @@ fn a_file_without_a_token_is_an_error_and_white_space_around_one_is_not() {
     for nothing in ["", " \n\n"] {
         assert_eq!(asked(nothing), Err(format!("{file}: there is no token in it")));
     }
+}
+
+/// With `--groups-encoding=metadata` groups are in no header.
+#[test]
+fn what_filters_behind_are_told_is_part_of_the_reply() {
+    let value = Value { kind: Some(Kind::StringValue("dev\n".to_owned())) };
+    let reply = CheckResponse {
+        dynamic_metadata: Some(Struct { fields: [("countersign".to_owned(), value)].into() }),
+        http_response: Some(HttpResponse::OkResponse(OkHttpResponse::default())),
+        ..CheckResponse::default()
+    };
+    let response = ExplainResponse {
+        verdict: Verdict::Allowed.into(),
+        check_response: Some(reply),
+        ..ExplainResponse::default()
+    };
+    let expected = "ALLOWED\n\n\nwhat Envoy would do\n  forward the request with\n  and tell the filters behind it, as dynamic \
+                    metadata\n    countersign: \"dev\\n\"\n";
+    assert_eq!(print::text(&response), expected);
 }
 
 /// An issuer may name a user, and anybody a claim, so that a terminal would do something.
