@@ -44,7 +44,7 @@ pub(crate) struct Status {
     cluster: ArcSwapOption<Cluster>,
     /// When the first of the revocation lists is past its nextUpdate, in seconds since 1970; 0 without lists.
     crl_next_update: AtomicI64,
-    /// The options of the configuration that serves, by name.
+    /// The options in force, by name.
     options: ArcSwap<Value>,
 }
 
@@ -66,8 +66,12 @@ impl Status {
         self.crl_next_update.store(deadlines.first_next_update().unwrap_or_default(), Ordering::Relaxed);
     }
 
-    /// The options of a configuration that serves.
-    pub(crate) fn options(&self, options: Value) {
+    /// The options of a configuration that serves, but for those that go on as they were.
+    pub(crate) fn options(&self, mut options: Value, goes_on: impl Fn(&str) -> bool) {
+        let before = self.options.load();
+        for (name, value) in before.as_object().into_iter().flatten().filter(|(name, _)| goes_on(name)) {
+            options[name] = value.clone();
+        }
         self.options.store(Arc::new(options));
     }
 

@@ -23,6 +23,7 @@ use crate::admin::Status;
 use crate::authn::token::JwtAuthenticators;
 use crate::authn::token::jwt::Remote;
 use crate::cluster::Clusters;
+use crate::config::options::AT_START;
 use crate::config::{Config, Deadlines, Environment, Files, Loaded, LogConfig, ServerConfig, Tls};
 use crate::envoy::Snapshot;
 use crate::metrics::ReloadResult;
@@ -147,10 +148,11 @@ impl Reloader {
                 status.issuers(self.jwt.as_deref());
                 status.cluster(cluster);
                 status.told_of(&deadlines);
-                status.options(options);
                 self.deadlines = deadlines;
                 current.store(Arc::new(Snapshot::new(chain, reply, profiles, &status.metrics)));
                 let turned = tls.is_some() != new_tls.is_some();
+                status
+                    .options(options, |name| AT_START.contains(&name) || turned && name.starts_with("tls-"));
                 if let (Some(tls), Some(Tls(settings))) = (tls, new_tls) {
                     tls.store(settings);
                 }

@@ -11,7 +11,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, put};
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tonic::Status;
 
 use crate::explain;
@@ -36,14 +36,17 @@ pub(super) fn pages(
     let unsupported = async || (StatusCode::NOT_ACCEPTABLE, "unsupported http method");
     Router::new()
         .route("/configz", get(configz))
-        .with_state(Arc::clone(status))
+        .with_state((Arc::clone(status), log.clone()))
         .merge(Router::new().route("/debug/flags/v", put(verbosity).fallback(unsupported)).with_state(log))
         .merge(explain)
 }
 
 /// By the name of the component, as there, the options and their values. None of them is a secret: those are in files, which are only named here.
-async fn configz(State(status): State<Arc<super::Status>>) -> impl IntoResponse {
-    let page = json!({"countersign": &**status.options.load()}).to_string();
+/// The log level is the one of now.
+async fn configz(State((status, log)): State<(Arc<super::Status>, LogFilter)>) -> impl IntoResponse {
+    let mut options = Value::clone(&status.options.load());
+    options["log-level"] = log.directives().into();
+    let page = json!({"countersign": options}).to_string();
     ([(header::CONTENT_TYPE, "application/json")], page)
 }
 

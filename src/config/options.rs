@@ -32,6 +32,29 @@ pub enum Kind {
     Repeated(&'static str),
 }
 
+/// The options that are read at the start alone: another value takes a restart. Those of TLS do where it is turned on or off.
+pub const AT_START: &[&str] = &[
+    "listen",
+    "insecure-listen-plaintext",
+    "admin-listen",
+    "enable-debugging-handlers",
+    "worker-threads",
+    "max-check-request-bytes",
+    "max-header-list-bytes",
+    "max-concurrent-streams",
+    "keepalive-interval",
+    "keepalive-timeout",
+    "max-connection-age",
+    "reload-interval",
+    "shutdown-delay-duration",
+    "shutdown-timeout",
+    "audit-log-path",
+    "audit-level",
+    "tracing-config-file",
+    "log-format",
+    "log-level",
+];
+
 /// Every option but `--config`, in the order of the help: kube-apiserver's first, with its names and meanings.
 pub const OPTIONS: &[OptionSpec] = &[
     one("token-auth-file", "FILE", "", "CSV file of static tokens: token,user,uid,\"group1,group2\""),

@@ -81,7 +81,7 @@ async fn serve(config: Config, reloader: Reloader, log: LogFilter) -> Result<(),
     status.told_of(&config.deadlines);
     status.metrics.reloads.started(reloader.authentication_config());
     let Config { mut chain, cluster, reply, profiles, server: limits, tls, options, .. } = config;
-    status.options(options);
+    status.options(options, |_| false);
     let jwt = chain.jwt().map(|jwt| Arc::clone(jwt));
     status.issuers(jwt.as_deref());
     let watches = cluster.is_some();

@@ -5,7 +5,7 @@ pub mod traces;
 
 use std::io;
 use std::panic;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tracing::Subscriber;
 use tracing_subscriber::filter::filter_fn;
@@ -22,7 +22,10 @@ pub use lines::Lines;
 
 /// Decides what is logged, and may be told otherwise while the program runs.
 #[derive(Debug, Clone)]
-pub struct LogFilter(Handle<EnvFilter, Registry>);
+pub struct LogFilter {
+    handle: Handle<EnvFilter, Registry>,
+    directives: Arc<Mutex<String>>,
+}
 
 impl LogFilter {
     /// From now on this is logged: a level, or tracing's filter directives.
@@ -31,7 +34,15 @@ impl LogFilter {
     /// What is wrong with them; then nothing changes.
     pub fn set(&self, directives: &str) -> Result<(), String> {
         let filter = log_filter(directives)?;
-        self.0.reload(filter).map_err(|error| error.to_string())
+        let mut present = self.directives.lock().unwrap_or_else(PoisonError::into_inner);
+        self.handle.reload(filter).map_err(|error| error.to_string())?;
+        directives.clone_into(&mut present);
+        Ok(())
+    }
+
+    /// What is logged now.
+    pub fn directives(&self) -> String {
+        self.directives.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -64,7 +75,8 @@ where
     let lines = if config.json { lines.json().boxed() } else { lines.with_ansi(false).boxed() };
     // Not among the directives, of which one that is more specific would win.
     let loud = filter_fn(|event| !is_quiet(event.target()));
-    (tracing_subscriber::registry().with(filter).with(loud).with(lines), LogFilter(handle))
+    let directives = Arc::new(Mutex::new(config.filter.clone()));
+    (tracing_subscriber::registry().with(filter).with(loud).with(lines), LogFilter { handle, directives })
 }
 
 /// The message of a panic may quote what it tripped over, which may be a secret. Where it happened is enough.
@@ -86,8 +98,6 @@ const QUIET: [&str; 2] = ["kube_client", "kube_runtime"];
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
-
     use tracing::subscriber::with_default;
 
     use super::*;

@@ -175,6 +175,24 @@ async fn the_options_that_are_in_force_are_shown_and_no_secret_with_them() {
     fs::rename(folder.path().join("next"), folder.path().join("countersign.yaml")).unwrap();
     server.wait_for("reloaded");
     assert_eq!(page(&server).await["api-audiences"], serde_json::json!(["c"]));
+
+    // What takes a restart is shown as it goes on, and the log level as it was set last.
+    let restart = "api-audiences: [d]\nmax-connection-age: 7m\nlog-level: debug\naudit-level: all\naudit-log-path: '-'\n";
+    let (key, certificate) = (folder.path().join("tls.key"), folder.path().join("tls.crt"));
+    let issued = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    fs::write(&key, issued.signing_key.serialize_pem()).unwrap();
+    fs::write(&certificate, issued.cert.pem()).unwrap();
+    let tls = format!("tls-cert-file: {}\ntls-private-key-file: {}\n", certificate.display(), key.display());
+    let changed = config.replace("api-audiences: [a, b]\n", restart) + &tls;
+    fs::write(folder.path().join("next"), changed).unwrap();
+    fs::rename(folder.path().join("next"), folder.path().join("countersign.yaml")).unwrap();
+    server.wait_for("reloaded");
+    let mut expected = options;
+    expected["api-audiences"] = serde_json::json!(["d"]);
+    assert_eq!(page(&server).await, expected);
+    server.admin_answer("PUT", "/debug/flags/v", "warn,countersign=debug").await;
+    expected["log-level"] = "warn,countersign=debug".into();
+    assert_eq!(page(&server).await, expected);
 }
 
 /// Others than this host may scrape us, but not do more, unless the operator wants that.
