@@ -15,8 +15,10 @@ mod event;
 mod tests;
 mod writer;
 
+use std::fs::{self, OpenOptions};
 use std::io;
-use std::path::PathBuf;
+use std::os::unix::fs::FileTypeExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::sync_channel;
@@ -49,6 +51,30 @@ pub struct AuditConfig {
     pub level: Level,
     /// The file; none: stdout.
     pub path: Option<PathBuf>,
+}
+
+impl AuditConfig {
+    /// Why a start could not open the file, as far as that is to be seen without making it: whether the folder may be written to is not.
+    pub fn problem(&self) -> Option<String> {
+        let path = self.path.as_ref()?;
+        let looked = match fs::metadata(path) {
+            // To open it waits for whoever reads, who may be there by the start.
+            Ok(there) if there.file_type().is_fifo() => Ok(()),
+            Ok(_) => OpenOptions::new().append(true).open(path).map(drop),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => folder(path),
+            Err(error) => Err(error),
+        };
+        looked.err().map(|error| format!("{}: cannot be opened: {error}", path.display()))
+    }
+}
+
+/// Whether a file that is not there has a folder to be made in.
+fn folder(path: &Path) -> io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    match fs::metadata(folder.unwrap_or_else(|| Path::new(".")))?.is_dir() {
+        true => Ok(()),
+        false => Err(io::ErrorKind::NotADirectory.into()),
+    }
 }
 
 /// The audit log. Its lines are whole and in the order in which the decisions were made by each thread.

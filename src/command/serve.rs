@@ -10,7 +10,7 @@ use clap::ArgMatches;
 use super::report;
 use crate::authn::token::jwt::Remote;
 use crate::cluster::Clusters;
-use crate::config::{Config, Environment, Loaded};
+use crate::config::{Config, ConfigError, Environment, Loaded};
 use crate::https::Proxies;
 use crate::reload::Reloader;
 use crate::{server, telemetry};
@@ -59,6 +59,15 @@ const MAX_FLUSH: Duration = Duration::from_millis(500);
 
 pub(super) fn check_config(matches: &ArgMatches, environment: Environment) -> ExitCode {
     let (Loaded { config, .. }, ..) = load(matches, &environment);
+    // The start opens it; a reload has it open already, and does not look.
+    let unopened = |config: &Config| {
+        let problem = config.server.audit.as_ref()?.problem()?;
+        Some(ConfigError { place: "--audit-log-path".to_owned(), problem })
+    };
+    let config = config.and_then(|config| match unopened(&config) {
+        Some(error) => Err(vec![error]),
+        None => Ok(config),
+    });
     match config {
         Err(errors) => {
             report(&errors);

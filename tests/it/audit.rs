@@ -166,3 +166,31 @@ fn an_audit_log_that_cannot_be_opened_ends_the_start() {
         assert!(log.contains(&format!("cannot open the audit log: {place}: {why}")), "{log}");
     }
 }
+
+/// What the start would trip over, without a trace: an audit log that belongs to whoever ran the check could not be opened by the program.
+#[test]
+fn check_config_says_that_an_audit_log_cannot_be_opened_and_makes_none() {
+    let folder = tempfile::tempdir().unwrap();
+    world(folder.path());
+    fs::write(folder.path().join("there.log"), "a line\n").unwrap();
+    assert!(Command::new("mkfifo").arg(folder.path().join("pipe")).status().unwrap().success());
+    let check = |place: &str| {
+        let path = format!("--audit-log-path={place}");
+        let flags = [&FLAGS[..3], &["--audit-level=all", &path]].concat();
+        let output = countersign("check-config", folder.path(), &flags).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    for (place, why) in [
+        ("none/audit.log", "No such file or directory (os error 2)"),
+        (".", "Is a directory (os error 21)"),
+        ("there.log/audit.log", "Not a directory (os error 20)"),
+    ] {
+        let error = format!("error: --audit-log-path: {place}: cannot be opened: {why}\n");
+        assert_eq!(check(place), (Some(1), error));
+    }
+    for good in ["-", "there.log", "new.log", "pipe"] {
+        assert_eq!(check(good), (Some(0), String::new()), "{good}");
+    }
+    assert_eq!(fs::read_to_string(folder.path().join("there.log")).unwrap(), "a line\n");
+    assert!(!folder.path().join("new.log").exists());
+}
