@@ -64,7 +64,7 @@ impl Server {
         let mut process = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let stderr = process.stderr.take().unwrap();
         let (lines, log) = mpsc::channel();
-        // Reads to the end, because a full pipe would stop the program.
+        // Reads to the end: the program waits for nobody, and lines that a full pipe does not take are lost.
         thread::spawn(move || {
             for line in BufReader::new(stderr).lines().map_while(Result::ok) {
                 lines.send(line).ok();
