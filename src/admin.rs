@@ -1,9 +1,10 @@
-//! The admin listener: health for the kubelet and metrics for Prometheus, over HTTP/1.1 or HTTP/2 in plaintext, which gRPC speaks. It tells
-//! nothing about requests or credentials, and answers while the other listener drains. [`Explain`](crate::explain) says why it would
-//! decide as it does, where [`debug`] is allowed.
+//! The admin listener: health for the kubelet and metrics for Prometheus, over HTTP/1.1 or HTTP/2, which gRPC speaks, in plaintext or over
+//! TLS ([`connection`]). It tells nothing about requests or credentials, and answers while the other listener drains. [`Explain`](crate::explain) says
+//! why it would decide as it does, where [`debug`] is allowed.
 //!
 //! Paths and words are kube-apiserver's (k8s.io/apiserver/pkg/server/healthz).
 
+mod connection;
 mod debug;
 
 use std::fmt::Write;
@@ -29,6 +30,8 @@ use crate::cluster::{self, Cluster};
 use crate::config::Deadlines;
 use crate::metrics::{self, IssuerStatus, Measured, Metrics, WatchStatus};
 use crate::telemetry::LogFilter;
+
+use connection::Pages;
 
 /// What the pages are made from.
 #[derive(Debug)]
@@ -175,9 +178,11 @@ fn remark_on_watch(watch: &cluster::Status) -> String {
 /// While a cluster is waited for, a reload may bring another.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
-/// Serves the pages until it is dropped with the runtime. Returns the address.
+/// Serves the pages until it is dropped with the runtime, over TLS as it is `tls` when a connection begins, or in plaintext. Connections end
+/// after `max_age`. Returns the address.
 pub(crate) async fn listen(
     address: SocketAddr,
+    (tls, max_age): (Option<Arc<ArcSwap<rustls::ServerConfig>>>, Duration),
     debugging: bool,
     status: Arc<Status>,
     log: LogFilter,
@@ -185,14 +190,17 @@ pub(crate) async fn listen(
 ) -> io::Result<SocketAddr> {
     let listener = TcpListener::bind(address).await?;
     let address = listener.local_addr()?;
-    let debug = debug::pages(address, debugging, &status, log, explain);
-    let pages = Router::new()
+    let public = Router::new()
         .route("/livez", get(livez))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics_page))
-        .with_state(status)
-        .merge(debug);
-    tokio::spawn(async move { axum::serve(listener, pages).await });
+        .with_state(Arc::clone(&status));
+    let all = public.clone().merge(debug::pages(&status, log, explain));
+    let everybody = match debugging || address.ip().is_loopback() {
+        true => all.clone(),
+        false => public.merge(debug::refused()),
+    };
+    tokio::spawn(Pages { tls, max_age, everybody, trusted: all }.serve(listener));
     Ok(address)
 }
 

@@ -71,7 +71,7 @@ impl Reloader {
     pub(crate) async fn run(
         mut self,
         current: Arc<ArcSwap<Snapshot>>,
-        tls: Option<Arc<ArcSwap<rustls::ServerConfig>>>,
+        tls: [CurrentTls; 2],
         running: ServerConfig,
         status: Arc<Status>,
         mut hangup: Signal,
@@ -86,7 +86,7 @@ impl Reloader {
                 _ => false,
             };
             if asked || there || self.files.changed() {
-                self = self.reload(&current, tls.as_deref(), &running, &status).await;
+                self = self.reload(&current, &tls, &running, &status).await;
             }
             for problem in self.deadlines.take_passed() {
                 tracing::warn!("{problem}");
@@ -98,7 +98,7 @@ impl Reloader {
     async fn reload(
         mut self,
         current: &ArcSwap<Snapshot>,
-        tls: Option<&ArcSwap<rustls::ServerConfig>>,
+        [tls, admin_tls]: &[CurrentTls; 2],
         running: &ServerConfig,
         status: &Status,
     ) -> Self {
@@ -128,6 +128,7 @@ impl Reloader {
                 profiles,
                 server,
                 tls: new_tls,
+                admin_tls: new_admin_tls,
                 warnings,
                 deadlines,
                 options,
@@ -147,10 +148,7 @@ impl Reloader {
                 status.options(options);
                 self.deadlines = deadlines;
                 current.store(Arc::new(Snapshot::new(chain, reply, profiles, &status.metrics)));
-                let turned = tls.is_some() != new_tls.is_some();
-                if let (Some(tls), Some(Tls(settings))) = (tls, new_tls) {
-                    tls.store(settings);
-                }
+                let turned = [renew(tls, new_tls), renew(admin_tls, new_admin_tls)].contains(&true);
                 let result = match self.next_jwt {
                     None => ReloadResult::Success,
                     Some(_) => ReloadResult::Partly,
@@ -169,6 +167,18 @@ impl Reloader {
         }
         self
     }
+}
+
+/// What a listener needs for the handshakes that begin now, if it speaks TLS.
+pub(crate) type CurrentTls = Option<Arc<ArcSwap<rustls::ServerConfig>>>;
+
+/// Whether TLS would have to be turned on or off; else what is new takes the place of what was.
+fn renew(current: &CurrentTls, new: Option<Tls>) -> bool {
+    let turned = current.is_some() != new.is_some();
+    if let (Some(current), Some(Tls(settings))) = (current, new) {
+        current.store(settings);
+    }
+    turned
 }
 
 /// The old configuration, and the files that the new one was read from, are large if they hold a million tokens. The allocator (mimalloc 3)

@@ -1,7 +1,6 @@
-//! Pages for whoever looks for a fault: the configuration that serves, and a louder log. Only where nobody but this host can ask for them, or
-//! where the operator wants that. Go: `configz` of k8s.io/component-base and `DebugFlags` of k8s.io/apiserver/pkg/server/routes/flags.go.
+//! Pages for whoever looks for a fault: the configuration that serves, and a louder log. Only where nobody but this host can ask for them, for
+//! who shows a certificate, or where the operator wants that. Go: `configz` of k8s.io/component-base and `DebugFlags` of k8s.io/apiserver/pkg/server/routes/flags.go.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
@@ -17,22 +16,18 @@ use tonic::Status;
 use crate::explain;
 use crate::telemetry::LogFilter;
 
-/// The pages, or why they are not there.
-pub(super) fn pages(
-    address: SocketAddr,
-    is_allowed: bool,
-    status: &Arc<super::Status>,
-    log: LogFilter,
-    explain: Router,
-) -> Router {
-    if !address.ip().is_loopback() && !is_allowed {
-        let refused = async || (StatusCode::FORBIDDEN, REFUSED);
-        let refused_call = async || Status::permission_denied(REFUSED.trim_end()).into_http::<Body>();
-        return Router::new()
-            .route("/configz", any(refused))
-            .route("/debug/flags/v", any(refused))
-            .route(&format!("/{}/{{method}}", explain::SERVICE_NAME), any(refused_call));
-    }
+/// Why they are not there.
+pub(super) fn refused() -> Router {
+    let refused = async || (StatusCode::FORBIDDEN, REFUSED);
+    let refused_call = async || Status::permission_denied(REFUSED.trim_end()).into_http::<Body>();
+    Router::new()
+        .route("/configz", any(refused))
+        .route("/debug/flags/v", any(refused))
+        .route(&format!("/{}/{{method}}", explain::SERVICE_NAME), any(refused_call))
+}
+
+/// The pages.
+pub(super) fn pages(status: &Arc<super::Status>, log: LogFilter, explain: Router) -> Router {
     let unsupported = async || (StatusCode::NOT_ACCEPTABLE, "unsupported http method");
     Router::new()
         .route("/configz", get(configz))
@@ -63,8 +58,7 @@ async fn verbosity(State(log): State<LogFilter>, body: Body) -> Response {
     }
 }
 
-const REFUSED: &str =
-    "only where --admin-listen is a loopback address, or with --enable-debugging-handlers\n";
+const REFUSED: &str = "only where --admin-listen is a loopback address, with a certificate of --admin-tls-client-ca-file, or with --enable-debugging-handlers\n";
 
 /// The longest filter, in bytes.
 const MAX_DIRECTIVES: usize = 4096;

@@ -74,6 +74,8 @@ pub struct Config {
     pub server: ServerConfig,
     /// What the listener needs for TLS; none: plaintext.
     pub tls: Option<Tls>,
+    /// The same for the admin listener.
+    pub admin_tls: Option<Tls>,
     /// What is logged, and how.
     pub log: LogConfig,
     /// What is allowed but deserves a second look, to be logged at start.
@@ -134,7 +136,7 @@ pub struct ServerConfig {
     pub shutdown_delay: Duration,
     /// After that, how long what is in flight may take.
     pub shutdown_timeout: Duration,
-    /// Whether the admin listener has pages for debugging although others than this host can ask for them.
+    /// Whether the admin listener has pages for debugging for everybody although others than this host can ask for them.
     pub debugging: bool,
     /// The audit log, if there is one.
     pub audit: Option<AuditConfig>,
@@ -205,6 +207,7 @@ impl Config {
         let reply = reply(values, front_proxy, xfcc_trusted_hops > 0, impersonation.clone());
         let profiles = profiles.profiles(values, &chain, &reply, impersonation.as_ref(), &mut warnings);
         let tls = tls::listener(values, &mut deadlines, &mut warnings);
+        let admin_tls = tls::admin(values, &mut deadlines);
         let server = server(values, &mut warnings);
         let log = LogConfig {
             json: values.choice(option("log-format"), &["text", "json"]) == "json",
@@ -212,7 +215,7 @@ impl Config {
         };
         warnings.extend(deadlines.take_passed());
         let options = values.options();
-        Self { chain, cluster, reply, profiles, server, tls, log, warnings, deadlines, options }
+        Self { chain, cluster, reply, profiles, server, tls, admin_tls, log, warnings, deadlines, options }
     }
 }
 

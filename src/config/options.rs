@@ -203,17 +203,34 @@ pub const OPTIONS: &[OptionSpec] = &[
         "tls-allowed-client-names",
         "DNS names or URIs (SPIFFE ids), one of which such a client must have among its subject alternative names; empty: any",
     ),
-    one("tls-min-version", "VERSION", "VersionTLS12", "VersionTLS12 or VersionTLS13"),
+    one("tls-min-version", "VERSION", "VersionTLS12", "VersionTLS12 or VersionTLS13, of both listeners"),
     one(
         "admin-listen",
         "ADDRESS",
         "127.0.0.1:9002",
-        "Where /livez, /readyz and /metrics are, in plaintext: host:port; empty: nowhere",
+        "Where /livez, /readyz and /metrics are, in plaintext unless --admin-tls-cert-file is set: host:port; empty: nowhere",
+    ),
+    one(
+        "admin-tls-cert-file",
+        "FILE",
+        "",
+        "PEM certificate of the admin listener, followed by its intermediates; it then speaks TLS",
+    ),
+    one("admin-tls-private-key-file", "FILE", "", "PEM private key that goes with it"),
+    one(
+        "admin-tls-client-ca-file",
+        "FILE",
+        "",
+        "PEM bundle of CAs whose clients may see /configz and ask Explain from anywhere; who shows no certificate, as the kubelet, has health and metrics",
+    ),
+    list(
+        "admin-tls-allowed-client-names",
+        "DNS names or URIs (SPIFFE ids), one of which such a certificate must have among its subject alternative names; empty: any",
     ),
     flag(
         "enable-debugging-handlers",
         "false",
-        "Have /configz and /debug/flags/v there even where --admin-listen is no loopback address",
+        "Have /configz, /debug/flags/v and Explain there for everybody, even where --admin-listen is no loopback address",
     ),
     one(
         "identity-headers",

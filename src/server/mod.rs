@@ -33,7 +33,9 @@ use crate::telemetry::traces::Traces;
 
 use connection::Connections;
 
+pub(crate) use connection::HANDSHAKE_TIMEOUT;
 pub use grpc::{Answer, Services};
+pub(crate) use workers::{ACCEPT_PAUSE, of_that_client};
 
 /// Why the server stopped, or never started.
 #[derive(Debug, Error)]
@@ -79,13 +81,14 @@ async fn serve(config: Config, reloader: Reloader, log: LogFilter) -> Result<(),
     let status = Arc::new(Status::new(Arc::clone(reloader.remote().metrics())));
     status.told_of(&config.deadlines);
     status.metrics.reloads.started(reloader.authentication_config());
-    let Config { mut chain, cluster, reply, profiles, server: limits, tls, options, .. } = config;
+    let Config { mut chain, cluster, reply, profiles, server: limits, tls, admin_tls, options, .. } = config;
     status.options(options);
     let jwt = chain.jwt().map(|jwt| Arc::clone(jwt));
     status.issuers(jwt.as_deref());
     let watches = cluster.is_some();
     status.cluster(cluster);
-    let tls = tls.map(|Tls(settings)| Arc::new(ArcSwap::new(settings)));
+    let [tls, admin_tls] =
+        [tls, admin_tls].map(|tls| tls.map(|Tls(settings)| Arc::new(ArcSwap::new(settings))));
     let snapshot = Snapshot::new(chain, reply, profiles, &status.metrics);
     let current = Arc::new(ArcSwap::from_pointee(snapshot));
     let audit = limits.audit.as_ref().map(|audit| Auditor::start(audit, Arc::clone(&status.metrics.audit)));
@@ -108,7 +111,8 @@ async fn serve(config: Config, reloader: Reloader, log: LogFilter) -> Result<(),
     if let Some(address) = limits.admin_listen {
         let failed = |error| ServerError::Admin(address, error);
         let explain = explain::routes(Arc::clone(&current), limits.max_check_request_bytes)?;
-        let admin = admin::listen(address, limits.debugging, Arc::clone(&status), log, explain);
+        let tls = (admin_tls.clone(), limits.max_connection_age);
+        let admin = admin::listen(address, tls, limits.debugging, Arc::clone(&status), log, explain);
         let address = admin.await.map_err(failed)?;
         tracing::info!(%address, "health and metrics");
     }
@@ -136,7 +140,7 @@ async fn serve(config: Config, reloader: Reloader, log: LogFilter) -> Result<(),
     tokio::select! {
         stopped = &mut server => return ended(stopped),
         () = signals.next() => {}
-        () = reloader.run(current, tls, limits.clone(), Arc::clone(&status), hangup) => {}
+        () = reloader.run(current, [tls, admin_tls], limits.clone(), Arc::clone(&status), hangup) => {}
     }
     tracing::info!(delay = ?limits.shutdown_delay, "told to stop; health says NOT_SERVING, still serving");
     if let Some(task) = getting_ready {

@@ -184,8 +184,7 @@ async fn pages_for_debugging_are_for_this_host_alone() {
     fs::write(folder.path().join("tokens.csv"), "token-1,alice,1\n").unwrap();
     let flags = [FLAGS[0], "--admin-listen=0.0.0.0:0"];
     let server = Server::start(folder.path(), &flags);
-    let refused =
-        "only where --admin-listen is a loopback address, or with --enable-debugging-handlers\n".to_owned();
+    let refused = "only where --admin-listen is a loopback address, with a certificate of --admin-tls-client-ca-file, or with --enable-debugging-handlers\n".to_owned();
     assert_eq!(server.admin_page("/configz").await, (403, refused.clone()));
     let (head, body) = server.admin_answer("PUT", "/debug/flags/v", "off").await;
     assert!(head.contains(" 403 ") && body == refused, "{head}");

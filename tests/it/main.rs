@@ -9,6 +9,7 @@
 )]
 
 mod admin;
+mod admin_tls;
 mod audit;
 mod capacity;
 mod certificates;

@@ -81,7 +81,7 @@ impl Client {
             Some(bundle) => Trust::Authorities(bundle),
             None => Trust::System,
         };
-        let mut config = tls_settings(&trust).map_err(|error| format!("TLS: {error}"))?;
+        let mut config = tls_settings(&trust, None).map_err(|error| format!("TLS: {error}"))?;
         Arc::make_mut(&mut config).alpn_protocols = vec![b"http/1.1".to_vec()];
         let name =
             ServerName::try_from(name.to_owned()).map_err(|_| "the URL's host is no name".to_owned())?;
