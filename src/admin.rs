@@ -5,6 +5,7 @@
 //! Paths and words are kube-apiserver's (k8s.io/apiserver/pkg/server/healthz).
 
 mod debug;
+mod profile;
 
 use std::fmt::Write;
 use std::io;
@@ -179,13 +180,14 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 pub(crate) async fn listen(
     address: SocketAddr,
     debugging: bool,
+    profiling: bool,
     status: Arc<Status>,
     log: LogFilter,
     explain: Router,
 ) -> io::Result<SocketAddr> {
     let listener = TcpListener::bind(address).await?;
     let address = listener.local_addr()?;
-    let debug = debug::pages(address, debugging, &status, log, explain);
+    let debug = debug::pages(address, debugging, profiling, &status, log, explain);
     let pages = Router::new()
         .route("/livez", get(livez))
         .route("/readyz", get(readyz))

@@ -14,6 +14,7 @@ use axum::routing::{any, get, put};
 use serde_json::json;
 use tonic::Status;
 
+use super::profile;
 use crate::explain;
 use crate::telemetry::LogFilter;
 
@@ -21,6 +22,7 @@ use crate::telemetry::LogFilter;
 pub(super) fn pages(
     address: SocketAddr,
     is_allowed: bool,
+    profiling: bool,
     status: &Arc<super::Status>,
     log: LogFilter,
     explain: Router,
@@ -28,10 +30,13 @@ pub(super) fn pages(
     if !address.ip().is_loopback() && !is_allowed {
         let refused = async || (StatusCode::FORBIDDEN, REFUSED);
         let refused_call = async || Status::permission_denied(REFUSED.trim_end()).into_http::<Body>();
+        let profile =
+            if profiling { Router::new().route(profile::PATH, any(refused)) } else { Router::new() };
         return Router::new()
             .route("/configz", any(refused))
             .route("/debug/flags/v", any(refused))
-            .route(&format!("/{}/{{method}}", explain::SERVICE_NAME), any(refused_call));
+            .route(&format!("/{}/{{method}}", explain::SERVICE_NAME), any(refused_call))
+            .merge(profile);
     }
     let unsupported = async || (StatusCode::NOT_ACCEPTABLE, "unsupported http method");
     Router::new()
@@ -39,6 +44,7 @@ pub(super) fn pages(
         .with_state(Arc::clone(status))
         .merge(Router::new().route("/debug/flags/v", put(verbosity).fallback(unsupported)).with_state(log))
         .merge(explain)
+        .merge(if profiling { profile::page() } else { Router::new() })
 }
 
 /// By the name of the component, as there, the options and their values. None of them is a secret: those are in files, which are only named here.

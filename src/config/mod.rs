@@ -136,6 +136,8 @@ pub struct ServerConfig {
     pub shutdown_timeout: Duration,
     /// Whether the admin listener has pages for debugging although others than this host can ask for them.
     pub debugging: bool,
+    /// Whether it says where the CPU time goes.
+    pub profiling: bool,
     /// The audit log, if there is one.
     pub audit: Option<AuditConfig>,
     /// Where spans go, if anywhere.
@@ -371,6 +373,7 @@ fn server(values: &mut Values<'_>, warnings: &mut Vec<String>) -> ServerConfig {
         shutdown_delay: values.duration(option("shutdown-delay-duration")),
         shutdown_timeout: values.duration(option("shutdown-timeout")),
         debugging: values.bool(option("enable-debugging-handlers")),
+        profiling: values.bool(option("profiling")),
         audit: audit(values, warnings),
         tracing: tracing_configuration::read(values),
     }

@@ -213,7 +213,12 @@ pub const OPTIONS: &[OptionSpec] = &[
     flag(
         "enable-debugging-handlers",
         "false",
-        "Have /configz and /debug/flags/v there even where --admin-listen is no loopback address",
+        "Have /configz and /debug/ there even where --admin-listen is no loopback address",
+    ),
+    flag(
+        "profiling",
+        "false",
+        "Have /debug/pprof/profile there, which says where the CPU time goes; kube-apiserver has it by default",
     ),
     one(
         "identity-headers",

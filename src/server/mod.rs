@@ -108,7 +108,8 @@ async fn serve(config: Config, reloader: Reloader, log: LogFilter) -> Result<(),
     if let Some(address) = limits.admin_listen {
         let failed = |error| ServerError::Admin(address, error);
         let explain = explain::routes(Arc::clone(&current), limits.max_check_request_bytes)?;
-        let admin = admin::listen(address, limits.debugging, Arc::clone(&status), log, explain);
+        let admin =
+            admin::listen(address, limits.debugging, limits.profiling, Arc::clone(&status), log, explain);
         let address = admin.await.map_err(failed)?;
         tracing::info!(%address, "health and metrics");
     }

@@ -24,6 +24,7 @@ mod lifecycle;
 mod message;
 mod pages;
 mod profiles;
+mod profiling;
 mod readme;
 mod reload;
 mod service_accounts;
