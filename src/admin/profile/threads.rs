@@ -120,10 +120,10 @@ const NO_ROOM: &str = "kernel.perf_event_mlock_kb and RLIMIT_MEMLOCK are too low
 pub(super) const PERIOD: i64 = 10_000_000;
 
 /// Of a thread's stack; what called the functions that these are of is not seen. A sample is at most 64 KiB.
-const STACK_BYTES: u32 = 32 << 10;
+const STACK_BYTES: u32 = 60 << 10;
 
 /// A power of two. Counts towards kernel.perf_event_mlock_kb, by default 516 KiB for each CPU, and then RLIMIT_MEMLOCK.
-const BUFFER_BYTES: usize = 128 << 10;
+const BUFFER_BYTES: usize = 256 << 10;
 
 /// Each has a file descriptor and a buffer.
 const MAX_THREADS: usize = 256;
