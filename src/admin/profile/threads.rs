@@ -86,20 +86,22 @@ impl Threads {
     }
 }
 
-/// Begins to sample a thread.
+/// Begins to sample a thread, with half of the room if there is no more.
 fn open(thread: i32, with_kernel: bool) -> io::Result<Sampler> {
-    let mut sampler = Builder::new(Software::CPU_CLOCK)
-        .observe_pid(thread)
-        .any_cpu()
-        .sample_period(PERIOD.unsigned_abs())
-        .sample(SampleFlag::REGS_USER | SampleFlag::STACK_USER)
-        .sample_regs_user(REGISTERS)
-        .sample_stack_user(STACK_BYTES)
-        .exclude_kernel(!with_kernel)
-        .build()
-        .map_err(|error| denied(error, FORBIDDEN))?
-        .sampled(BUFFER_BYTES)
-        .map_err(|error| denied(error, NO_ROOM))?;
+    let open = |bytes| -> io::Result<Sampler> {
+        let counter = Builder::new(Software::CPU_CLOCK)
+            .observe_pid(thread)
+            .any_cpu()
+            .sample_period(PERIOD.unsigned_abs())
+            .sample(SampleFlag::REGS_USER | SampleFlag::STACK_USER)
+            .sample_regs_user(REGISTERS)
+            .sample_stack_user(STACK_BYTES)
+            .exclude_kernel(!with_kernel)
+            .build()
+            .map_err(|error| denied(error, FORBIDDEN))?;
+        counter.sampled(bytes).map_err(|error| denied(error, NO_ROOM))
+    };
+    let mut sampler = open(BUFFER_BYTES).or_else(|_| open(BUFFER_BYTES / 2))?;
     sampler.enable()?;
     Ok(sampler)
 }
@@ -122,7 +124,7 @@ pub(super) const PERIOD: i64 = 10_000_000;
 /// Of a thread's stack; what called the functions that these are of is not seen. A sample is at most 64 KiB.
 const STACK_BYTES: u32 = 60 << 10;
 
-/// A power of two. Counts towards kernel.perf_event_mlock_kb, by default 516 KiB for each CPU, and then RLIMIT_MEMLOCK.
+/// Of a thread, four samples; a power of two. Counts towards kernel.perf_event_mlock_kb, by default 516 KiB for each CPU, and then RLIMIT_MEMLOCK.
 const BUFFER_BYTES: usize = 256 << 10;
 
 /// Each has a file descriptor and a buffer.
