@@ -30,6 +30,8 @@ pub struct ClientCertificates {
     /// What was presented and has been verified, by fingerprint of the text. Only what is good is remembered, so that nobody can
     /// fill this who has no certificate.
     verified: Cache<Fingerprint, Arc<VerifiedCertificate>>,
+    /// CAs between the roots and a certificate that has been verified, by fingerprint: leaf after leaf comes with the same ones.
+    intermediates: Cache<Fingerprint, Arc<Certificate>>,
     /// For how long those that are presented are still valid, if anybody wants to know.
     expirations: Option<Arc<Histogram>>,
 }
@@ -78,8 +80,15 @@ impl Text {
 impl ClientCertificates {
     /// Verifies against `roots` and `revocations`, and reads the chain from `x-forwarded-client-cert` if that is trusted.
     pub fn new(roots: Arc<CertPool>, revocations: Arc<RevocationLists>, xfcc_trusted_hops: usize) -> Self {
-        let (fingerprinter, verified) = (Fingerprinter::random(), Cache::new(REMEMBERED));
-        Self { roots, revocations, xfcc_trusted_hops, fingerprinter, verified, expirations: None }
+        Self {
+            roots,
+            revocations,
+            xfcc_trusted_hops,
+            fingerprinter: Fingerprinter::random(),
+            verified: Cache::new(REMEMBERED),
+            intermediates: Cache::new(REMEMBERED_INTERMEDIATES),
+            expirations: None,
+        }
     }
 
     /// Tells of each certificate that is presented for how many seconds it is still valid. Go: `clientCertificateExpirationHistogram`.
@@ -140,19 +149,38 @@ impl ClientCertificates {
     /// presented no certificate to the first proxy.
     fn verify(&self, leaf: &[u8], forwarded: &[u8], now: Now) -> Result<Option<VerifiedCertificate>, Reason> {
         let Some(chain) = chain(leaf, forwarded, self.xfcc_trusted_hops)? else { return Ok(None) };
-        let parsed: Result<Vec<Certificate>, _> = chain.iter().map(|der| Certificate::parse(der)).collect();
         // kube-apiserver ends the handshake when any of them cannot be parsed.
-        let parsed = parsed.map_err(|_| Reason::MalformedCertificate)?;
-        let (leaf, intermediates) = parsed.split_first().ok_or(Reason::MalformedCertificate)?;
+        let malformed = Reason::MalformedCertificate;
+        let (leaf, others) = chain.split_first().ok_or(malformed)?;
+        let leaf = Certificate::parse(leaf).map_err(|_| malformed)?;
+        let intermediates: Option<Vec<_>> = others.iter().map(|der| self.intermediate(der)).collect();
+        let intermediates = intermediates.ok_or(malformed)?;
         self.observe(leaf.not_after(), now);
-        let verified = verify(leaf, intermediates, &self.roots, Some(&self.revocations), now.0);
-        let not_after = verified.map_err(|error| reason(&error))?;
+        let others: Vec<&Certificate> = intermediates.iter().map(|(certificate, _)| &**certificate).collect();
+        let verified = verify(&leaf, &others, &self.roots, Some(&self.revocations), now.0);
+        let verified = verified.map_err(|error| reason(&error))?;
+        for (certificate, new) in &intermediates {
+            if let Some(key) = new
+                && verified.chain.contains(&&**certificate)
+            {
+                self.intermediates.insert(*key, Arc::clone(certificate));
+            }
+        }
         Ok(Some(VerifiedCertificate {
             common_name: leaf.common_name().into(),
-            identity: identity(leaf),
-            not_after,
+            identity: identity(&leaf),
+            not_after: verified.not_after,
             leaf_not_after: leaf.not_after(),
         }))
+    }
+
+    /// A certificate that is not the leaf, and its fingerprint unless it is remembered.
+    fn intermediate(&self, der: &[u8]) -> Option<(Arc<Certificate>, Option<Fingerprint>)> {
+        let key = self.fingerprinter.fingerprint(der)?;
+        match self.intermediates.get(&key) {
+            Some(certificate) => Some((certificate, None)),
+            None => Some((Arc::new(Certificate::parse(der).ok()?.kept()), Some(key))),
+        }
     }
 }
 
@@ -250,3 +278,5 @@ fn sha256_hex(bytes: &[u8]) -> String {
 
 /// As many verified certificates as are remembered for one bundle: about 1 KiB each.
 const REMEMBERED: u64 = 10_000;
+/// As many CAs below the roots: about 8 KiB each, and no more than Envoy lets through in a header.
+const REMEMBERED_INTERMEDIATES: u64 = 256;

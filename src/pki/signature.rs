@@ -160,8 +160,8 @@ pub fn check(
     check_with(algorithm, signed, signature, key, None)
 }
 
-/// An RSA key, set up for the first algorithm by which somebody has signed something with it.
-pub(super) type SetUpKey = OnceLock<(SignatureAlgorithm, ParsedPublicKey)>;
+/// An RSA key that has verified a signature, set up for that one's algorithm when it is asked for the second time.
+pub(super) type SetUpKey = OnceLock<(SignatureAlgorithm, OnceLock<Option<ParsedPublicKey>>)>;
 
 /// As [`check`]; `set_up` is for this key and no other.
 pub(super) fn check_with(
@@ -236,16 +236,20 @@ fn rsa(
         return Err(SignatureError::Wrong);
     }
     let key = RsaPublicKeyComponents { n: modulus, e: exponent };
-    let verified = match set_up.map(|set_up| (set_up, set_up.get())) {
-        Some((_, Some((known, key)))) if *known == algorithm => key.verify_sig(signed, signature),
-        Some((set_up, None)) => {
-            let key = key.to_parsed_public_key(parameters).map_err(|_| SignatureError::Wrong)?;
-            // Nobody but its holder says what it is set up for.
-            key.verify_sig(signed, signature).inspect(|()| drop(set_up.set((algorithm, key))))
-        }
-        _ => key.verify(parameters, signed, signature),
+    let again = set_up.and_then(OnceLock::get).filter(|(known, _)| *known == algorithm);
+    let key_set_up = again.and_then(|(_, key_set_up)| {
+        key_set_up.get_or_init(|| key.to_parsed_public_key(parameters).ok()).as_ref()
+    });
+    let verified = match key_set_up {
+        Some(key) => key.verify_sig(signed, signature),
+        None => key.verify(parameters, signed, signature),
     };
-    verified.map_err(|_| SignatureError::Wrong)
+    verified.map_err(|_| SignatureError::Wrong)?;
+    if let Some(set_up) = set_up {
+        // Nobody but its holder says what it is set up for.
+        set_up.get_or_init(|| (algorithm, OnceLock::new()));
+    }
+    Ok(())
 }
 
 /// How signatures by this key are verified, if it is any good. Go: `checkKeySize` (1024 bits at least) and `checkPublicKey` of
@@ -428,7 +432,8 @@ mod tests {
             let forged = vec![1; leaf.signature().len()];
             assert_eq!([again(&forged), again(leaf.signature())], [wrong, expected], "{what}");
             assert_eq!([again(&forged), again(leaf.signature())], [wrong, expected], "{what}, set up");
-            assert_eq!(set_up.get().is_some(), expected.is_ok(), "{what}");
+            let is_set_up = set_up.get().is_some_and(|(_, key)| matches!(key.get(), Some(Some(_))));
+            assert_eq!(is_set_up, expected.is_ok(), "{what}");
             let perhaps_good = matches!(verdict, Ok(()) | Err(SignatureError::BeyondUs));
             assert_eq!(perhaps_good, go == "ok", "{what}");
             count += 1;

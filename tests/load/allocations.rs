@@ -59,12 +59,13 @@ struct Allocations {
     connection: u64,
 }
 
-const PINNED: [Allocations; 8] = [
+const PINNED: [Allocations; 9] = [
     Allocations { case: "static-token", check: 3, call: 7, connection: 24 },
     Allocations { case: "unknown-token", check: 3, call: 7, connection: 24 },
     Allocations { case: "anonymous", check: 3, call: 7, connection: 24 },
     Allocations { case: "remembered-certificate", check: 4, call: 8, connection: 25 },
-    Allocations { case: "first-seen-certificate", check: 121, call: 125, connection: 143 },
+    Allocations { case: "first-seen-certificate", check: 118, call: 122, connection: 140 },
+    Allocations { case: "first-seen-leaf", check: 93, call: 97, connection: 115 },
     Allocations { case: "rs256-first-seen", check: 65, call: 69, connection: 87 },
     Allocations { case: "service-account-first-seen", check: 123, call: 127, connection: 145 },
     Allocations { case: "rs256-remembered", check: 3, call: 7, connection: 24 },
