@@ -1,10 +1,12 @@
-//! The admin listener: health for the kubelet and metrics for Prometheus, over HTTP/1.1 or HTTP/2 in plaintext, which gRPC speaks. It tells
-//! nothing about requests or credentials, and answers while the other listener drains. [`Explain`](crate::explain) says why it would
-//! decide as it does, where [`debug`] is allowed.
+//! The admin listener: health for the kubelet and metrics for Prometheus, over HTTP/1.1 or HTTP/2, which gRPC speaks, in plaintext or over
+//! TLS ([`connection`]). It tells nothing about requests or credentials, and answers while the other listener drains. [`Explain`](crate::explain) says
+//! why it would decide as it does, where [`debug`] is allowed.
 //!
 //! Paths and words are kube-apiserver's (k8s.io/apiserver/pkg/server/healthz).
 
+mod connection;
 mod debug;
+mod profile;
 
 use std::fmt::Write;
 use std::io;
@@ -30,6 +32,8 @@ use crate::config::Deadlines;
 use crate::metrics::{self, IssuerStatus, Measured, Metrics, WatchStatus};
 use crate::telemetry::LogFilter;
 
+use connection::Pages;
+
 /// What the pages are made from.
 #[derive(Debug)]
 pub(crate) struct Status {
@@ -44,7 +48,7 @@ pub(crate) struct Status {
     cluster: ArcSwapOption<Cluster>,
     /// When the first of the revocation lists is past its nextUpdate, in seconds since 1970; 0 without lists.
     crl_next_update: AtomicI64,
-    /// The options of the configuration that serves, by name.
+    /// The options in force, by name.
     options: ArcSwap<Value>,
 }
 
@@ -66,8 +70,12 @@ impl Status {
         self.crl_next_update.store(deadlines.first_next_update().unwrap_or_default(), Ordering::Relaxed);
     }
 
-    /// The options of a configuration that serves.
-    pub(crate) fn options(&self, options: Value) {
+    /// The options of a configuration that serves, but for those that go on as they were.
+    pub(crate) fn options(&self, mut options: Value, goes_on: impl Fn(&str) -> bool) {
+        let before = self.options.load();
+        for (name, value) in before.as_object().into_iter().flatten().filter(|(name, _)| goes_on(name)) {
+            options[name] = value.clone();
+        }
         self.options.store(Arc::new(options));
     }
 
@@ -175,24 +183,30 @@ fn remark_on_watch(watch: &cluster::Status) -> String {
 /// While a cluster is waited for, a reload may bring another.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
-/// Serves the pages until it is dropped with the runtime. Returns the address.
+/// Serves the pages until it is dropped with the runtime, over TLS as it is `tls` when a connection begins, or in plaintext. Connections end
+/// after `max_age`. Returns the address.
 pub(crate) async fn listen(
     address: SocketAddr,
+    (tls, max_age): (Option<Arc<ArcSwap<rustls::ServerConfig>>>, Duration),
     debugging: bool,
+    profiling: bool,
     status: Arc<Status>,
     log: LogFilter,
     explain: Router,
 ) -> io::Result<SocketAddr> {
     let listener = TcpListener::bind(address).await?;
     let address = listener.local_addr()?;
-    let debug = debug::pages(address, debugging, &status, log, explain);
-    let pages = Router::new()
+    let public = Router::new()
         .route("/livez", get(livez))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics_page))
-        .with_state(status)
-        .merge(debug);
-    tokio::spawn(async move { axum::serve(listener, pages).await });
+        .with_state(Arc::clone(&status));
+    let all = public.clone().merge(debug::pages(profiling, &status, log, explain));
+    let everybody = match debugging || address.ip().is_loopback() {
+        true => all.clone(),
+        false => public.merge(debug::refused(profiling)),
+    };
+    tokio::spawn(Pages { tls, max_age, everybody, trusted: all }.serve(listener));
     Ok(address)
 }
 

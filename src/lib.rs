@@ -13,7 +13,7 @@
 //! | module | may use |
 //! |---|---|
 //! | [`identity`], [`request`], [`secret`], [`time`], [`trace`], [`url`], [`yaml`] | nothing of ours |
-//! | [`cluster`] | `secret` |
+//! | [`cluster`] | `secret`, `trace` |
 //! | [`cel`] | `time` |
 //! | [`pki`] | `time`, `url` |
 //! | [`decision`] | `identity` |

@@ -23,7 +23,8 @@ use crate::admin::Status;
 use crate::authn::token::JwtAuthenticators;
 use crate::authn::token::jwt::Remote;
 use crate::cluster::Clusters;
-use crate::config::{Config, Deadlines, Environment, Files, Loaded, ServerConfig, Tls};
+use crate::config::options::AT_START;
+use crate::config::{Config, Deadlines, Environment, Files, Loaded, LogConfig, ServerConfig, Tls};
 use crate::envoy::Snapshot;
 use crate::metrics::ReloadResult;
 
@@ -36,6 +37,8 @@ pub struct Reloader {
     clusters: Clusters,
     files: Files,
     interval: Duration,
+    /// As it was at the start.
+    log: LogConfig,
     deadlines: Deadlines,
     /// The issuers that are served.
     jwt: Option<Arc<JwtAuthenticators>>,
@@ -54,7 +57,8 @@ impl Reloader {
     ) -> Self {
         let (interval, deadlines) = (config.server.reload_interval, config.deadlines.clone());
         let jwt = config.chain.jwt().map(|jwt| Arc::clone(jwt));
-        Self { matches, environment, remote, clusters, files, interval, deadlines, jwt, next_jwt: None }
+        let log = config.log.clone();
+        Self { matches, environment, remote, clusters, files, interval, log, deadlines, jwt, next_jwt: None }
     }
 
     /// What outlives configurations.
@@ -71,7 +75,7 @@ impl Reloader {
     pub(crate) async fn run(
         mut self,
         current: Arc<ArcSwap<Snapshot>>,
-        tls: Option<Arc<ArcSwap<rustls::ServerConfig>>>,
+        tls: [CurrentTls; 2],
         running: ServerConfig,
         status: Arc<Status>,
         mut hangup: Signal,
@@ -86,7 +90,7 @@ impl Reloader {
                 _ => false,
             };
             if asked || there || self.files.changed() {
-                self = self.reload(&current, tls.as_deref(), &running, &status).await;
+                self = self.reload(&current, &tls, &running, &status).await;
             }
             for problem in self.deadlines.take_passed() {
                 tracing::warn!("{problem}");
@@ -98,7 +102,7 @@ impl Reloader {
     async fn reload(
         mut self,
         current: &ArcSwap<Snapshot>,
-        tls: Option<&ArcSwap<rustls::ServerConfig>>,
+        [tls, admin_tls]: &[CurrentTls; 2],
         running: &ServerConfig,
         status: &Status,
     ) -> Self {
@@ -128,10 +132,11 @@ impl Reloader {
                 profiles,
                 server,
                 tls: new_tls,
+                log,
+                admin_tls: new_admin_tls,
                 warnings,
                 deadlines,
                 options,
-                ..
             }) => {
                 self.next_jwt = None;
                 if let (Some(new), Some(old)) = (chain.jwt(), &self.jwt) {
@@ -144,13 +149,14 @@ impl Reloader {
                 status.issuers(self.jwt.as_deref());
                 status.cluster(cluster);
                 status.told_of(&deadlines);
-                status.options(options);
                 self.deadlines = deadlines;
                 current.store(Arc::new(Snapshot::new(chain, reply, profiles, &status.metrics)));
-                let turned = tls.is_some() != new_tls.is_some();
-                if let (Some(tls), Some(Tls(settings))) = (tls, new_tls) {
-                    tls.store(settings);
-                }
+                let [turned, admin_turned] = [renew(tls, new_tls), renew(admin_tls, new_admin_tls)];
+                status.options(options, |name| {
+                    AT_START.contains(&name)
+                        || turned && name.starts_with("tls-")
+                        || admin_turned && name.starts_with("admin-tls-")
+                });
                 let result = match self.next_jwt {
                     None => ReloadResult::Success,
                     Some(_) => ReloadResult::Partly,
@@ -159,9 +165,9 @@ impl Reloader {
                 for warning in warnings {
                     tracing::warn!("{warning}");
                 }
-                if turned || server != *running {
+                if turned || admin_turned || server != *running || log != self.log {
                     tracing::warn!(
-                        "options of the listener, the audit log or traces have changed, which takes a restart"
+                        "options of the listener, the log, the audit log or traces have changed, which takes a restart"
                     );
                 }
                 tracing::info!(generation = status.metrics.reloads.generation(), "reloaded");
@@ -169,6 +175,18 @@ impl Reloader {
         }
         self
     }
+}
+
+/// What a listener needs for the handshakes that begin now, if it speaks TLS.
+pub(crate) type CurrentTls = Option<Arc<ArcSwap<rustls::ServerConfig>>>;
+
+/// Whether TLS would have to be turned on or off; else what is new takes the place of what was.
+fn renew(current: &CurrentTls, new: Option<Tls>) -> bool {
+    let turned = current.is_some() != new.is_some();
+    if let (Some(current), Some(Tls(settings))) = (current, new) {
+        current.store(settings);
+    }
+    turned
 }
 
 /// The old configuration, and the files that the new one was read from, are large if they hold a million tokens. The allocator (mimalloc 3)

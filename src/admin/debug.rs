@@ -1,7 +1,6 @@
-//! Pages for whoever looks for a fault: the configuration that serves, and a louder log. Only where nobody but this host can ask for them, or
-//! where the operator wants that. Go: `configz` of k8s.io/component-base and `DebugFlags` of k8s.io/apiserver/pkg/server/routes/flags.go.
+//! Pages for whoever looks for a fault: the configuration that serves, and a louder log. Only where nobody but this host can ask for them, for
+//! who shows a certificate, or where the operator wants that. Go: `configz` of k8s.io/component-base and `DebugFlags` of k8s.io/apiserver/pkg/server/routes/flags.go.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
@@ -11,39 +10,42 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, put};
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tonic::Status;
 
+use super::profile;
 use crate::explain;
 use crate::telemetry::LogFilter;
 
-/// The pages, or why they are not there.
-pub(super) fn pages(
-    address: SocketAddr,
-    is_allowed: bool,
-    status: &Arc<super::Status>,
-    log: LogFilter,
-    explain: Router,
-) -> Router {
-    if !address.ip().is_loopback() && !is_allowed {
-        let refused = async || (StatusCode::FORBIDDEN, REFUSED);
-        let refused_call = async || Status::permission_denied(REFUSED.trim_end()).into_http::<Body>();
-        return Router::new()
-            .route("/configz", any(refused))
-            .route("/debug/flags/v", any(refused))
-            .route(&format!("/{}/{{method}}", explain::SERVICE_NAME), any(refused_call));
-    }
+/// Why they are not there.
+pub(super) fn refused(profiling: bool) -> Router {
+    let refused = async || (StatusCode::FORBIDDEN, REFUSED);
+    let refused_call = async || Status::permission_denied(REFUSED.trim_end()).into_http::<Body>();
+    let profile = if profiling { Router::new().route(profile::PATH, any(refused)) } else { Router::new() };
+    Router::new()
+        .route("/configz", any(refused))
+        .route("/debug/flags/v", any(refused))
+        .route(&format!("/{}/{{method}}", explain::SERVICE_NAME), any(refused_call))
+        .merge(profile)
+}
+
+/// The pages.
+pub(super) fn pages(profiling: bool, status: &Arc<super::Status>, log: LogFilter, explain: Router) -> Router {
     let unsupported = async || (StatusCode::NOT_ACCEPTABLE, "unsupported http method");
     Router::new()
         .route("/configz", get(configz))
-        .with_state(Arc::clone(status))
+        .with_state((Arc::clone(status), log.clone()))
         .merge(Router::new().route("/debug/flags/v", put(verbosity).fallback(unsupported)).with_state(log))
         .merge(explain)
+        .merge(if profiling { profile::page() } else { Router::new() })
 }
 
 /// By the name of the component, as there, the options and their values. None of them is a secret: those are in files, which are only named here.
-async fn configz(State(status): State<Arc<super::Status>>) -> impl IntoResponse {
-    let page = json!({"countersign": &**status.options.load()}).to_string();
+/// The log level is the one of now.
+async fn configz(State((status, log)): State<(Arc<super::Status>, LogFilter)>) -> impl IntoResponse {
+    let mut options = Value::clone(&status.options.load());
+    options["log-level"] = log.directives().into();
+    let page = json!({"countersign": options}).to_string();
     ([(header::CONTENT_TYPE, "application/json")], page)
 }
 
@@ -63,8 +65,7 @@ async fn verbosity(State(log): State<LogFilter>, body: Body) -> Response {
     }
 }
 
-const REFUSED: &str =
-    "only where --admin-listen is a loopback address, or with --enable-debugging-handlers\n";
+const REFUSED: &str = "only where --admin-listen is a loopback address, with a certificate of --admin-tls-client-ca-file, or with --enable-debugging-handlers\n";
 
 /// The longest filter, in bytes.
 const MAX_DIRECTIVES: usize = 4096;

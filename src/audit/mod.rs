@@ -15,10 +15,13 @@ mod event;
 mod tests;
 mod writer;
 
+use std::fs::{self, OpenOptions};
 use std::io;
-use std::path::PathBuf;
+use std::os::unix::fs::FileTypeExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::sync_channel;
 use std::thread;
 use std::time::{Duration, SystemTime};
 
@@ -50,6 +53,30 @@ pub struct AuditConfig {
     pub path: Option<PathBuf>,
 }
 
+impl AuditConfig {
+    /// Why a start could not open the file, as far as that is to be seen without making it: whether the folder may be written to is not.
+    pub fn problem(&self) -> Option<String> {
+        let path = self.path.as_ref()?;
+        let looked = match fs::metadata(path) {
+            // To open it waits for whoever reads, who may be there by the start.
+            Ok(there) if there.file_type().is_fifo() => Ok(()),
+            Ok(_) => OpenOptions::new().append(true).open(path).map(drop),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => folder(path),
+            Err(error) => Err(error),
+        };
+        looked.err().map(|error| format!("{}: cannot be opened: {error}", path.display()))
+    }
+}
+
+/// Whether a file that is not there has a folder to be made in.
+fn folder(path: &Path) -> io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    match fs::metadata(folder.unwrap_or_else(|| Path::new(".")))?.is_dir() {
+        true => Ok(()),
+        false => Err(io::ErrorKind::NotADirectory.into()),
+    }
+}
+
 /// The audit log. Its lines are whole and in the order in which the decisions were made by each thread.
 #[derive(Debug)]
 pub struct Auditor {
@@ -72,6 +99,11 @@ pub const MAX_TEXT: usize = 1024;
 /// As many groups as a line holds. There are hundreds at some companies.
 pub const MAX_GROUPS: usize = 64;
 
+/// To open the file takes no longer, unless it is a pipe that nobody reads, or on a disk that does not answer.
+const MAX_OPEN: Duration = Duration::from_secs(2);
+
+const NOT_OPENED: &str = "it could not be opened within 2 s, as a pipe that nobody reads";
+
 /// What the thread is told.
 enum Message {
     Line(Vec<u8>),
@@ -80,21 +112,27 @@ enum Message {
 }
 
 impl Auditor {
-    /// Opens the file, and starts the thread that writes. What becomes of lines is counted in `statistics`.
+    /// Starts the thread that writes, which opens the file. What becomes of lines is counted in `statistics`.
     ///
     /// # Errors
-    /// The file cannot be opened, or the thread not be started.
+    /// The file cannot be opened, not within [`MAX_OPEN`] either, or the thread not be started.
     pub fn start(config: &AuditConfig, statistics: Arc<AuditStatistics>) -> io::Result<Self> {
-        let target = match &config.path {
-            Some(path) => Target::open(path.clone())?,
-            None => Target::stdout(),
-        };
         let (queue, lines) = mpsc::channel(MAX_WAITING);
         let (waiting, counted) = (Arc::<AtomicUsize>::default(), Arc::clone(&statistics));
-        let bytes = Arc::clone(&waiting);
-        thread::Builder::new()
-            .name("audit".to_owned())
-            .spawn(move || write(target, lines, &bytes, &counted))?;
+        let (bytes, path) = (Arc::clone(&waiting), config.path.clone());
+        let (open, opened) = sync_channel(1);
+        thread::Builder::new().name("audit".to_owned()).spawn(move || match Target::open(path) {
+            Ok(target) => {
+                let _gone = open.send(Ok(()));
+                write(target, lines, &bytes, &counted);
+            }
+            Err(error) => drop(open.send(Err(error))),
+        })?;
+        let opened = opened.recv_timeout(MAX_OPEN);
+        let opened =
+            opened.unwrap_or_else(|_elapsed| Err(io::Error::new(io::ErrorKind::TimedOut, NOT_OPENED)));
+        let place = config.path.as_ref().map_or_else(|| "stdout".into(), |path| path.to_string_lossy());
+        opened.map_err(|error| io::Error::new(error.kind(), format!("{place}: {error}")))?;
         Ok(Self { level: config.level, queue, waiting, statistics })
     }
 

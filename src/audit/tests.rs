@@ -113,7 +113,7 @@ fn record(auditor: &Auditor, decision: &Decision, id: u32) {
     auditor.record(noon(), decision, None, None, id.to_string().as_bytes());
 }
 
-fn ids(path: &std::path::Path) -> Vec<String> {
+fn ids(path: &Path) -> Vec<String> {
     #[expect(clippy::disallowed_methods, reason = "a test reads what was written")]
     let text = fs::read_to_string(path).expect("it is there");
     text.lines().map(|line| parsed(line)["request_id"].as_str().unwrap_or_default().to_owned()).collect()

@@ -25,11 +25,9 @@ pub(super) enum Target {
 }
 
 impl Target {
-    pub(super) fn stdout() -> Self {
-        Self::Stdout(io::stdout())
-    }
-
-    pub(super) fn open(path: PathBuf) -> io::Result<Self> {
+    /// The file, or stdout if there is none.
+    pub(super) fn open(path: Option<PathBuf>) -> io::Result<Self> {
+        let Some(path) = path else { return Ok(Self::Stdout(io::stdout())) };
         let file = open(&path)?;
         Ok(Self::File { path, file, looked: Instant::now() })
     }

@@ -10,7 +10,8 @@ use std::time::UNIX_EPOCH;
 use aws_lc_rs::digest::{SHA256, digest};
 use quick_cache::sync::Cache;
 
-use super::{Now, pem_text, xfcc};
+use super::pem_text::{self, Decoded};
+use super::{Now, xfcc};
 use crate::decision::Reason;
 use crate::identity::{CREDENTIAL_ID, Extra, Groups, Identity};
 use crate::metrics::Histogram;
@@ -29,6 +30,8 @@ pub struct ClientCertificates {
     /// What was presented and has been verified, by fingerprint of the text. Only what is good is remembered, so that nobody can
     /// fill this who has no certificate.
     verified: Cache<Fingerprint, Arc<VerifiedCertificate>>,
+    /// CAs between the roots and a certificate that has been verified, by fingerprint: leaf after leaf comes with the same ones.
+    intermediates: Cache<Fingerprint, Arc<Certificate>>,
     /// For how long those that are presented are still valid, if anybody wants to know.
     expirations: Option<Arc<Histogram>>,
 }
@@ -77,8 +80,15 @@ impl Text {
 impl ClientCertificates {
     /// Verifies against `roots` and `revocations`, and reads the chain from `x-forwarded-client-cert` if that is trusted.
     pub fn new(roots: Arc<CertPool>, revocations: Arc<RevocationLists>, xfcc_trusted_hops: usize) -> Self {
-        let (fingerprinter, verified) = (Fingerprinter::random(), Cache::new(REMEMBERED));
-        Self { roots, revocations, xfcc_trusted_hops, fingerprinter, verified, expirations: None }
+        Self {
+            roots,
+            revocations,
+            xfcc_trusted_hops,
+            fingerprinter: Fingerprinter::random(),
+            verified: Cache::new(REMEMBERED),
+            intermediates: Cache::new(REMEMBERED_INTERMEDIATES),
+            expirations: None,
+        }
     }
 
     /// Tells of each certificate that is presented for how many seconds it is still valid. Go: `clientCertificateExpirationHistogram`.
@@ -139,19 +149,38 @@ impl ClientCertificates {
     /// presented no certificate to the first proxy.
     fn verify(&self, leaf: &[u8], forwarded: &[u8], now: Now) -> Result<Option<VerifiedCertificate>, Reason> {
         let Some(chain) = chain(leaf, forwarded, self.xfcc_trusted_hops)? else { return Ok(None) };
-        let parsed: Result<Vec<Certificate>, _> = chain.iter().map(|der| Certificate::parse(der)).collect();
         // kube-apiserver ends the handshake when any of them cannot be parsed.
-        let parsed = parsed.map_err(|_| Reason::MalformedCertificate)?;
-        let (leaf, intermediates) = parsed.split_first().ok_or(Reason::MalformedCertificate)?;
+        let malformed = Reason::MalformedCertificate;
+        let (leaf, others) = chain.split_first().ok_or(malformed)?;
+        let leaf = Certificate::parse(leaf).map_err(|_| malformed)?;
+        let intermediates: Option<Vec<_>> = others.iter().map(|der| self.intermediate(der)).collect();
+        let intermediates = intermediates.ok_or(malformed)?;
         self.observe(leaf.not_after(), now);
-        let verified = verify(leaf, intermediates, &self.roots, Some(&self.revocations), now.0);
-        let not_after = verified.map_err(|error| reason(&error))?;
+        let others: Vec<&Certificate> = intermediates.iter().map(|(certificate, _)| &**certificate).collect();
+        let verified = verify(&leaf, &others, &self.roots, Some(&self.revocations), now.0);
+        let verified = verified.map_err(|error| reason(&error))?;
+        for (certificate, new) in &intermediates {
+            if let Some(key) = new
+                && verified.chain.contains(&&**certificate)
+            {
+                self.intermediates.insert(*key, Arc::clone(certificate));
+            }
+        }
         Ok(Some(VerifiedCertificate {
             common_name: leaf.common_name().into(),
-            identity: identity(leaf),
-            not_after,
+            identity: identity(&leaf),
+            not_after: verified.not_after,
             leaf_not_after: leaf.not_after(),
         }))
+    }
+
+    /// A certificate that is not the leaf, and its fingerprint unless it is remembered.
+    fn intermediate(&self, der: &[u8]) -> Option<(Arc<Certificate>, Option<Fingerprint>)> {
+        let key = self.fingerprinter.fingerprint(der)?;
+        match self.intermediates.get(&key) {
+            Some(certificate) => Some((certificate, None)),
+            None => Some((Arc::new(Certificate::parse(der).ok()?.kept()), Some(key))),
+        }
     }
 }
 
@@ -169,24 +198,26 @@ pub fn certificate_fingerprint(request: &Request<'_>) -> Option<String> {
 
 /// The certificates that the client presented, leaf first, as DER.
 fn chain(leaf: &[u8], forwarded: &[u8], hops: usize) -> Result<Option<Vec<Vec<u8>>>, Reason> {
-    let leaf = match leaf {
+    let text = leaf;
+    let leaf = match text {
         b"" => None,
         text => match <[_; 1]>::try_from(pem_text::url_encoded(text).ok_or(Reason::MalformedCertificate)?) {
-            Ok(leaf) => Some(leaf),
+            Ok([leaf]) => Some(leaf),
             Err(_several) => return Err(Reason::MalformedCertificate),
         },
     };
     if forwarded.is_empty() {
-        return Ok(leaf.map(Vec::from));
+        return Ok(leaf.map(|leaf| vec![leaf]));
     }
     let malformed = Reason::MalformedForwardedCertificate;
-    let elements = xfcc::parse(forwarded, hops).ok_or(malformed)?;
+    let decoded = leaf.as_deref().map(|der| Decoded { text, der });
+    let elements = xfcc::parse(forwarded, hops, decoded).ok_or(malformed)?;
     let chains: Option<Vec<_>> = elements.into_iter().map(forwarded_chain).collect();
     let mut chains = chains.ok_or(malformed)?;
     // The last element was written by the Envoy that asks us, about the peer whose certificate it also gives us. Without that
     // one, anybody may have written it: a certificate is no secret.
     let last = chains.last().and_then(|chain| chain.first());
-    if leaf.as_ref().map(|[leaf]| leaf) != last {
+    if leaf.as_ref() != last {
         return Err(malformed);
     }
     // Fewer than the hops: nobody has presented a certificate to the first of them.
@@ -247,3 +278,5 @@ fn sha256_hex(bytes: &[u8]) -> String {
 
 /// As many verified certificates as are remembered for one bundle: about 1 KiB each.
 const REMEMBERED: usize = 10_000;
+/// As many CAs below the roots: about 8 KiB each, and no more than Envoy lets through in a header.
+const REMEMBERED_INTERMEDIATES: usize = 256;

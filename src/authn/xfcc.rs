@@ -23,7 +23,7 @@
 use bstr::ByteSlice;
 use serde::Deserialize;
 
-use super::pem_text;
+use super::pem_text::{self, Decoded};
 
 /// One hop's element.
 #[derive(Debug, PartialEq, Eq)]
@@ -36,19 +36,20 @@ pub(super) struct Element {
     pub(super) chain: Option<Vec<Vec<u8>>>,
 }
 
-/// The elements of at most `hops` hops, or `None` if `value` is anything else.
-pub(super) fn parse(value: &[u8], hops: usize) -> Option<Vec<Element>> {
+/// The elements of at most `hops` hops, or `None` if `value` is anything else. `leaf` is the certificate that some of them may be
+/// about, if there is one.
+pub(super) fn parse(value: &[u8], hops: usize, leaf: Option<Decoded<'_>>) -> Option<Vec<Element>> {
     let elements: Option<Vec<Element>> = match value.first()? {
         b'[' => {
             let elements: Vec<JsonElement> = serde_json::from_slice(value).ok()?;
             elements.into_iter().map(JsonElement::element).collect()
         }
-        _ => value.split_str(",").map(text_element).collect(),
+        _ => value.split_str(",").map(|text| text_element(text, leaf)).collect(),
     };
     elements.filter(|elements| !elements.is_empty() && elements.len() <= hops)
 }
 
-fn text_element(text: &[u8]) -> Option<Element> {
+fn text_element(text: &[u8], leaf: Option<Decoded<'_>>) -> Option<Element> {
     let mut parts = text.split_str(";").peekable();
     if let Some(by) = parts.next_if(|part| part.starts_with(b"By=")) {
         // A URI: nothing that could end it early, were it not what it seems.
@@ -57,14 +58,17 @@ fn text_element(text: &[u8]) -> Option<Element> {
     let hash = hash(parts.next()?.strip_prefix(b"Hash=")?)?;
     let cert = parts.next_if(|part| part.starts_with(b"Cert=")).map(|part| quoted(part, b"Cert="));
     let chain = parts.next_if(|part| part.starts_with(b"Chain=")).map(|part| quoted(part, b"Chain="));
-    let cert = cert.map(|cert| single(cert?));
-    let element = Element { hash, cert: optional(cert)?, chain: optional(chain)? };
-    parts.next().is_none().then_some(element)
+    parts.next().is_none().then_some(())?;
+    let (cert_text, chain_text) = (optional(cert)?, optional(chain)?);
+    let cert = optional(cert_text.map(|text| single(pem_text::url_encoded_after(leaf, text)?)))?;
+    let known = cert_text.zip(cert.as_deref()).map(|(text, der)| Decoded { text, der }).or(leaf);
+    let chain = optional(chain_text.map(|text| pem_text::url_encoded_after(known, text)))?;
+    Some(Element { hash, cert, chain })
 }
 
-/// The certificates that stand in quotes behind `key`.
-fn quoted(part: &[u8], key: &[u8]) -> Option<Vec<Vec<u8>>> {
-    pem_text::url_encoded(part.strip_prefix(key)?.strip_prefix(b"\"")?.strip_suffix(b"\"")?)
+/// What stands in quotes behind `key`.
+fn quoted<'a>(part: &'a [u8], key: &[u8]) -> Option<&'a [u8]> {
+    part.strip_prefix(key)?.strip_prefix(b"\"")?.strip_suffix(b"\"")
 }
 
 #[derive(Deserialize)]
@@ -132,7 +136,7 @@ mod tests {
                 e.chain.unwrap_or_default().into_iter().map(text).collect(),
             )
         };
-        Some(parse(value.as_bytes(), hops)?.into_iter().map(short).collect())
+        Some(parse(value.as_bytes(), hops, None)?.into_iter().map(short).collect())
     }
 
     fn pair(cert: &str, chain: &str) -> (String, String) {
@@ -213,7 +217,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_value_makes_it_panic(value in r#"[\[\]{}",;=:A-z0-9%-]{0,80}"#, bytes in prop::collection::vec(any::<u8>(), 0..80)) {
-            let _any = (parse(value.as_bytes(), 2), parse(&bytes, 2), parse(format!("[{value}]").as_bytes(), 2));
+            let _any = (parse(value.as_bytes(), 2, None), parse(&bytes, 2, None), parse(format!("[{value}]").as_bytes(), 2, None));
         }
     }
 }

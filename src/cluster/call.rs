@@ -11,6 +11,7 @@ use thiserror::Error;
 use tokio::time::Instant;
 
 use super::{Cluster, error, lock};
+use crate::trace;
 
 /// An answer is not longer, in bytes. etcd takes objects of 1.5 MiB, which base64 and JSON blow up.
 pub(super) const MAX_ANSWER: usize = 4 << 20;
@@ -34,11 +35,12 @@ impl Cluster {
     /// log, and that may be a Secret.
     pub(super) async fn call<T: DeserializeOwned>(
         &self,
-        request: http::Request<Vec<u8>>,
+        mut request: http::Request<Vec<u8>>,
         good: StatusCode,
     ) -> Result<T, CallError> {
         let failed = |problem: &str| CallError::Failed(problem.to_owned());
         let client = self.client().map_err(|error| failed(&error::of_client(&error)))?;
+        trace::write(request.headers_mut());
         let response = client.send(request.map(Body::from)).await;
         let response = response.map_err(|error| failed(&error::of_client(&error)))?;
         if response.status() != good {

@@ -54,6 +54,15 @@ fn text(path: &str) -> Result<Zeroizing<String>, String> {
     Ok(Zeroizing::new(text))
 }
 
+/// The token in a file, or in stdin for `-`, without white space around it.
+fn token(path: &str) -> Result<Zeroizing<String>, String> {
+    let text = text(path)?;
+    match text.trim() {
+        "" => Err(format!("{path}: there is no token in it")),
+        token => Ok(Zeroizing::new(token.to_owned())),
+    }
+}
+
 /// The content of a file, or of stdin for `-`.
 fn read(path: &str) -> Result<Zeroizing<Vec<u8>>, String> {
     let failed = |error: io::Error| format!("{path}: cannot be read: {error}");

@@ -18,6 +18,7 @@ mod impersonation;
 mod json;
 mod kubeconfig;
 mod listen;
+mod log_filter;
 mod oidc_flags;
 pub mod options;
 mod pod;
@@ -55,6 +56,7 @@ pub use deadlines::Deadlines;
 pub use file::Files;
 pub use identity_headers::{GroupsEncoding, IdentityHeaders};
 pub use listen::ListenAddress;
+pub use log_filter::log_filter;
 pub use profiles::{DEFAULT_PROFILE, Profile};
 pub use sources::Environment;
 pub use tls::Tls;
@@ -74,6 +76,8 @@ pub struct Config {
     pub server: ServerConfig,
     /// What the listener needs for TLS; none: plaintext.
     pub tls: Option<Tls>,
+    /// The same for the admin listener.
+    pub admin_tls: Option<Tls>,
     /// What is logged, and how.
     pub log: LogConfig,
     /// What is allowed but deserves a second look, to be logged at start.
@@ -134,8 +138,10 @@ pub struct ServerConfig {
     pub shutdown_delay: Duration,
     /// After that, how long what is in flight may take.
     pub shutdown_timeout: Duration,
-    /// Whether the admin listener has pages for debugging although others than this host can ask for them.
+    /// Whether the admin listener has pages for debugging for everybody although others than this host can ask for them.
     pub debugging: bool,
+    /// Whether it says where the CPU time goes.
+    pub profiling: bool,
     /// The audit log, if there is one.
     pub audit: Option<AuditConfig>,
     /// Where spans go, if anywhere.
@@ -143,7 +149,7 @@ pub struct ServerConfig {
 }
 
 /// What is logged, and how.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogConfig {
     /// JSON, or text.
     pub json: bool,
@@ -205,6 +211,7 @@ impl Config {
         let reply = reply(values, front_proxy, xfcc_trusted_hops > 0, impersonation.clone());
         let profiles = profiles.profiles(values, &chain, &reply, impersonation.as_ref(), &mut warnings);
         let tls = tls::listener(values, &mut deadlines, &mut warnings);
+        let admin_tls = tls::admin(values, &mut deadlines);
         let server = server(values, &mut warnings);
         let log = LogConfig {
             json: values.choice(option("log-format"), &["text", "json"]) == "json",
@@ -212,7 +219,7 @@ impl Config {
         };
         warnings.extend(deadlines.take_passed());
         let options = values.options();
-        Self { chain, cluster, reply, profiles, server, tls, log, warnings, deadlines, options }
+        Self { chain, cluster, reply, profiles, server, tls, admin_tls, log, warnings, deadlines, options }
     }
 }
 
@@ -371,6 +378,7 @@ fn server(values: &mut Values<'_>, warnings: &mut Vec<String>) -> ServerConfig {
         shutdown_delay: values.duration(option("shutdown-delay-duration")),
         shutdown_timeout: values.duration(option("shutdown-timeout")),
         debugging: values.bool(option("enable-debugging-handlers")),
+        profiling: values.bool(option("profiling")),
         audit: audit(values, warnings),
         tracing: tracing_configuration::read(values),
     }

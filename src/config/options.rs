@@ -32,6 +32,30 @@ pub enum Kind {
     Repeated(&'static str),
 }
 
+/// The options that are read at the start alone: another value takes a restart. Those of TLS do where it is turned on or off.
+pub const AT_START: &[&str] = &[
+    "listen",
+    "insecure-listen-plaintext",
+    "admin-listen",
+    "enable-debugging-handlers",
+    "profiling",
+    "worker-threads",
+    "max-check-request-bytes",
+    "max-header-list-bytes",
+    "max-concurrent-streams",
+    "keepalive-interval",
+    "keepalive-timeout",
+    "max-connection-age",
+    "reload-interval",
+    "shutdown-delay-duration",
+    "shutdown-timeout",
+    "audit-log-path",
+    "audit-level",
+    "tracing-config-file",
+    "log-format",
+    "log-level",
+];
+
 /// Every option but `--config`, in the order of the help: kube-apiserver's first, with its names and meanings.
 pub const OPTIONS: &[OptionSpec] = &[
     one("token-auth-file", "FILE", "", "CSV file of static tokens: token,user,uid,\"group1,group2\""),
@@ -203,17 +227,39 @@ pub const OPTIONS: &[OptionSpec] = &[
         "tls-allowed-client-names",
         "DNS names or URIs (SPIFFE ids), one of which such a client must have among its subject alternative names; empty: any",
     ),
-    one("tls-min-version", "VERSION", "VersionTLS12", "VersionTLS12 or VersionTLS13"),
+    one("tls-min-version", "VERSION", "VersionTLS12", "VersionTLS12 or VersionTLS13, of both listeners"),
     one(
         "admin-listen",
         "ADDRESS",
         "127.0.0.1:9002",
-        "Where /livez, /readyz and /metrics are, in plaintext: host:port; empty: nowhere",
+        "Where /livez, /readyz and /metrics are, in plaintext unless --admin-tls-cert-file is set: host:port; empty: nowhere",
+    ),
+    one(
+        "admin-tls-cert-file",
+        "FILE",
+        "",
+        "PEM certificate of the admin listener, followed by its intermediates; it then speaks TLS",
+    ),
+    one("admin-tls-private-key-file", "FILE", "", "PEM private key that goes with it"),
+    one(
+        "admin-tls-client-ca-file",
+        "FILE",
+        "",
+        "PEM bundle of CAs whose clients may see /configz and ask Explain from anywhere; who shows no certificate, as the kubelet, has health and metrics",
+    ),
+    list(
+        "admin-tls-allowed-client-names",
+        "DNS names or URIs (SPIFFE ids), one of which such a certificate must have among its subject alternative names; empty: any",
     ),
     flag(
         "enable-debugging-handlers",
         "false",
-        "Have /configz and /debug/flags/v there even where --admin-listen is no loopback address",
+        "Have /configz, /debug/ and Explain there for everybody, even where --admin-listen is no loopback address",
+    ),
+    flag(
+        "profiling",
+        "false",
+        "Have /debug/pprof/profile there, which says where the CPU time goes; kube-apiserver has it by default",
     ),
     one(
         "identity-headers",

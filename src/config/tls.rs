@@ -1,5 +1,5 @@
-//! TLS on our own listener: who we say that we are, and who may ask us. Between Envoy and us only; the certificates of Envoy's
-//! clients are [`super::certificates`]' affair.
+//! TLS on our own listeners: who we say that we are, and who may ask us. Between Envoy, or whoever watches us, and us only; the certificates
+//! of Envoy's clients are [`super::certificates`]' affair.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -23,7 +23,7 @@ use super::options::option;
 use super::values::Values;
 use crate::pki::certificates_from_pem;
 
-/// What the listener needs for a handshake.
+/// What a listener needs for a handshake.
 #[derive(Clone)]
 pub struct Tls(pub Arc<rustls::ServerConfig>);
 
@@ -34,53 +34,97 @@ impl fmt::Debug for Tls {
     }
 }
 
+/// One of our listeners.
+struct Listener {
+    certificate: &'static str,
+    key: &'static str,
+    client_ca: &'static str,
+    allowed_names: &'static str,
+    /// What becomes of an expired certificate.
+    expired: &'static str,
+    /// What it speaks, by ALPN.
+    protocols: &'static [&'static [u8]],
+    /// Whether it lets in clients without a certificate. One that is bad is let in nowhere.
+    takes_none: bool,
+}
+
+const CHECKS: Listener = Listener {
+    certificate: "tls-cert-file",
+    key: "tls-private-key-file",
+    client_ca: "tls-client-ca-file",
+    allowed_names: "tls-allowed-client-names",
+    expired: "has expired, and Envoy will not connect",
+    protocols: &[b"h2"],
+    takes_none: false,
+};
+
+const ADMIN: Listener = Listener {
+    certificate: "admin-tls-cert-file",
+    key: "admin-tls-private-key-file",
+    client_ca: "admin-tls-client-ca-file",
+    allowed_names: "admin-tls-allowed-client-names",
+    expired: "has expired, and Prometheus will not connect",
+    protocols: &[b"h2", b"http/1.1"],
+    takes_none: true,
+};
+
 /// Reads `--tls-*`. None without `--tls-cert-file`, or with an error.
 pub(super) fn listener(
     values: &mut Values<'_>,
     deadlines: &mut Deadlines,
     warnings: &mut Vec<String>,
 ) -> Option<Tls> {
-    let certificate = values.file(option("tls-cert-file"));
-    let key = values.file(option("tls-private-key-file"));
-    let client_ca = values.file(option("tls-client-ca-file"));
-    let allowed_names: BTreeSet<_> =
-        values.list_of_names(option("tls-allowed-client-names")).into_iter().collect();
+    let tls = read(&CHECKS, values, deadlines)?;
+    if !values.is_set(option(CHECKS.client_ca)) {
+        warnings.push(
+            "whoever reaches the listener may ask it about a credential; --tls-client-ca-file lets only those in who \
+             have a certificate of yours"
+                .to_owned(),
+        );
+    }
+    Some(tls)
+}
+
+/// Reads `--admin-tls-*`, likewise.
+pub(super) fn admin(values: &mut Values<'_>, deadlines: &mut Deadlines) -> Option<Tls> {
+    read(&ADMIN, values, deadlines)
+}
+
+fn read(listener: &Listener, values: &mut Values<'_>, deadlines: &mut Deadlines) -> Option<Tls> {
+    let Listener { certificate, key, client_ca, allowed_names, .. } = *listener;
+    let needs =
+        [(certificate, key), (key, certificate), (certificate, client_ca), (client_ca, allowed_names)];
+    let names: BTreeSet<_> = values.list_of_names(option(allowed_names)).into_iter().collect();
+    let [certificate, key, client_ca] = [certificate, key, client_ca].map(|name| values.file(option(name)));
     let versions = match values.choice(option("tls-min-version"), &["VersionTLS12", "VersionTLS13"]) {
         "VersionTLS13" => &[&rustls::version::TLS13][..],
         _ => rustls::ALL_VERSIONS,
     };
-    for (name, needed, by) in [
-        ("tls-cert-file", true, "tls-private-key-file"),
-        ("tls-private-key-file", true, "tls-cert-file"),
-        ("tls-cert-file", true, "tls-client-ca-file"),
-        ("tls-client-ca-file", !allowed_names.is_empty(), "tls-allowed-client-names"),
-    ] {
-        if needed && values.is_set(option(by)) && !values.is_set(option(name)) {
+    for (name, by) in needs {
+        let is_meant = by != allowed_names || !names.is_empty();
+        if is_meant && values.is_set(option(by)) && !values.is_set(option(name)) {
             values.error(&format!("--{by}"), &format!("needs --{name} beside it"));
         }
     }
     let (certificate, key) = (certificate?, key?);
     for own in certificates_from_pem(&certificate.bytes).unwrap_or_default() {
-        deadlines
-            .add(format!("{}: has expired, and Envoy will not connect", certificate.place), own.not_after());
+        deadlines.add(format!("{}: {}", certificate.place, listener.expired), own.not_after());
     }
     let provider = Arc::new(aws_lc_rs::default_provider());
     let verifier = match &client_ca {
-        Some(file) => client_verifier(values, file, allowed_names, &provider)?,
-        None => {
-            warnings.push(
-                "whoever reaches the listener may ask it about a credential; --tls-client-ca-file lets only those in who \
-                 have a certificate of yours"
-                    .to_owned(),
-            );
-            WebPkiClientVerifier::no_client_auth()
-        }
+        Some(file) => client_verifier(values, file, names, &provider, listener.takes_none)?,
+        None => WebPkiClientVerifier::no_client_auth(),
     };
-    let built = server_config(&certificate, &key, versions, provider, verifier);
-    built
-        .map(|config| Tls(Arc::new(config)))
-        .map_err(|(file, problem)| values.error(&file.place, &problem))
-        .ok()
+    match server_config(&certificate, &key, versions, provider, verifier) {
+        Ok(mut config) => {
+            config.alpn_protocols = listener.protocols.iter().map(|name| name.to_vec()).collect();
+            Some(Tls(Arc::new(config)))
+        }
+        Err((file, problem)) => {
+            values.error(&file.place, &problem);
+            None
+        }
+    }
 }
 
 fn server_config<'f>(
@@ -100,7 +144,6 @@ fn server_config<'f>(
         .with_client_cert_verifier(verifier)
         .with_single_cert(chain, parsed)
         .map_err(|error| (key, format!("does not go with the certificate: {error}")))?;
-    config.alpn_protocols = vec![b"h2".to_vec()];
     // A resumed session would stand for a client certificate that was looked at earlier. Envoy's connections last; a full
     // handshake for each costs nothing.
     config.session_storage = Arc::new(NoServerSessionStorage {});
@@ -113,15 +156,16 @@ fn client_verifier(
     file: &NamedFile,
     allowed_names: BTreeSet<String>,
     provider: &Arc<CryptoProvider>,
+    takes_none: bool,
 ) -> Option<Arc<dyn ClientCertVerifier>> {
     let build = || {
         let mut roots = RootCertStore::empty();
         for (index, certificate) in certificates(file)?.into_iter().enumerate() {
             roots.add(certificate).map_err(|error| format!("certificate {}: {error}", index + 1))?;
         }
-        WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider))
-            .build()
-            .map_err(|error| error.to_string())
+        let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider));
+        let builder = if takes_none { builder.allow_unauthenticated() } else { builder };
+        builder.build().map_err(|error| error.to_string())
     };
     match build() {
         Ok(trusted) if allowed_names.is_empty() => Some(trusted),
@@ -170,6 +214,10 @@ impl ClientCertVerifier for NamedClients {
             true => Ok(verified),
             false => Err(CertificateError::ApplicationVerificationFailure.into()),
         }
+    }
+
+    fn client_auth_mandatory(&self) -> bool {
+        self.trusted.client_auth_mandatory()
     }
 
     fn root_hint_subjects(&self) -> &[DistinguishedName] {

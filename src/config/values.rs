@@ -6,12 +6,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use config::{Value, ValueKind};
-use tracing_subscriber::EnvFilter;
 
 use super::file::{Files, NamedFile};
 use super::options::{Kind, OPTIONS, OptionSpec, option};
 use super::sources::Sources;
-use super::{ConfigError, ListenAddress, identity_headers};
+use super::{ConfigError, ListenAddress, identity_headers, log_filter};
 use crate::authn::csv;
 
 /// The options' values on their way to a [`super::Config`].
@@ -124,10 +123,7 @@ impl<'e> Values<'e> {
     }
 
     pub(super) fn log_filter(&mut self, option: &OptionSpec) -> String {
-        self.parsed(option, |text| match EnvFilter::try_new(text) {
-            Ok(_) => Ok(text.to_owned()),
-            Err(error) => Err(error.to_string()),
-        })
+        self.parsed(option, |text| log_filter(text).map(|_good| text.to_owned()))
     }
 
     /// One for each time, as pflag's StringArray.

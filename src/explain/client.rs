@@ -1,8 +1,10 @@
 //! Asks a server that runs.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
@@ -13,6 +15,7 @@ use tonic::{Code, Request};
 use super::service::RawExplainRequest;
 use super::v1::ExplainResponse;
 use super::v1::grpc::explain_client::ExplainClient;
+use crate::https::{Trust, tls_settings};
 
 /// Why there is no answer.
 #[derive(Debug, Error)]
@@ -28,20 +31,30 @@ pub enum AskError {
     Refused(String, String),
 }
 
-/// What the server whose admin listener is at `address` (host:port) says about an encoded CheckRequest.
+/// What the server whose admin listener is at `address` (host:port) says about an encoded CheckRequest; over TLS, if there are settings for
+/// that, which have to offer h2.
 ///
 /// # Errors
 /// It could not be asked.
-pub async fn ask(address: &str, check_request: Bytes) -> Result<ExplainResponse, AskError> {
-    let origin = address.strip_prefix("http://").unwrap_or(address).trim_end_matches('/');
-    let origin = http::Uri::builder().scheme("http").authority(origin).path_and_query("/").build();
+pub async fn ask(
+    address: &str,
+    tls: Option<Arc<rustls::ClientConfig>>,
+    check_request: Bytes,
+) -> Result<ExplainResponse, AskError> {
+    let unreachable = |why: String| AskError::Unreachable(address.to_owned(), why);
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    let tls = tls.map_or_else(|| tls_settings(&Trust::Nobody, None), Ok);
+    let tls = tls.map_err(|error| unreachable(error.to_string()))?;
+    let origin = address.strip_prefix(&*format!("{scheme}://")).unwrap_or(address).trim_end_matches('/');
+    let origin = http::Uri::builder().scheme(scheme).authority(origin).path_and_query("/").build();
     let origin = origin.map_err(|_| AskError::Address(address.to_owned()))?;
     let mut connector = HttpConnector::new();
     connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
+    connector.enforce_http(false);
+    let connector = HttpsConnector::from((connector, tls));
     let client = Client::builder(TokioExecutor::new()).http2_only(true).build(connector);
     let mut client = ExplainClient::with_origin(client, origin).max_decoding_message_size(MAX_ANSWER);
     let asked = client.explain(Request::new(RawExplainRequest { check_request }));
-    let unreachable = |why: String| AskError::Unreachable(address.to_owned(), why);
     match timeout(ANSWER_TIMEOUT, asked).await {
         Err(_elapsed) => Err(unreachable(format!("no answer within {ANSWER_TIMEOUT:?}"))),
         Ok(Ok(response)) => Ok(response.into_inner()),

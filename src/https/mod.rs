@@ -38,5 +38,5 @@ pub use error::{ClientError, Error, Phase, RedirectError};
 pub use proxy::Proxies;
 pub use tls::{ClientCertificate, Trust};
 
-pub(crate) use tls::trusting as tls_settings;
+pub(crate) use tls::config as tls_settings;
 pub use url::{Url, UrlError};

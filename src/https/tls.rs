@@ -16,13 +16,8 @@ use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, Other
 use super::error::ClientError;
 use crate::pki::{CertPool, Certificate, Invalid, ParseError, VerifyError, verify_server};
 
-/// Settings for clients of other kinds, with no certificate of their own.
-pub(crate) fn trusting(trust: &Trust<'_>) -> Result<Arc<ClientConfig>, ClientError> {
-    config(trust, None)
-}
-
 /// TLS 1.2 and 1.3 by aws-lc-rs, whatever the process' default provider is, and HTTP/2 or HTTP/1.1.
-pub(super) fn config(
+pub(crate) fn config(
     trust: &Trust<'_>,
     certificate: Option<&ClientCertificate>,
 ) -> Result<Arc<ClientConfig>, ClientError> {
@@ -32,6 +27,7 @@ pub(super) fn config(
         Trust::Authorities(bundle) => Some(CertPool::from_pem(bundle)?),
         Trust::System => Some(system()?),
         Trust::Anybody => None,
+        Trust::Nobody => Some(CertPool::default()),
     };
     let config = ClientConfig::builder_with_provider(Arc::new(provider))
         .with_safe_default_protocol_versions()
@@ -65,6 +61,8 @@ pub enum Trust<'a> {
     Authorities(&'a [u8]),
     /// Anybody's. Go: `InsecureSkipVerify` of `tls.Config`.
     Anybody,
+    /// Nobody's, where TLS is not to be spoken at all.
+    Nobody,
 }
 
 /// A certificate that a client shows to a server that asks for one, with its key.

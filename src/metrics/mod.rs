@@ -9,6 +9,7 @@ mod cells;
 mod checks;
 mod histogram;
 mod issuers;
+mod log;
 mod page;
 mod process;
 mod profiles;
@@ -32,6 +33,7 @@ pub use audit::AuditStatistics;
 pub use checks::{Checks, InFlight};
 pub use histogram::Histogram;
 pub use issuers::{IssuerStatus, Verification, Verifications};
+pub use log::LogStatistics;
 pub use page::CONTENT_TYPE;
 pub use process::host_name;
 pub use profiles::{ProfileChecks, Profiles};
@@ -64,6 +66,8 @@ pub struct Metrics {
     pub audit: Arc<AuditStatistics>,
     /// Traces.
     pub traces: Arc<TraceStatistics>,
+    /// The log.
+    pub log: Arc<LogStatistics>,
     /// What Kubernetes' label `apiserver_id_hash` says of us.
     host: String,
 }
@@ -105,6 +109,7 @@ impl Default for Metrics {
             reloads: Reloads::default(),
             audit: Arc::default(),
             traces: Arc::default(),
+            log: Arc::default(),
             host: host_name().map_or_else(String::new, |name| hash(name.as_bytes())),
         }
     }
@@ -130,6 +135,7 @@ impl Metrics {
         self.requests.write(&mut page);
         self.audit.write(&mut page);
         self.traces.write(&mut page);
+        self.log.write(&mut page);
         self.reloads.write(&mut page, &self.host);
         page.single(
             "countersign_client_crl_next_update_timestamp_seconds",

@@ -126,7 +126,7 @@ impl Reloads {
         page.single(
             "countersign_config_last_reload_successful",
             Kind::Gauge,
-            "1 if the last configuration that was loaded serves, 0 if it was bad and the one before does",
+            "1 if all of the last configuration that was loaded serves; 0 if it was bad, or keys of new issuers are missing",
             u8::from(!is_last_bad),
         );
     }

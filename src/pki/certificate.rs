@@ -1,11 +1,13 @@
 //! A certificate (RFC 5280, section 4.1), read as Go's `x509.ParseCertificate` reads it (crypto/x509/parser.go).
 
+use std::sync::OnceLock;
+
 use super::der::{Element, INTEGER, Reader, SEQUENCE, context, context_constructed, is_negative};
 use super::error::ParseError;
 use super::extensions::Extensions;
 use super::key::{Algorithm, PublicKey};
 use super::name::Name;
-use super::signature::SignatureAlgorithm;
+use super::signature::{SetUpKey, SignatureAlgorithm};
 use super::time;
 
 /// The version of a certificate that is not said to be of another one, as it is encoded.
@@ -30,6 +32,17 @@ pub struct Certificate {
     raw_public_key: Box<[u8]>,
     pub(super) public_key: PublicKey,
     pub(super) extensions: Extensions,
+    /// For one that is kept.
+    pub(super) known: Option<Box<Known>>,
+}
+
+/// What has been found out about a certificate once and for all, whatever the time is: most of what a verdict costs.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Known {
+    /// The key that its signature is by.
+    pub(super) signed_with: OnceLock<PublicKey>,
+    /// Its own key.
+    pub(super) set_up_key: SetUpKey,
 }
 
 /// Two certificates are the same if their bytes are. Go: `Certificate.Equal`.
@@ -100,7 +113,14 @@ impl Certificate {
             raw_public_key: key.full.into(),
             public_key,
             extensions,
+            known: None,
         })
+    }
+
+    /// The same, for somebody who keeps it: its signature is verified once, and its key is not set up for every signature.
+    #[must_use]
+    pub fn kept(self) -> Self {
+        Self { known: Some(Box::default()), ..self }
     }
 
     /// The certificate as it came, for a fingerprint.

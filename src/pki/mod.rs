@@ -45,4 +45,4 @@ pub use pool::{CertPool, certificates_from_pem};
 pub use public_keys::public_keys_from_pem;
 pub use revocation::{RevocationList, RevocationLists, revocation_lists};
 pub use signature::{Hash, SignatureAlgorithm, check as check_signature, set_up_rsa};
-pub use verify::{MAX_INTERMEDIATES, MAX_SIGNATURE_CHECKS, verify, verify_server};
+pub use verify::{MAX_INTERMEDIATES, MAX_SIGNATURE_CHECKS, Verified, verify, verify_server};

@@ -79,7 +79,7 @@ impl FromIterator<Certificate> for CertPool {
             if seen.insert(certificate.der().into()) {
                 let index = pool.certificates.len();
                 pool.by_subject.entry(certificate.raw_subject().into()).or_default().push(index);
-                pool.certificates.push(certificate);
+                pool.certificates.push(certificate.kept());
             }
         }
         pool

@@ -286,7 +286,8 @@ mod tests {
         let chain: Vec<_> = chain.iter().map(Draft::build).collect();
         let (leaf, intermediates) = chain.split_first().unwrap();
         let now = UNIX_EPOCH + Duration::from_secs(NOW);
-        verify(leaf, intermediates, &roots.iter().map(Draft::build).collect(), Some(&lists), now)
+        let roots = roots.iter().map(Draft::build).collect();
+        verify(leaf, intermediates, &roots, Some(&lists), now).map(|verified| verified.not_after)
     }
 
     fn lists(drafts: &[Vec<u8>], require_current: bool) -> RevocationLists {

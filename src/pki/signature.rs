@@ -1,5 +1,7 @@
 //! Signatures, first of all of certificates (RFC 5280, sections 4.1.1.2 and 4.1.1.3).
 
+use std::sync::OnceLock;
+
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_ASN1, ECDSA_P256_SHA384_ASN1, ECDSA_P256_SHA512_ASN1, ECDSA_P384_SHA256_ASN1,
     ECDSA_P384_SHA384_ASN1, ECDSA_P384_SHA512_ASN1, ECDSA_P521_SHA256_ASN1, ECDSA_P521_SHA384_ASN1,
@@ -155,13 +157,27 @@ pub fn check(
     signature: &[u8],
     key: &PublicKey,
 ) -> Result<(), SignatureError> {
+    check_with(algorithm, signed, signature, key, None)
+}
+
+/// An RSA key that has verified a signature, set up for that one's algorithm when it is asked for the second time.
+pub(super) type SetUpKey = OnceLock<(SignatureAlgorithm, OnceLock<Option<ParsedPublicKey>>)>;
+
+/// As [`check`]; `set_up` is for this key and no other.
+pub(super) fn check_with(
+    algorithm: SignatureAlgorithm,
+    signed: &[u8],
+    signature: &[u8],
+    key: &PublicKey,
+    set_up: Option<&SetUpKey>,
+) -> Result<(), SignatureError> {
     match algorithm {
         SignatureAlgorithm::Insecure => return Err(SignatureError::InsecureAlgorithm),
         SignatureAlgorithm::Unknown => return Err(SignatureError::UnsupportedAlgorithm),
         _ => {}
     }
     match key {
-        PublicKey::Rsa { modulus, exponent } => rsa(modulus, exponent, algorithm, signed, signature),
+        PublicKey::Rsa { modulus, exponent } => rsa(modulus, exponent, algorithm, signed, signature, set_up),
         PublicKey::Ecdsa(curve, point) => {
             let SignatureAlgorithm::Ecdsa(hash) = algorithm else { return Err(SignatureError::KeyMismatch) };
             let algorithm = match (curve, hash) {
@@ -213,13 +229,27 @@ fn rsa(
     algorithm: SignatureAlgorithm,
     signed: &[u8],
     signature: &[u8],
+    set_up: Option<&SetUpKey>,
 ) -> Result<(), SignatureError> {
     let parameters = rsa_parameters(modulus, exponent, algorithm)?;
     if signature.len() != modulus.len() {
         return Err(SignatureError::Wrong);
     }
     let key = RsaPublicKeyComponents { n: modulus, e: exponent };
-    key.verify(parameters, signed, signature).map_err(|_| SignatureError::Wrong)
+    let again = set_up.and_then(OnceLock::get).filter(|(known, _)| *known == algorithm);
+    let key_set_up = again.and_then(|(_, key_set_up)| {
+        key_set_up.get_or_init(|| key.to_parsed_public_key(parameters).ok()).as_ref()
+    });
+    let verified = match key_set_up {
+        Some(key) => key.verify_sig(signed, signature),
+        None => key.verify(parameters, signed, signature),
+    };
+    verified.map_err(|_| SignatureError::Wrong)?;
+    if let Some(set_up) = set_up {
+        // Nobody but its holder says what it is set up for.
+        set_up.get_or_init(|| (algorithm, OnceLock::new()));
+    }
+    Ok(())
 }
 
 /// How signatures by this key are verified, if it is any good. Go: `checkKeySize` (1024 bits at least) and `checkPublicKey` of
@@ -394,6 +424,16 @@ mod tests {
                 other => panic!("{other}"),
             };
             assert_eq!(verdict, expected, "{what}");
+            let set_up = SetUpKey::new();
+            let again = |signature: &[u8]| {
+                check_with(leaf.signature_algorithm, leaf.tbs(), signature, &issuer.public_key, Some(&set_up))
+            };
+            let wrong = expected.and(Err(SignatureError::Wrong));
+            let forged = vec![1; leaf.signature().len()];
+            assert_eq!([again(&forged), again(leaf.signature())], [wrong, expected], "{what}");
+            assert_eq!([again(&forged), again(leaf.signature())], [wrong, expected], "{what}, set up");
+            let is_set_up = set_up.get().is_some_and(|(_, key)| matches!(key.get(), Some(Some(_))));
+            assert_eq!(is_set_up, expected.is_ok(), "{what}");
             let perhaps_good = matches!(verdict, Ok(()) | Err(SignatureError::BeyondUs));
             assert_eq!(perhaps_good, go == "ok", "{what}");
             count += 1;

@@ -9,7 +9,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde_json::Value;
 
 use super::pem::Blocks;
-use super::{CertPool, Certificate, Invalid, ParseError, SignatureError, VerifyError, verify};
+use super::testing::{Draft, ca, draft, key};
+use super::{CertPool, Certificate, Invalid, ParseError, Role, SignatureError, VerifyError, verify};
 
 /// 2026-06-01: what is meant to be valid is so from 2020 to 2090, what is meant to have expired did so in 2021.
 fn now() -> SystemTime {
@@ -46,7 +47,7 @@ fn cases(scenario: &str) -> Vec<Case> {
             let text_of = |value: &Value| value.as_str().unwrap_or_default().to_owned();
             let chain = pems.iter().map(|pem| {
                 let pem = pem.as_str().unwrap().as_bytes();
-                Certificate::parse(&Blocks::of(pem).next().unwrap().content)
+                Certificate::parse(&Blocks::of(pem).next().unwrap().content).map(Certificate::kept)
             });
             Some(Case {
                 id: text_of(&case["id"]),
@@ -139,7 +140,12 @@ fn replay(scenario: &str, clients: Option<&str>, proxies: Option<&str>) -> Count
             continue;
         };
         assert_ne!(case.error_code, "tls", "{}: {}", case.id, case.why);
-        let against = |pool: &CertPool| verify(leaf, intermediates, pool, None, now()).map(|_end| ());
+        let against = |pool: &CertPool| {
+            let verdict = verify(leaf, intermediates, pool, None, now());
+            // What is known by now of those that are kept makes no difference.
+            assert_eq!(verify(leaf, intermediates, pool, None, now()), verdict, "{}", case.id);
+            verdict.map(|_| ())
+        };
         let Some(user) = &case.user else {
             // Every authenticator had its turn. The front proxy's error comes first, without an introduction.
             let (before, client) = match case.why.split_once("verifying certificate ") {
@@ -180,6 +186,34 @@ fn replay(scenario: &str, clients: Option<&str>, proxies: Option<&str>) -> Count
         // Anybody else came by a token, whatever the certificate is.
     }
     count
+}
+
+/// What is remembered of an intermediate is who has signed it, not what came of it.
+#[test]
+fn a_kept_intermediate_is_judged_anew_each_time() {
+    let chain = [draft("leaf", "inter"), ca("inter", "root", None)];
+    let [leaf, kept] = chain.map(|draft| draft.but(|d| d.validity[1] = (0x17, "300101000000Z")).build());
+    let kept = [kept.kept()];
+    let verdict = |leaf: &Certificate, root: &Draft, now| {
+        let roots = [root.build()].into_iter().collect();
+        verify(leaf, &kept, &roots, None, now).map(|verified| verified.chain.len())
+    };
+    let root = ca("root", "root", None);
+    let stranger = |draft: &Draft| draft.clone().but(|draft| draft.key = key(b'x'));
+    let unknown =
+        |role| Err(VerifyError::UnknownAuthority { candidate: Some((role, SignatureError::Wrong)) });
+    for _ in 0..2 {
+        assert_eq!(verdict(&leaf, &root, now()), Ok(3));
+        let expired = Err(VerifyError::Invalid { role: Role::Intermediate, reason: Invalid::Expired });
+        let late = now() + Duration::from_secs(4 * 366 * 86_400);
+        assert_eq!(verdict(&draft("leaf", "inter").build(), &root, late), expired);
+        assert_eq!(verdict(&leaf, &stranger(&root), now()), unknown(Role::Root));
+        let forged = draft("leaf", "inter").but(|draft| draft.signer = b'x').build();
+        assert_eq!(verdict(&forged, &root, now()), unknown(Role::Intermediate));
+        let narrow = ca("root", "root", Some(0));
+        let expected = Err(VerifyError::Invalid { role: Role::Root, reason: Invalid::TooManyIntermediates });
+        assert_eq!(verdict(&leaf, &narrow, now()), expected);
+    }
 }
 
 /// The vectors of x509: names, uids, algorithms, validity, key usages, extensions, chains.

@@ -4,6 +4,7 @@
 //! k8s.io/apiserver/pkg/server/dynamiccertificates), or with `ExtKeyUsageServerAuth`, which is what a TLS client asks of a server
 //! (`verifyServerCertificate` of crypto/tls/handshake_client.go).
 
+use std::borrow::Borrow;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::certificate::Certificate;
@@ -23,6 +24,15 @@ pub const MAX_SIGNATURE_CHECKS: usize = 100;
 /// A chain from the leaf upwards.
 type Chain<'a> = Vec<&'a Certificate>;
 
+/// What [`verify`] has found.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Verified<'a> {
+    /// From the leaf to the trust anchor.
+    pub chain: Chain<'a>,
+    /// Its end, in seconds since 1970: the earliest notAfter in it, or the earliest nextUpdate of the revocation lists that matter to it.
+    pub not_after: i64,
+}
+
 /// What a certificate is for (RFC 5280, section 4.2.1.12). Go: `ExtKeyUsage`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Usage {
@@ -34,37 +44,34 @@ enum Usage {
 /// order they come and whatever else is among them, to one of `roots`. Go: `Certificate.Verify`.
 ///
 /// A certificate that is itself in `roots` needs no issuer. A chain of which a certificate has been revoked is none.
-///
-/// The answer is the end of the chain that was found, in seconds since 1970: the earliest notAfter in it, or the earliest nextUpdate
-/// of the revocation lists that matter to it.
-pub fn verify(
-    leaf: &Certificate,
-    intermediates: &[Certificate],
-    roots: &CertPool,
+pub fn verify<'a>(
+    leaf: &'a Certificate,
+    intermediates: &'a [impl Borrow<Certificate>],
+    roots: &'a CertPool,
     revocations: Option<&RevocationLists>,
     now: SystemTime,
-) -> Result<i64, VerifyError> {
+) -> Result<Verified<'a>, VerifyError> {
     verify_for(Usage::ClientAuthentication, leaf, intermediates, roots, revocations, now)
 }
 
 /// The same for a server's certificate, with nothing revoked. Whether it is for the server's name is another question.
-pub fn verify_server(
-    leaf: &Certificate,
-    intermediates: &[Certificate],
-    roots: &CertPool,
+pub fn verify_server<'a>(
+    leaf: &'a Certificate,
+    intermediates: &'a [impl Borrow<Certificate>],
+    roots: &'a CertPool,
     now: SystemTime,
-) -> Result<i64, VerifyError> {
+) -> Result<Verified<'a>, VerifyError> {
     verify_for(Usage::ServerAuthentication, leaf, intermediates, roots, None, now)
 }
 
-fn verify_for(
+fn verify_for<'a>(
     usage: Usage,
-    leaf: &Certificate,
-    intermediates: &[Certificate],
-    roots: &CertPool,
+    leaf: &'a Certificate,
+    intermediates: &'a [impl Borrow<Certificate>],
+    roots: &'a CertPool,
     revocations: Option<&RevocationLists>,
     now: SystemTime,
-) -> Result<i64, VerifyError> {
+) -> Result<Verified<'a>, VerifyError> {
     if intermediates.len() > MAX_INTERMEDIATES {
         return Err(VerifyError::TooManyCertificates);
     }
@@ -84,7 +91,10 @@ fn verify_for(
         let unrevoked =
             || revocations.map_or(Ok(i64::MAX), |revocations| revocations.check(&chain, roots, now.whole));
         match check_chain(&chain, usage).and_then(|()| unrevoked()) {
-            Ok(end) => return Ok(chain.iter().map(|c| c.not_after()).min().unwrap_or(i64::MIN).min(end)),
+            Ok(end) => {
+                let not_after = chain.iter().map(|c| c.not_after()).min().unwrap_or(i64::MIN).min(end);
+                return Ok(Verified { chain, not_after });
+            }
             // That one would have been good otherwise says most.
             Err(revoked @ (VerifyError::Revoked { .. } | VerifyError::RevocationListExpired)) => {
                 revoked_chain = revoked_chain.or(Some(revoked));
@@ -170,7 +180,17 @@ fn check_signature(child: &Certificate, parent: &Certificate) -> Result<(), Sign
     if !is_ca || parent.extensions.cannot_sign_certificates {
         return Err(SignatureError::ParentCannotSign);
     }
-    signature::check(child.signature_algorithm, child.tbs(), child.signature(), &parent.public_key)
+    let signed_with = child.known.as_deref().map(|known| &known.signed_with);
+    if signed_with.is_some_and(|known| known.get() == Some(&parent.public_key)) {
+        return Ok(());
+    }
+    let (algorithm, key) = (child.signature_algorithm, &parent.public_key);
+    let set_up_key = parent.known.as_deref().map(|known| &known.set_up_key);
+    signature::check_with(algorithm, child.tbs(), child.signature(), key, set_up_key)?;
+    if let Some(signed_with) = signed_with {
+        signed_with.get_or_init(|| key.clone());
+    }
+    Ok(())
 }
 
 /// Whether a certificate is in the chain already, perhaps under another signature: same subject, same key, same alternative names.
@@ -199,9 +219,9 @@ fn raw_names(certificate: &Certificate) -> Option<&[u8]> {
 }
 
 /// Each certificate once. Go: `CertPool.AddCert`.
-fn distinct(certificates: &[Certificate]) -> Vec<&Certificate> {
-    let mut distinct: Vec<&Certificate> = Vec::new();
-    for certificate in certificates {
+fn distinct(certificates: &[impl Borrow<Certificate>]) -> Vec<&Certificate> {
+    let mut distinct = Vec::new();
+    for certificate in certificates.iter().map(Borrow::borrow) {
         if !distinct.contains(&certificate) {
             distinct.push(certificate);
         }
@@ -338,7 +358,7 @@ mod tests {
     fn verdict_at(chain: &[Draft], roots: &[Draft], now: SystemTime) -> Result<(), VerifyError> {
         let chain: Vec<_> = chain.iter().map(Draft::build).collect();
         let (leaf, intermediates) = chain.split_first().unwrap();
-        verify(leaf, intermediates, &roots.iter().map(Draft::build).collect(), None, now).map(|_end| ())
+        verify(leaf, intermediates, &roots.iter().map(Draft::build).collect(), None, now).map(|_| ())
     }
 
     fn verdict(chain: &[Draft], roots: &[Draft]) -> Result<(), VerifyError> {
@@ -487,7 +507,7 @@ mod tests {
             let chain: Vec<_> = chain.iter().map(Draft::build).collect();
             let (leaf, intermediates) = chain.split_first().unwrap();
             let roots = [root().build()].into_iter().collect();
-            verify_server(leaf, intermediates, &roots, at(START + 1, 0)).map(|_end| ())
+            verify_server(leaf, intermediates, &roots, at(START + 1, 0)).map(|_| ())
         };
         assert_eq!(as_server(&[usage(leaf(), &server), usage(inter(), &any)]), Ok(()));
         assert_eq!(as_server(&[leaf(), inter()]), Ok(()));

@@ -100,4 +100,4 @@ fn lost(ended: hyper::Result<()>) {
 
 /// How long a client may take to shake hands: Go's `http.Server` gives kube-apiserver's clients as long as they like, Envoy's connect
 /// timeout is 5 s by default.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+pub(crate) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);

@@ -6,6 +6,7 @@ mod workers;
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,7 +34,9 @@ use crate::telemetry::traces::Traces;
 
 use connection::Connections;
 
+pub(crate) use connection::HANDSHAKE_TIMEOUT;
 pub use grpc::{Answer, Services};
+pub(crate) use workers::{ACCEPT_PAUSE, of_that_client};
 
 /// Why the server stopped, or never started.
 #[derive(Debug, Error)]
@@ -79,13 +82,14 @@ async fn serve(config: Config, reloader: Reloader, log: LogFilter) -> Result<(),
     let status = Arc::new(Status::new(Arc::clone(reloader.remote().metrics())));
     status.told_of(&config.deadlines);
     status.metrics.reloads.started(reloader.authentication_config());
-    let Config { mut chain, cluster, reply, profiles, server: limits, tls, options, .. } = config;
-    status.options(options);
+    let Config { mut chain, cluster, reply, profiles, server: limits, tls, admin_tls, options, .. } = config;
+    status.options(options, |_| false);
     let jwt = chain.jwt().map(|jwt| Arc::clone(jwt));
     status.issuers(jwt.as_deref());
     let watches = cluster.is_some();
     status.cluster(cluster);
-    let tls = tls.map(|Tls(settings)| Arc::new(ArcSwap::new(settings)));
+    let [tls, admin_tls] =
+        [tls, admin_tls].map(|tls| tls.map(|Tls(settings)| Arc::new(ArcSwap::new(settings))));
     let snapshot = Snapshot::new(chain, reply, profiles, &status.metrics);
     let current = Arc::new(ArcSwap::from_pointee(snapshot));
     let audit = limits.audit.as_ref().map(|audit| Auditor::start(audit, Arc::clone(&status.metrics.audit)));
@@ -108,7 +112,9 @@ async fn serve(config: Config, reloader: Reloader, log: LogFilter) -> Result<(),
     if let Some(address) = limits.admin_listen {
         let failed = |error| ServerError::Admin(address, error);
         let explain = explain::routes(Arc::clone(&current), limits.max_check_request_bytes)?;
-        let admin = admin::listen(address, limits.debugging, Arc::clone(&status), log, explain);
+        let tls = (admin_tls.clone(), limits.max_connection_age);
+        let (debugging, profiling) = (limits.debugging, limits.profiling);
+        let admin = admin::listen(address, tls, debugging, profiling, Arc::clone(&status), log, explain);
         let address = admin.await.map_err(failed)?;
         tracing::info!(%address, "health and metrics");
     }
@@ -132,11 +138,12 @@ async fn serve(config: Config, reloader: Reloader, log: LogFilter) -> Result<(),
     let (drain, draining) = oneshot::channel();
     let connections = Connections::new(&limits, tls.clone(), services);
     let mut server = listen(&limits, connections, draining).await?;
+    let socket = socket_file(&limits.listen);
 
     tokio::select! {
         stopped = &mut server => return ended(stopped),
         () = signals.next() => {}
-        () = reloader.run(current, tls, limits.clone(), Arc::clone(&status), hangup) => {}
+        () = reloader.run(current, [tls, admin_tls], limits.clone(), Arc::clone(&status), hangup) => {}
     }
     tracing::info!(delay = ?limits.shutdown_delay, "told to stop; health says NOT_SERVING, still serving");
     if let Some(task) = getting_ready {
@@ -165,7 +172,10 @@ async fn serve(config: Config, reloader: Reloader, log: LogFilter) -> Result<(),
     if let Some(traces) = traces {
         traces.flush(deadline.saturating_duration_since(Instant::now()).max(MIN_FLUSH)).await;
     }
-    if let ListenAddress::Unix(path) = &limits.listen {
+    // Since we stopped to listen another process may have taken our place.
+    if let ListenAddress::Unix(path) = &limits.listen
+        && socket_file(&limits.listen) == socket
+    {
         let _gone = std::fs::remove_file(path);
     }
     tracing::info!("stopped");
@@ -193,6 +203,13 @@ async fn listen(
             Ok(tokio::spawn(workers::serve(listener, limits.worker_threads, connections, draining)))
         }
     }
+}
+
+/// Which file that is, if the address is one. The number of an inode may be that of a file before it, so the time says it too.
+fn socket_file(address: &ListenAddress) -> Option<[i128; 4]> {
+    let ListenAddress::Unix(path) = address else { return None };
+    let file = std::fs::metadata(path).ok()?;
+    Some([file.dev().into(), file.ino().into(), file.mtime().into(), file.mtime_nsec().into()])
 }
 
 /// A socket file that nobody answers on is left over from a process that was killed.

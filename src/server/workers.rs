@@ -110,7 +110,7 @@ async fn accept<L: Listener>(listener: &L, workers: &[Worker<L>]) -> std::conver
 }
 
 /// Who is gone before it was there is no trouble of ours. Go: `accept` of internal/poll, `TcpListener::accept` of axum.
-fn of_that_client(error: &io::Error) -> bool {
+pub(crate) fn of_that_client(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset
@@ -118,7 +118,7 @@ fn of_that_client(error: &io::Error) -> bool {
 }
 
 /// When files have run out, it takes a while until some are closed. Go's `http.Server` waits so long at most.
-const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
+pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
 /// How many connections may wait for a worker, which takes one whenever it has nothing else to do; more are closed.
 const MAX_WAITING: usize = 1024;

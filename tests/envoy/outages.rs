@@ -19,7 +19,11 @@ async fn envoy_accepts_the_shipped_configuration_without_a_warning() {
         shipped.clone().with_client_certificates(),
         shipped.clone().with_traces(4317),
         shipped.clone().with_client_certificates().with_chains(),
-        shipped.with_tls_to_countersign(),
+        shipped.clone().with_tls_to_countersign(),
+        // Names of a front proxy's own, and those of two profiles.
+        shipped
+            .with(EARLY, r#""(x[-_](remote|user|app|team)|impersonate)[-_].*""#)
+            .with(ALLOWED, "|(x[-_](remote|front|user|app|team)|impersonate)[-_].+"),
     ] {
         let directory = tempfile::tempdir().unwrap();
         Internal::new().write(directory.path());
@@ -31,6 +35,10 @@ async fn envoy_accepts_the_shipped_configuration_without_a_warning() {
         assert_eq!(complaints, [""; 0]);
     }
 }
+
+/// What the file removes from every request, and what an answer may change.
+const EARLY: &str = r#""(x[-_]remote|impersonate)[-_].*""#;
+const ALLOWED: &str = "|(x[-_]remote|impersonate)[-_].+";
 
 /// S9, envoy#35610: nobody to ask means nobody gets in, and 503 says that it is not the client's fault.
 #[tokio::test]

@@ -2,8 +2,12 @@
 
 use std::fs;
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
 use crate::message::{get, verdict};
-use crate::support::program::{Server, countersign};
+use crate::support::program::{PATIENCE, Server, countersign};
 
 const FLAGS: [&str; 3] =
     ["--token-auth-file=tokens.csv", "--reload-interval=20ms", "--shutdown-delay-duration=20s"];
@@ -32,7 +36,7 @@ async fn health_says_ready_until_the_end_begins_and_alive_to_the_last() {
     server.signal("TERM");
     server.wait_for("told to stop; health says NOT_SERVING, still serving");
     let failed = "[+]listener ok\n[-]shutdown failed\n[+]config ok\nreadyz check failed\n";
-    let deadline = std::time::Instant::now() + crate::support::program::PATIENCE;
+    let deadline = std::time::Instant::now() + PATIENCE;
     while server.admin_page("/readyz").await != (503, failed.to_owned()) {
         assert!(std::time::Instant::now() < deadline, "still ready");
     }
@@ -175,6 +179,24 @@ async fn the_options_that_are_in_force_are_shown_and_no_secret_with_them() {
     fs::rename(folder.path().join("next"), folder.path().join("countersign.yaml")).unwrap();
     server.wait_for("reloaded");
     assert_eq!(page(&server).await["api-audiences"], serde_json::json!(["c"]));
+
+    // What takes a restart is shown as it goes on, and the log level as it was set last.
+    let restart = "api-audiences: [d]\nmax-connection-age: 7m\nlog-level: debug\naudit-level: all\naudit-log-path: '-'\n";
+    let (key, certificate) = (folder.path().join("tls.key"), folder.path().join("tls.crt"));
+    let issued = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    fs::write(&key, issued.signing_key.serialize_pem()).unwrap();
+    fs::write(&certificate, issued.cert.pem()).unwrap();
+    let tls = format!("tls-cert-file: {}\ntls-private-key-file: {}\n", certificate.display(), key.display());
+    let changed = config.replace("api-audiences: [a, b]\n", restart) + &tls;
+    fs::write(folder.path().join("next"), changed).unwrap();
+    fs::rename(folder.path().join("next"), folder.path().join("countersign.yaml")).unwrap();
+    server.wait_for("reloaded");
+    let mut expected = options;
+    expected["api-audiences"] = serde_json::json!(["d"]);
+    assert_eq!(page(&server).await, expected);
+    server.admin_answer("PUT", "/debug/flags/v", "warn,countersign=debug").await;
+    expected["log-level"] = "warn,countersign=debug".into();
+    assert_eq!(page(&server).await, expected);
 }
 
 /// Others than this host may scrape us, but not do more, unless the operator wants that.
@@ -184,8 +206,7 @@ async fn pages_for_debugging_are_for_this_host_alone() {
     fs::write(folder.path().join("tokens.csv"), "token-1,alice,1\n").unwrap();
     let flags = [FLAGS[0], "--admin-listen=0.0.0.0:0"];
     let server = Server::start(folder.path(), &flags);
-    let refused =
-        "only where --admin-listen is a loopback address, or with --enable-debugging-handlers\n".to_owned();
+    let refused = "only where --admin-listen is a loopback address, with a certificate of --admin-tls-client-ca-file, or with --enable-debugging-handlers\n".to_owned();
     assert_eq!(server.admin_page("/configz").await, (403, refused.clone()));
     let (head, body) = server.admin_answer("PUT", "/debug/flags/v", "off").await;
     assert!(head.contains(" 403 ") && body == refused, "{head}");
@@ -206,3 +227,24 @@ async fn without_an_address_there_is_no_admin_listener() {
         "error: --admin-listen: \"9002\": must be an address and a port, such as 127.0.0.1:9002 or [::]:9002, or empty\n"
     );
 }
+
+/// Go: net/http's ReadHeaderTimeout. Whoever can reach the listener may keep all of its connections, for a moment, and takes none of Envoy's.
+#[tokio::test]
+async fn connections_that_ask_for_nothing_are_few_and_end_soon() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("tokens.csv"), "token-1,alice,1\n").unwrap();
+    let server = Server::start(folder.path(), &FLAGS[..1]);
+    let (mut silent, mut half) = (Vec::new(), Vec::new());
+    for _ in 0..MOST {
+        silent.push(TcpStream::connect(&server.admin_address()).await.unwrap());
+        half.push(TcpStream::connect(&server.admin_address()).await.unwrap());
+        half.last_mut().unwrap().write_all(b"GET /livez HTTP/1.1\r\n").await.unwrap();
+    }
+    assert_eq!(server.admin_page("/livez").await, (200, "ok".to_owned()), "once those before it are gone");
+    let mut rest = Vec::new();
+    let ended = timeout(PATIENCE, silent[0].read_to_end(&mut rest)).await.unwrap();
+    assert!(ended.is_err() || rest.is_empty(), "{rest:?}");
+}
+
+/// As many connections as there may be, by two.
+const MOST: usize = 128;

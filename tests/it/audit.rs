@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use envoy_types::pb::envoy::service::auth::v3::CheckRequest;
 use envoy_types::pb::envoy::service::auth::v3::attribute_context::Peer;
@@ -147,14 +148,49 @@ async fn a_rotated_file_is_followed_by_a_new_one_and_no_line_is_lost() {
     assert!(denials.iter().all(|event| event["rejections"][0]["reason"] == "no_credentials"));
 }
 
+/// A pipe that nobody reads would be waited for without end, before anybody listens to a signal.
 #[test]
-fn an_audit_log_that_cannot_be_written_ends_the_start() {
+fn an_audit_log_that_cannot_be_opened_ends_the_start() {
     let folder = tempfile::tempdir().unwrap();
     world(folder.path());
-    let flags =
-        ["--audit-level=all", "--audit-log-path=none/audit.log", "--listen=127.0.0.1:0", "--admin-listen="];
-    let output = countersign("serve", folder.path(), &[&FLAGS[..3], &flags].concat()).output().unwrap();
-    assert_eq!(output.status.code(), Some(1));
-    let log = String::from_utf8(output.stderr).unwrap();
-    assert!(log.contains("cannot open the audit log: No such file or directory"), "{log}");
+    assert!(Command::new("mkfifo").arg(folder.path().join("pipe")).status().unwrap().success());
+    for (place, why) in [
+        ("none/audit.log", "No such file or directory"),
+        ("pipe", "it could not be opened within 2 s, as a pipe that nobody reads"),
+    ] {
+        let path = format!("--audit-log-path={place}");
+        let flags = ["--audit-level=all", &path, "--listen=127.0.0.1:0", "--admin-listen="];
+        let output = countersign("serve", folder.path(), &[&FLAGS[..3], &flags].concat()).output().unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        let log = String::from_utf8(output.stderr).unwrap();
+        assert!(log.contains(&format!("cannot open the audit log: {place}: {why}")), "{log}");
+    }
+}
+
+/// What the start would trip over, without a trace: an audit log that belongs to whoever ran the check could not be opened by the program.
+#[test]
+fn check_config_says_that_an_audit_log_cannot_be_opened_and_makes_none() {
+    let folder = tempfile::tempdir().unwrap();
+    world(folder.path());
+    fs::write(folder.path().join("there.log"), "a line\n").unwrap();
+    assert!(Command::new("mkfifo").arg(folder.path().join("pipe")).status().unwrap().success());
+    let check = |place: &str| {
+        let path = format!("--audit-log-path={place}");
+        let flags = [&FLAGS[..3], &["--audit-level=all", &path]].concat();
+        let output = countersign("check-config", folder.path(), &flags).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    for (place, why) in [
+        ("none/audit.log", "No such file or directory (os error 2)"),
+        (".", "Is a directory (os error 21)"),
+        ("there.log/audit.log", "Not a directory (os error 20)"),
+    ] {
+        let error = format!("error: --audit-log-path: {place}: cannot be opened: {why}\n");
+        assert_eq!(check(place), (Some(1), error));
+    }
+    for good in ["-", "there.log", "new.log", "pipe"] {
+        assert_eq!(check(good), (Some(0), String::new()), "{good}");
+    }
+    assert_eq!(fs::read_to_string(folder.path().join("there.log")).unwrap(), "a line\n");
+    assert!(!folder.path().join("new.log").exists());
 }

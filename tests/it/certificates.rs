@@ -19,12 +19,16 @@ use crate::support::program::Server;
 
 pub(crate) type Ca = CertifiedIssuer<'static, KeyPair>;
 
-pub(crate) fn ca(name: &str) -> Ca {
+fn ca_params(name: &str) -> CertificateParams {
     let mut params = CertificateParams::default();
     params.distinguished_name.push(DnType::CommonName, name);
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
+    params
+}
+
+pub(crate) fn ca(name: &str) -> Ca {
+    CertifiedIssuer::self_signed(ca_params(name), KeyPair::generate().unwrap()).unwrap()
 }
 
 pub(crate) fn client(name: &str) -> CertificateParams {
@@ -170,6 +174,30 @@ async fn the_forwarded_certificate_is_read_only_where_it_is_trusted() {
     let no_client = ask(&hops, with_certificate(leaf.clone(), &xfcc(&about_bob))).await;
     assert_eq!(no_client, Ok("system:anonymous".to_owned()), "a proxy's certificate is not its client's");
     assert_eq!(ask(&hops, with_certificate(leaf, &[])).await, Ok("system:anonymous".to_owned()));
+}
+
+/// What is remembered of an intermediate is its key and who has signed that.
+#[tokio::test]
+async fn a_remembered_intermediate_vouches_for_those_that_it_has_signed() {
+    let world = World::new();
+    let intermediate = |issuer: &Ca| {
+        let params = ca_params("intermediate");
+        CertifiedIssuer::signed_by(params, KeyPair::generate().unwrap(), issuer).unwrap()
+    };
+    let (ours, theirs) = (intermediate(&world.clients), intermediate(&world.proxies));
+    let server = Server::start(world.path(), &[X509[0], X509[1], "--xfcc-trusted-hops=1"]);
+    let present = async |name: &str, by: &Ca, with: &Ca| {
+        let leaf = pem(&issue(&client(name), by));
+        let forwarded = element(&[leaf.clone(), pem(with.as_ref())]);
+        ask(&server, with_certificate(url_encoded(&leaf), &xfcc(&forwarded))).await
+    };
+    for _ in 0..2 {
+        assert_eq!(present("bob", &ours, &ours).await, Ok("bob".to_owned()));
+        assert_eq!(present("eve", &ours, &ours).await, Ok("eve".to_owned()));
+        assert_eq!(present("eve", &theirs, &ours).await, Err(401));
+        assert_eq!(present("eve", &theirs, &theirs).await, Err(401));
+        assert_eq!(present("bob", &ours, &theirs).await, Err(401));
+    }
 }
 
 /// S13, and that nobody behind us reads what was meant for us.

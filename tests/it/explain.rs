@@ -121,7 +121,7 @@ fn websocket(token: &str) -> CheckRequest {
 }
 
 async fn explain(server: &Server, request: &CheckRequest) -> ExplainResponse {
-    ask(&server.admin_address(), request.encode_to_vec().into()).await.unwrap()
+    ask(&server.admin_address(), None, request.encode_to_vec().into()).await.unwrap()
 }
 
 /// Each step in a word or two: who, and what it said, those who were asked by another indented.
@@ -499,11 +499,11 @@ async fn only_this_host_may_ask_unless_the_operator_wants_more() {
     let flags = ["--token-auth-file=tokens.csv", "--admin-listen=0.0.0.0:0"];
     let address = |server: &Server| server.admin_address().replace("0.0.0.0", "127.0.0.1");
     let server = Server::start(folder.path(), &flags);
-    let refused = ask(&address(&server), bearer("token-1").encode_to_vec().into()).await.unwrap_err();
-    let words = "only where --admin-listen is a loopback address, or with --enable-debugging-handlers";
+    let refused = ask(&address(&server), None, bearer("token-1").encode_to_vec().into()).await.unwrap_err();
+    let words = "only where --admin-listen is a loopback address, with a certificate of --admin-tls-client-ca-file, or with --enable-debugging-handlers";
     assert_eq!(refused.to_string(), format!("{}: {words}", address(&server)));
     let server = Server::start(folder.path(), &[&flags[..], &["--enable-debugging-handlers"]].concat());
-    let answer = ask(&address(&server), bearer("token-1").encode_to_vec().into()).await.unwrap();
+    let answer = ask(&address(&server), None, bearer("token-1").encode_to_vec().into()).await.unwrap();
     assert_eq!(answer.verdict(), Verdict::Allowed);
 }
 

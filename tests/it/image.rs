@@ -1,4 +1,4 @@
-//! What can be said about `deploy/image` without a container builder.
+//! What can be said about `deploy/image` without a container builder. Where there is one, `tests/image/run` builds and runs it.
 
 use std::path::Path;
 use std::process::Command;
@@ -20,6 +20,7 @@ fn the_files_that_the_image_is_built_from_are_enough_for_cargo() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let context = TempDir::new().unwrap();
     for name in kept.iter().map(|line| line.strip_prefix('!').unwrap()) {
+        fs::create_dir_all(context.path().join(name).parent().unwrap()).unwrap();
         copy(&root.join(name), &context.path().join(name));
     }
     let mut metadata = Command::new(env::var("CARGO").unwrap());
@@ -33,7 +34,9 @@ fn the_image_is_locked_and_runs_as_the_user_of_the_manifests() {
     let has = |line: &str| assert!(DOCKERFILE.lines().any(|there| there.trim() == line), "{line}");
     has("USER 65532:65532");
     has(r#"ENTRYPOINT ["/countersign"]"#);
-    has(r#"cargo build --release --locked --bin countersign --target "$target" && \"#);
+    has(
+        r#"TARGET_CC=musl-gcc CARGO_INCREMENTAL=0 cargo build --release --locked --bin countersign --target "$target" && \"#,
+    );
     let deployment = include_str!("../../deploy/kubernetes/base/deployment.yaml");
     assert!(deployment.contains("runAsUser: 65532\n") && deployment.contains("runAsGroup: 65532\n"));
 }

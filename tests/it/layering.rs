@@ -14,7 +14,7 @@ const MAY_USE: [(&str, &[&str]); 22] = [
     ("trace", &[]),
     ("url", &[]),
     ("yaml", &[]),
-    ("cluster", &["secret"]),
+    ("cluster", &["secret", "trace"]),
     ("pki", &["time", "url"]),
     ("decision", &["identity"]),
     ("https", &["pki", "trace"]),

@@ -1,11 +1,15 @@
 //! Start, health, reflection, and the end.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::os::unix::fs::FileTypeExt;
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use envoy_types::pb::envoy::service::auth::v3::authorization_client::AuthorizationClient;
 use tempfile::TempDir;
 use tokio_stream::StreamExt;
+use tonic::transport::Endpoint;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus::{self, NotServing, Serving};
 use tonic_health::pb::health_client::HealthClient;
@@ -27,6 +31,52 @@ fn tokens() -> TempDir {
 
 async fn health(client: &mut HealthClient<tonic::transport::Channel>, service: &str) -> ServingStatus {
     client.check(HealthCheckRequest { service: service.to_owned() }).await.unwrap().get_ref().status()
+}
+
+/// A process that ends with the test.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.kill().ok();
+        self.0.wait().ok();
+    }
+}
+
+/// A container runtime whose disk is full takes nothing from stderr, and each denial is a line.
+#[tokio::test]
+async fn a_log_that_nobody_takes_holds_up_neither_checks_nor_the_end() {
+    let folder = tokens();
+    let flags = ["--token-auth-file=tokens.csv", "--anonymous-auth=false", "--shutdown-delay-duration=0s"];
+    let mut command = Server::command(folder.path(), &flags);
+    let mut process = Running(command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap());
+    let mut log = BufReader::new(process.0.stderr.take().unwrap());
+    let address = loop {
+        let mut line = String::new();
+        assert!(log.read_line(&mut line).unwrap() > 0, "it serves");
+        let event: serde_json::Value = serde_json::from_str(&line).unwrap();
+        if event["fields"]["message"] == "serving" {
+            break event["fields"]["address"].as_str().unwrap().to_owned();
+        }
+    };
+    // From here on nobody reads, and a pipe has room for 64 KiB.
+    let channel = Endpoint::from_shared(format!("http://{address}")).unwrap().timeout(PATIENCE);
+    let mut client = AuthorizationClient::new(channel.connect().await.unwrap());
+    let path = "/a".repeat(100);
+    for _ in 0..500 {
+        let refused = client.check(get(&path, &[("authorization", b"Bearer nobody's")])).await.unwrap();
+        assert_eq!(verdict(refused.get_ref()), Err(401));
+    }
+    let allowed = client.check(get(&path, &[("authorization", b"Bearer token-1")])).await.unwrap();
+    assert_eq!(verdict(allowed.get_ref()), Ok("alice".to_owned()));
+    assert!(Command::new("kill").arg(process.0.id().to_string()).status().unwrap().success());
+    drop(client);
+    let deadline = Instant::now() + PATIENCE;
+    while process.0.try_wait().unwrap().is_none() {
+        assert!(Instant::now() < deadline, "still running");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    drop(log);
 }
 
 /// NOT_SERVING first and serving all the while, then GOAWAY, then the end, with 0. Envoy needs the time in between: with GOAWAY
@@ -114,6 +164,22 @@ async fn a_unix_socket_serves_and_is_removed_at_the_end() {
     server.signal("TERM");
     assert_eq!(server.ended().await.code(), Some(0));
     assert!(!path.exists());
+}
+
+/// A process that drains listens no more, so the next one may begin on its socket; what it removes at its end must be its own.
+#[tokio::test]
+async fn the_end_of_a_server_does_not_take_the_socket_of_the_next_one() {
+    let folder = tokens();
+    let path = folder.path().join("authz.sock");
+    let listen = format!("--listen=unix:{}", path.display());
+    let flags = ["--token-auth-file=tokens.csv", &listen, "--shutdown-delay-duration=0s"];
+    let mut old = Server::start(folder.path(), &flags);
+    fs::remove_file(&path).unwrap();
+    let new = Server::start(folder.path(), &flags);
+    old.signal("TERM");
+    assert_eq!(old.ended().await.code(), Some(0));
+    let response = new.client().await.check(get("/", &[("authorization", b"Bearer token-1")])).await.unwrap();
+    assert_eq!(verdict(response.get_ref()), Ok("alice".to_owned()));
 }
 
 /// S34 and authorino-operator#362: a connection that lives for ever keeps Envoy on the replicas that there were when it was made.

@@ -9,6 +9,7 @@
 )]
 
 mod admin;
+mod admin_tls;
 mod audit;
 mod capacity;
 mod certificates;
@@ -24,6 +25,7 @@ mod lifecycle;
 mod message;
 mod pages;
 mod profiles;
+mod profiling;
 mod readme;
 mod reload;
 mod service_accounts;

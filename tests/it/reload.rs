@@ -1,6 +1,7 @@
 //! Files change, and no request is refused for it.
 
 use std::fs;
+use std::process::Command;
 use std::time::Instant;
 
 use crate::message::{get, verdict};
@@ -78,11 +79,16 @@ async fn a_bad_file_keeps_the_old_configuration_serving() {
     fs::remove_file(&file).unwrap();
     server.wait_for("not reloaded; the old configuration goes on serving");
     assert_eq!(user(&server, "one").await, Ok("alice".to_owned()), "nor does a missing file");
+    assert!(Command::new("mkfifo").arg(&file).status().unwrap().success());
+    server.wait_for("not reloaded; the old configuration goes on serving");
+    assert_eq!(user(&server, "one").await, Ok("alice".to_owned()), "and a pipe is not waited for");
+    fs::remove_file(&file).unwrap();
+    server.wait_for("not reloaded; the old configuration goes on serving");
     fs::write(&file, "two,alice,1\n").unwrap();
     server.wait_for("reloaded");
     assert_eq!((user(&server, "one").await, user(&server, "two").await), (Err(401), Ok("alice".to_owned())));
     let reports = server.logged().matches("not reloaded").count();
-    assert_eq!(reports, 2, "once for each change:\n{}", server.logged());
+    assert_eq!(reports, 4, "once for each change:\n{}", server.logged());
     assert!(!server.logged().contains("s3cret"));
 }
 
@@ -97,9 +103,14 @@ async fn hangup_loads_again_and_a_changed_listener_is_said_to_need_a_restart() {
     fs::write(&config, "token-auth-file: more.csv\nmax-concurrent-streams: 7\nreload-interval: 1h\n")
         .unwrap();
     server.signal("HUP");
-    server.wait_for("options of the listener, the audit log or traces have changed, which takes a restart");
+    let restart =
+        "options of the listener, the log, the audit log or traces have changed, which takes a restart";
+    server.wait_for(restart);
     server.wait_for("reloaded");
     assert_eq!((user(&server, "one").await, user(&server, "two").await), (Err(401), Ok("bob".to_owned())));
+    fs::write(&config, "token-auth-file: more.csv\nlog-level: debug\nreload-interval: 1h\n").unwrap();
+    server.signal("HUP");
+    server.wait_for(restart);
 }
 
 /// With the file replaced over and over, a token that is in every version is never refused.

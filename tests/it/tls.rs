@@ -16,6 +16,7 @@ use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 
 use crate::certificates::{Ca, ca};
@@ -23,9 +24,9 @@ use crate::message::{get, verdict};
 use crate::support::program::{PATIENCE, Server, countersign};
 
 /// Certificate and key in PEM.
-type Pair = (String, String);
+pub(crate) type Pair = (String, String);
 
-fn issue(ca: &Ca, change: impl FnOnce(&mut CertificateParams)) -> Pair {
+pub(crate) fn issue(ca: &Ca, change: impl FnOnce(&mut CertificateParams)) -> Pair {
     let mut params = CertificateParams::default();
     params.extended_key_usages =
         vec![ExtendedKeyUsagePurpose::ClientAuth, ExtendedKeyUsagePurpose::ServerAuth];
@@ -34,25 +35,25 @@ fn issue(ca: &Ca, change: impl FnOnce(&mut CertificateParams)) -> Pair {
     (params.signed_by(&key, ca).unwrap().pem(), key.serialize_pem())
 }
 
-fn uri(name: &str) -> impl FnOnce(&mut CertificateParams) {
+pub(crate) fn uri(name: &str) -> impl FnOnce(&mut CertificateParams) {
     let name = SanType::URI(name.try_into().unwrap());
     |params| params.subject_alt_names = vec![name]
 }
 
-fn dns(name: &str) -> impl FnOnce(&mut CertificateParams) {
+pub(crate) fn dns(name: &str) -> impl FnOnce(&mut CertificateParams) {
     let name = SanType::DnsName(name.try_into().unwrap());
     |params| params.subject_alt_names = vec![name]
 }
 
 /// A folder with a CA for servers, one for clients, and the program's certificate.
-struct World {
+pub(crate) struct World {
     folder: TempDir,
-    servers: Ca,
-    clients: Ca,
+    pub(crate) servers: Ca,
+    pub(crate) clients: Ca,
 }
 
 impl World {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let world =
             Self { folder: tempfile::tempdir().unwrap(), servers: ca("servers"), clients: ca("clients") };
         fs::write(world.path().join("tokens.csv"), "token-1,alice,1\n").unwrap();
@@ -61,23 +62,23 @@ impl World {
         world
     }
 
-    fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.folder.path()
     }
 
-    fn write_certificate(&self, (certificate, key): &Pair) {
+    pub(crate) fn write_certificate(&self, (certificate, key): &Pair) {
         fs::write(self.path().join("key.pem"), key).unwrap();
         fs::write(self.path().join("cert.pem"), certificate).unwrap();
     }
 
-    /// A handshake, and the end of the connection that the server may still make: in TLS 1.3 a client takes a handshake for
-    /// done before the server has seen its certificate.
-    async fn handshake(
+    /// A connection. In TLS 1.3 a client takes a handshake for done before the server has seen its certificate.
+    pub(crate) async fn connect(
         &self,
-        server: &Server,
+        address: &str,
         client: Option<&Pair>,
         version: &'static SupportedProtocolVersion,
-    ) -> Result<CertificateDer<'static>, String> {
+        protocol: &[u8],
+    ) -> Result<TlsStream<TcpStream>, String> {
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_slice(self.servers.pem().as_bytes()).unwrap()).unwrap();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -91,11 +92,21 @@ impl World {
                 builder.with_client_auth_cert(chain, key).unwrap()
             }
         };
-        config.alpn_protocols = vec![b"h2".to_vec()];
-        let tcp = TcpStream::connect(&server.address).await.unwrap();
+        config.alpn_protocols = vec![protocol.to_vec()];
+        let tcp = TcpStream::connect(address).await.unwrap();
         let name = ServerName::try_from("authz.test").unwrap();
         let connected = TlsConnector::from(Arc::new(config)).connect(name, tcp).await;
-        let mut connection = connected.map_err(|error| error.to_string())?;
+        connected.map_err(|error| error.to_string())
+    }
+
+    /// A handshake, and the end of the connection that the server may still make.
+    async fn handshake(
+        &self,
+        server: &Server,
+        client: Option<&Pair>,
+        version: &'static SupportedProtocolVersion,
+    ) -> Result<CertificateDer<'static>, String> {
+        let mut connection = self.connect(&server.address, client, version, b"h2").await?;
         // An HTTP/2 server speaks first: SETTINGS, or the alert.
         let mut first = [0; 9];
         let read = timeout(PATIENCE, connection.read_exact(&mut first)).await.unwrap();
@@ -132,8 +143,8 @@ const TLS: [&str; 4] = [
     "--reload-interval=50ms",
 ];
 
-const TLS12: &SupportedProtocolVersion = &rustls::version::TLS12;
-const TLS13: &SupportedProtocolVersion = &rustls::version::TLS13;
+pub(crate) const TLS12: &SupportedProtocolVersion = &rustls::version::TLS12;
+pub(crate) const TLS13: &SupportedProtocolVersion = &rustls::version::TLS13;
 
 #[tokio::test]
 async fn with_a_certificate_the_listener_speaks_tls_and_nothing_else() {

@@ -7,10 +7,12 @@ use std::time::{Duration, Instant};
 use envoy_types::pb::envoy::service::auth::v3::CheckRequest;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
+use serde_json::json;
 use tempfile::TempDir;
 use tonic::Request;
 
 use crate::message::{get, verdict};
+use crate::support::api_server::ApiServer;
 use crate::support::collector::{Collected, Collector, hex};
 use crate::support::program::{PATIENCE, Server, until};
 use crate::webhook::Webhook;
@@ -253,6 +255,41 @@ async fn a_token_review_is_a_child_of_the_check_and_carries_the_trace_on() {
     let heads = webhook.heads();
     assert_eq!(heads.len(), 1);
     assert!(heads[0].lines().any(|line| line == expected), "{heads:?}");
+}
+
+/// Go: `WrapperFor` again, of the authorizer's client: each review that one Check asks for carries the trace on, and none without a trace.
+#[tokio::test(flavor = "multi_thread")]
+async fn subject_access_reviews_are_a_child_of_the_check_and_carry_the_trace_on() {
+    let collector = Collector::up();
+    let folder = world(&collector, 0);
+    let review = json!({"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview", "spec": {}, "status": {"allowed": true}});
+    let api = ApiServer::start(201, &review.to_string());
+    fs::write(folder.path().join("kubeconfig"), api.kubeconfig("hunter2")).unwrap();
+    fs::write(folder.path().join("upstream.token"), "hunter3").unwrap();
+    let flags = [
+        "--identity-headers=impersonate",
+        "--impersonate-token-file=upstream.token",
+        "--allow-impersonation",
+        "--kubeconfig=kubeconfig",
+    ];
+    let server = Server::start(folder.path(), &[&FLAGS[..], &flags].concat());
+    let mut client = server.client().await;
+    let good = ("authorization", &b"Bearer s3cret"[..]);
+    let ask = || get("/", &[good, ("impersonate-user", b"bob"), ("impersonate-group", b"dev")]);
+    let [sampled, unsampled] = ["01", "00"].map(|flags| traceparent("53995c3f42cd8ad8", flags));
+    for request in [called(ask(), &unsampled), Request::new(ask()), called(ask(), &sampled)] {
+        assert_eq!(api.traceparents(), [""; 0]);
+        let response = client.check(request).await.unwrap();
+        assert_eq!(response.get_ref().status.as_ref().map(|status| status.code), Some(0), "{response:?}");
+    }
+    terminate(server).await;
+    let mut spans = collector.spans();
+    spans.sort_by_key(|c| c.span.start_time_unix_nano);
+    let [check, reviews] = &spans[..] else { panic!("{spans:?}") };
+    assert_eq!((&*reviews.span.name, reviews.span.kind()), ("SubjectAccessReview", SpanKind::Client));
+    assert_eq!(reviews.span.parent_span_id, check.span.span_id);
+    let expected = format!("00-{TRACE}-{}-01", hex(&reviews.span.span_id));
+    assert_eq!(api.traceparents(), [&*expected, &*expected], "one for the user, one for the group");
 }
 
 /// Undecided is a failure of a dependency, which a span says; that a credential is refused is none.

@@ -59,12 +59,13 @@ struct Allocations {
     connection: u64,
 }
 
-const PINNED: [Allocations; 8] = [
+const PINNED: [Allocations; 9] = [
     Allocations { case: "static-token", check: 3, call: 7, connection: 24 },
     Allocations { case: "unknown-token", check: 3, call: 7, connection: 24 },
     Allocations { case: "anonymous", check: 3, call: 7, connection: 24 },
     Allocations { case: "remembered-certificate", check: 4, call: 8, connection: 25 },
-    Allocations { case: "first-seen-certificate", check: 108, call: 112, connection: 130 },
+    Allocations { case: "first-seen-certificate", check: 111, call: 115, connection: 133 },
+    Allocations { case: "first-seen-leaf", check: 86, call: 90, connection: 108 },
     Allocations { case: "rs256-first-seen", check: 46, call: 50, connection: 68 },
     Allocations { case: "service-account-first-seen", check: 77, call: 81, connection: 99 },
     Allocations { case: "rs256-remembered", check: 3, call: 7, connection: 24 },

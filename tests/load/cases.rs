@@ -118,7 +118,7 @@ pub(crate) fn cases() -> Vec<Case> {
         calls,
         unavoidable,
     };
-    let (remembered, make) = (chains.request(0), chains.clone());
+    let (remembered, leaves, all) = (chains.request(0), chains.clone(), chains.clone());
     let mut cases = vec![
         Case {
             name: "static-token",
@@ -153,9 +153,15 @@ pub(crate) fn cases() -> Vec<Case> {
         certificate("remembered-certificate", Calls::Same(remembered), 0.75, none()),
         certificate(
             "first-seen-certificate",
-            Calls::Fresh(Box::new(move |number| make.request(1 + number))),
+            Calls::Fresh(Box::new(move |number| all.request_of_its_own(1 + number))),
             1.20,
             Box::new(|| 2.0 * rsa_verification()),
+        ),
+        certificate(
+            "first-seen-leaf",
+            Calls::Fresh(Box::new(move |number| leaves.request(1 + number))),
+            1.20,
+            Box::new(rsa_verification),
         ),
     ];
     cases.push(webhook());

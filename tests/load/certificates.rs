@@ -15,12 +15,13 @@ use rcgen::{
 use crate::cases::{microseconds, request};
 use crate::envoy::Request;
 
-/// RSA-2048 throughout: a root, an intermediate, and leaves that differ in their serial numbers.
+/// RSA-2048 throughout: a root, intermediates that differ in their serial numbers, and leaves that do.
 #[derive(Clone)]
 pub(crate) struct Chains {
     /// The root, PEM.
     pub(crate) root: String,
-    intermediate: String,
+    root_issuer: Arc<Issuer<'static, KeyPair>>,
+    intermediate: CertificateParams,
     issuer: Arc<Issuer<'static, KeyPair>>,
     leaf: Arc<KeyPair>,
 }
@@ -35,29 +36,48 @@ impl Chains {
             params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
             params
         };
-        let (root_key, intermediate_key) = (key(), key());
-        let root = ca("root").self_signed(&root_key).unwrap();
-        let above = Issuer::new(ca("root"), root_key);
-        let params = ca("intermediate");
-        let intermediate = params.signed_by(&intermediate_key, &above).unwrap();
+        let root_key = key();
         Self {
-            root: root.pem(),
-            intermediate: intermediate.pem().replace('\r', ""),
-            issuer: Arc::new(Issuer::new(params, intermediate_key)),
+            root: ca("root").self_signed(&root_key).unwrap().pem(),
+            root_issuer: Arc::new(Issuer::new(ca("root"), root_key)),
+            intermediate: ca("intermediate"),
+            issuer: Arc::new(Issuer::new(ca("intermediate"), key())),
             leaf: Arc::new(key()),
         }
     }
 
-    /// A request with the leaf of this serial number, counted from 0, and the intermediate.
+    /// A request with the leaf of this serial number, counted from 0, and the intermediate that all of these have.
     pub(crate) fn request(&self, serial: usize) -> Request {
+        self.chain(serial, 0)
+    }
+
+    /// A request with the leaf and the intermediate of this serial number.
+    pub(crate) fn request_of_its_own(&self, serial: usize) -> Request {
+        self.chain(serial, serial)
+    }
+
+    fn chain(&self, leaf: usize, intermediate: usize) -> Request {
         let mut params = CertificateParams::default();
         params.distinguished_name.push(DnType::CommonName, "bob");
         params.distinguished_name.push(DnType::OrganizationName, "dev");
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-        params.serial_number = Some(u64::try_from(serial + 1).unwrap().into());
-        let leaf = params.signed_by(&*self.leaf, &*self.issuer).unwrap().pem().replace('\r', "");
-        Request { certificates: vec![leaf, self.intermediate.clone()], ..request(&[]) }
+        let certificates = vec![
+            certificate(params, leaf, &self.leaf, &self.issuer),
+            certificate(self.intermediate.clone(), intermediate, self.issuer.key(), &self.root_issuer),
+        ];
+        Request { certificates, ..request(&[]) }
     }
+}
+
+/// PEM, with unix line ends.
+fn certificate(
+    mut params: CertificateParams,
+    serial: usize,
+    key: &KeyPair,
+    issuer: &Issuer<'_, KeyPair>,
+) -> String {
+    params.serial_number = Some(u64::try_from(serial + 1).unwrap().into());
+    params.signed_by(key, issuer).unwrap().pem().replace('\r', "")
 }
 
 /// One verification of an RSA-2048 signature by aws-lc-rs, in µs.

@@ -13,6 +13,7 @@ use serde_json::{Value as Json, json};
 pub(crate) struct ApiServer {
     url: String,
     says: Arc<Mutex<(u16, String)>>,
+    traceparents: Arc<Mutex<Vec<String>>>,
 }
 
 impl ApiServer {
@@ -21,14 +22,20 @@ impl ApiServer {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let says = Arc::new(Mutex::new((status, body.to_owned())));
-        let shared = Arc::clone(&says);
+        let server = Self { url, says, traceparents: Arc::default() };
+        let shared = (Arc::clone(&server.says), Arc::clone(&server.traceparents));
         thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
-                let says = Arc::clone(&shared);
-                thread::spawn(move || answer(stream, &says));
+                let (says, traceparents) = shared.clone();
+                thread::spawn(move || answer(stream, &says, &traceparents));
             }
         });
-        Self { url, says }
+        server
+    }
+
+    /// The `traceparent` of each request that had one.
+    pub(crate) fn traceparents(&self) -> Vec<String> {
+        self.traceparents.lock().unwrap().clone()
     }
 
     /// From now on, this.
@@ -47,7 +54,7 @@ impl ApiServer {
     }
 }
 
-fn answer(mut stream: TcpStream, says: &Mutex<(u16, String)>) {
+fn answer(mut stream: TcpStream, says: &Mutex<(u16, String)>, traceparents: &Mutex<Vec<String>>) {
     let mut reader = BufReader::new(stream.try_clone().unwrap());
     while let Some(head) = head(&mut reader) {
         let length = head.iter().find_map(|line| line.strip_prefix("content-length: "));
@@ -62,6 +69,8 @@ fn answer(mut stream: TcpStream, says: &Mutex<(u16, String)>) {
                 format!("HTTP/1.1 {status} Said\r\nContent-Length: {}\r\n\r\n{body}", body.len())
             }
         };
+        let traceparent = head.iter().filter_map(|line| line.strip_prefix("traceparent: "));
+        traceparents.lock().unwrap().extend(traceparent.map(str::to_owned));
         if stream.write_all(answer.as_bytes()).is_err() {
             return;
         }

@@ -25,9 +25,11 @@ pub(crate) async fn until(what: &str, mut there: impl AsyncFnMut() -> bool) {
     }
 }
 
-/// The program with a subcommand, in a folder, with no setting taken from the tests' own environment.
+/// The program with a subcommand, in a folder, with no setting taken from the tests' own environment. `COUNTERSIGN_TEST_PROGRAM` names
+/// another one than cargo's, of the same source: that of the image.
 pub(crate) fn countersign<S: AsRef<OsStr>>(subcommand: &str, folder: &Path, flags: &[S]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_countersign"));
+    let own = || env!("CARGO_BIN_EXE_countersign").into();
+    let mut command = Command::new(env::var_os("COUNTERSIGN_TEST_PROGRAM").unwrap_or_else(own));
     for (name, _) in env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("COUNTERSIGN_")) {
         command.env_remove(name);
     }
@@ -64,7 +66,7 @@ impl Server {
         let mut process = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let stderr = process.stderr.take().unwrap();
         let (lines, log) = mpsc::channel();
-        // Reads to the end, because a full pipe would stop the program.
+        // Reads to the end: the program waits for nobody, and lines that a full pipe does not take are lost.
         thread::spawn(move || {
             for line in BufReader::new(stderr).lines().map_while(Result::ok) {
                 lines.send(line).ok();

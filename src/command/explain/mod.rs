@@ -9,6 +9,7 @@ mod tests;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -16,13 +17,14 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 use futures_util::future::join_all;
 use tokio::time::timeout;
 
-use super::{flag, one, plain, report, runtime, serve};
+use super::{flag, one, plain, read, report, runtime, serve};
 use crate::authn::Now;
 use crate::authn::token::jwt::Remote;
 use crate::config::{Config, Environment, LogConfig, options};
 use crate::envoy::Snapshot;
 use crate::explain::v1::{ExplainResponse, Verdict};
 use crate::explain::{ask, explain, json_of};
+use crate::https::{ClientCertificate, Trust, tls_settings};
 use crate::telemetry;
 
 const ABOUT: &str = "Say why a request is let through or turned away";
@@ -86,7 +88,20 @@ pub(super) fn command() -> Command {
                 .num_args(1..)
                 .conflicts_with_all(["method", "path", "host", "curl"]),
         )
-        .arg(text("server", "ADDRESS", "The --admin-listen of a server that runs [default: 127.0.0.1:9002]"))
+        .arg(text(
+            "server",
+            "ADDRESS",
+            "The --admin-listen of a server that runs, https://host:port if it speaks TLS [default: 127.0.0.1:9002]",
+        ))
+        .arg(text("server-ca-file", "FILE", "PEM bundle of CAs for the server's certificate; empty: the system's"))
+        .arg(
+            text("server-cert-file", "FILE", "PEM certificate to show to the server")
+                .requires("server-private-key-file"),
+        )
+        .arg(
+            text("server-private-key-file", "FILE", "PEM private key that goes with it")
+                .requires("server-cert-file"),
+        )
         .arg(
             Arg::new("offline")
                 .long("offline")
@@ -129,7 +144,12 @@ fn explained(matches: &ArgMatches, environment: Environment) -> Result<ExplainRe
     let configured = given(options::CONFIG) || options::OPTIONS.iter().any(|option| given(option.name));
     if !configured && !flag(matches, "offline") {
         let server = one(matches, "server").unwrap_or(DEFAULT_SERVER);
-        return Ok(runtime()?.block_on(ask(server, check_request))?);
+        let is_tls = server.starts_with("https://");
+        if !is_tls && SERVER_FILES.iter().any(|name| given(name)) {
+            return Err("--server: write it as https://host:port, or leave out the files for TLS".into());
+        }
+        let tls = is_tls.then(|| tls(matches)).transpose()?;
+        return Ok(runtime()?.block_on(ask(server, tls, check_request))?);
     }
     if given("server") {
         return Err(
@@ -144,10 +164,20 @@ fn explained(matches: &ArgMatches, environment: Environment) -> Result<ExplainRe
     Ok(runtime()?.block_on(offline(config, &remote, check_request)))
 }
 
+/// Whom to trust, and what to show.
+fn tls(matches: &ArgMatches) -> Result<Arc<rustls::ClientConfig>, NotAsked> {
+    let [authorities, chain, key] = SERVER_FILES.map(|name| one(matches, name).map(read).transpose());
+    let (authorities, chain, key) = (authorities?, chain?, key?);
+    let trust = authorities.as_ref().map_or(Trust::System, |bundle| Trust::Authorities(bundle));
+    let certificate = chain.zip(key).map(|(chain, key)| ClientCertificate::from_pem(&chain, &key));
+    let certificate = certificate.transpose()?;
+    Ok(tls_settings(&trust, certificate.as_ref())?)
+}
+
 /// Decides here. What has to be fetched first is waited for, not for long: if it is not there, the explanation says so.
 async fn offline(config: Config, remote: &Remote, check_request: Bytes) -> ExplainResponse {
     // What the parts have to say, such as why a webhook could not be asked.
-    let _log = telemetry::start(&LogConfig { json: false, filter: "warn".to_owned() });
+    telemetry::start_in_step(&LogConfig { json: false, filter: "warn".to_owned() });
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
@@ -187,6 +217,9 @@ const DENIED: u8 = 1;
 
 /// Clap ends like this too.
 const COULD_NOT_ASK: u8 = 2;
+
+/// For TLS with the server.
+const SERVER_FILES: [&str; 3] = ["server-ca-file", "server-cert-file", "server-private-key-file"];
 
 /// The default of `--admin-listen`.
 const DEFAULT_SERVER: &str = "127.0.0.1:9002";

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use envoy_types::pb::envoy::config::core::v3::HeaderValueOption;
 use envoy_types::pb::envoy::service::auth::v3::check_response::HttpResponse;
 use envoy_types::pb::envoy::service::auth::v3::{CheckResponse, DeniedHttpResponse, OkHttpResponse};
+use prost::Message;
 use prost_types::value::Kind;
 
 use crate::command::plain;
@@ -137,11 +138,20 @@ fn identity_lines(identity: &Identity) -> String {
 }
 
 fn reply_lines(reply: &CheckResponse) -> String {
-    match &reply.http_response {
+    let mut text = match &reply.http_response {
         Some(HttpResponse::OkResponse(ok)) => forwarded(ok),
         Some(HttpResponse::DeniedResponse(denied)) => answered(denied),
         _ => "  nothing that this program knows\n".to_owned(),
+    };
+    // From which a Lua filter may write groups that are in no header. Envoy's crate has types of its own for the same message.
+    let metadata = reply.dynamic_metadata.as_ref().map(Message::encode_to_vec);
+    let metadata = metadata.and_then(|bytes| prost_types::Struct::decode(&*bytes).ok()).unwrap_or_default();
+    for (name, value) in &metadata.fields {
+        let (name, value) = (plain(name), plain(&json(value).to_string()));
+        let _infallible =
+            writeln!(text, "  and tell the filters behind it, as dynamic metadata\n    {name}: {value}");
     }
+    text
 }
 
 fn forwarded(ok: &OkHttpResponse) -> String {

@@ -10,7 +10,7 @@ use prost::Message;
 use zeroize::Zeroizing;
 
 use super::curl;
-use crate::command::{all, one, read, said, text};
+use crate::command::{all, one, read, said, text, token};
 use crate::explain::check_request_of_json;
 
 /// A request in words.
@@ -53,7 +53,7 @@ impl Described {
     }
 
     fn add_bearer(&mut self, token: &str) {
-        let value = Zeroizing::new(format!("Bearer {}", token.trim()));
+        let value = Zeroizing::new(format!("Bearer {token}"));
         self.headers.push(("authorization".to_owned(), value));
     }
 }
@@ -81,7 +81,7 @@ pub(super) fn check_request(matches: &ArgMatches) -> Result<Bytes, String> {
         }
     }
     if let Some(path) = one(matches, "token-file") {
-        described.add_bearer(&text(path)?);
+        described.add_bearer(&token(path)?);
     }
     if let Some(path) = one(matches, "cert") {
         described.certificate = Some(path.to_owned());

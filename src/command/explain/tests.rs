@@ -1,4 +1,7 @@
-use envoy_types::pb::envoy::service::auth::v3::CheckRequest;
+use envoy_types::pb::envoy::service::auth::v3::check_response::HttpResponse;
+use envoy_types::pb::envoy::service::auth::v3::{CheckRequest, CheckResponse, OkHttpResponse};
+use envoy_types::pb::google::protobuf::value::Kind;
+use envoy_types::pb::google::protobuf::{Struct, Value};
 use prost::Message;
 
 use super::curl;
@@ -131,6 +134,46 @@ fn a_request_in_flags_becomes_what_envoy_would_send() {
             "x-forwarded-proto=https"
         ]
     );
+}
+
+/// A Secret that is not filled yet: without a token the answer would be about somebody who presents nothing.
+#[test]
+fn a_file_without_a_token_is_an_error_and_white_space_around_one_is_not() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("token").display().to_string();
+    let asked = |content: &str| {
+        std::fs::write(&file, content).expect("written");
+        let words = ["countersign", "explain", "--token-file", &file].map(str::to_owned);
+        let matches = crate::command::command().get_matches_from(words);
+        let (_, matches) = matches.subcommand().expect("a subcommand");
+        let message = CheckRequest::decode(check_request(matches)?).expect("a message");
+        let http = message.attributes.and_then(|attributes| attributes.request?.http).expect("HTTP");
+        let lines = http.header_map.expect("raw headers").headers.into_iter();
+        Ok(lines.filter(|line| line.key == "authorization").map(|line| line.raw_value).collect::<Vec<_>>())
+    };
+    assert_eq!(asked("t \n"), Ok(vec![b"Bearer t".to_vec()]));
+    for nothing in ["", " \n\n"] {
+        assert_eq!(asked(nothing), Err(format!("{file}: there is no token in it")));
+    }
+}
+
+/// With `--groups-encoding=metadata` groups are in no header.
+#[test]
+fn what_filters_behind_are_told_is_part_of_the_reply() {
+    let value = Value { kind: Some(Kind::StringValue("dev\n".to_owned())) };
+    let reply = CheckResponse {
+        dynamic_metadata: Some(Struct { fields: [("countersign".to_owned(), value)].into() }),
+        http_response: Some(HttpResponse::OkResponse(OkHttpResponse::default())),
+        ..CheckResponse::default()
+    };
+    let response = ExplainResponse {
+        verdict: Verdict::Allowed.into(),
+        check_response: Some(reply),
+        ..ExplainResponse::default()
+    };
+    let expected = "ALLOWED\n\n\nwhat Envoy would do\n  forward the request with\n  and tell the filters behind it, as dynamic \
+                    metadata\n    countersign: \"dev\\n\"\n";
+    assert_eq!(print::text(&response), expected);
 }
 
 /// An issuer may name a user, and anybody a claim, so that a terminal would do something.

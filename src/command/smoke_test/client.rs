@@ -14,7 +14,7 @@ use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsConnector;
 
 use crate::https::{Trust, tls_settings};
@@ -81,7 +81,7 @@ impl Client {
             Some(bundle) => Trust::Authorities(bundle),
             None => Trust::System,
         };
-        let mut config = tls_settings(&trust).map_err(|error| format!("TLS: {error}"))?;
+        let mut config = tls_settings(&trust, None).map_err(|error| format!("TLS: {error}"))?;
         Arc::make_mut(&mut config).alpn_protocols = vec![b"http/1.1".to_vec()];
         let name =
             ServerName::try_from(name.to_owned()).map_err(|_| "the URL's host is no name".to_owned())?;
@@ -116,18 +116,21 @@ impl Client {
         let failed = |error: std::io::Error| format!("cannot connect to {host}:{port}: {error}");
         let stream = TcpStream::connect((&**host, *port)).await.map_err(failed)?;
         match &self.tls {
-            None => exchange(stream, request).await,
+            None => exchange(stream, request, self.timeout / 5).await,
             Some((connector, name)) => {
                 let stream = connector.connect(name.clone(), stream).await;
-                exchange(stream.map_err(|error| format!("TLS: {error}"))?, request).await
+                let stream = stream.map_err(|error| format!("TLS: {error}"))?;
+                exchange(stream, request, self.timeout / 5).await
             }
         }
     }
 }
 
+/// The answer, and as much of its body as comes within a time: one that never ends, such as a watch, is an answer as well.
 async fn exchange(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     request: Request<Empty<Bytes>>,
+    patience: Duration,
 ) -> Result<Answer, String> {
     let handshake = http1::handshake(TokioIo::new(stream)).await;
     let (mut sender, connection) = handshake.map_err(|error| format!("HTTP: {error}"))?;
@@ -135,14 +138,14 @@ async fn exchange(
     let driver = tokio::spawn(connection);
     let response = sender.send_request(request).await.map_err(|error| format!("HTTP: {error}"))?;
     let (head, body) = response.into_parts();
-    let body = begin(body).await?;
+    let body = begin(body, Instant::now() + patience).await?;
     driver.abort();
     Ok(Answer { status: head.status, headers: head.headers, body })
 }
 
-async fn begin(mut body: Incoming) -> Result<Bytes, String> {
+async fn begin(mut body: Incoming, deadline: Instant) -> Result<Bytes, String> {
     let mut bytes = BytesMut::new();
-    while let Some(frame) = body.frame().await {
+    while let Ok(Some(frame)) = timeout_at(deadline, body.frame()).await {
         let frame = frame.map_err(|error| format!("HTTP: {error}"))?;
         if let Ok(data) = frame.into_data() {
             bytes.extend_from_slice(&data[..data.len().min(MAX_BODY - bytes.len())]);

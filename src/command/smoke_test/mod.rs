@@ -13,9 +13,8 @@ use std::time::Duration;
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use serde_json::json;
-use zeroize::Zeroizing;
 
-use super::{flag, one, plain, read, runtime, text};
+use super::{flag, one, plain, read, runtime, token};
 use client::{Client, Settings};
 use probe::{Conclusion, Report, Verdict};
 
@@ -83,8 +82,7 @@ const OFF: u8 = 1;
 const CANNOT_TELL: u8 = 2;
 
 fn tested(matches: &ArgMatches) -> Result<Report, String> {
-    let token = one(matches, "token-file").map(text).transpose()?;
-    let token = token.map(|token| Zeroizing::new(token.trim().to_owned()));
+    let token = one(matches, "token-file").map(token).transpose()?;
     let authorities = one(matches, "ca-file").map(read).transpose()?;
     let settings = Settings {
         url: one(matches, "url").unwrap_or_default(),

@@ -1,7 +1,11 @@
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
 
-use super::client::Answer;
+use super::client::{Answer, Client, Settings};
 use super::probe::testing::{forged, report};
 use super::probe::{Report, Verdict};
 
@@ -78,4 +82,28 @@ fn a_forged_header_that_comes_back_has_reached_the_upstream() {
     assert_eq!(report.verdict(), Verdict::Off);
     assert!(report.conclusions[1].words.contains("x-remote-user"), "{report:?}");
     assert_eq!(forged(&ours(), &echo, "smoke-test-2").verdict(), Verdict::On);
+}
+
+/// Server-sent events and watches: nobody may miss a route without the filter since its answers do not end.
+#[tokio::test]
+async fn an_answer_that_never_ends_is_one() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!("http://{}/watch", listener.local_addr().expect("an address"));
+    let server = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.expect("a connection");
+        let _request = stream.read(&mut [0; 4096]).await.expect("a request");
+        stream.write_all(b"HTTP/1.1 200 OK\r\n\r\nan event\n").await.expect("sent");
+        std::future::pending::<()>().await;
+    });
+    let settings = Settings {
+        url: &url,
+        authorities: None,
+        insecure: false,
+        host: None,
+        resolve: None,
+        timeout: Duration::from_secs(5),
+    };
+    let answer = Client::new(&settings).expect("a client").get(None, &[]).await.expect("an answer");
+    assert_eq!((answer.status, &*answer.body), (StatusCode::OK, &b"an event\n"[..]));
+    server.abort();
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
+use countersign::config::options::option;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -27,16 +28,54 @@ const OF_PROMETHEUS: [&str; 1] = ["up"];
 pub(super) fn assert_found(families: &BTreeMap<String, Family>, page: &str) {
     let (dashboard, alerts) = (of_the_dashboard(), of_the_alerts());
     assert!(dashboard.len() > 30 && alerts.len() > 10, "{} and {}", dashboard.len(), alerts.len());
-    let queries: Vec<String> = dashboard.into_iter().chain(alerts).collect();
+    let queries: Vec<String> = dashboard.into_iter().chain(alerts.clone()).collect();
     let found: Vec<Vec<Selector>> = prometheus("queries", &queries.join("\n"));
     assert_eq!(found.len(), queries.len());
+    let text = read("alerts.yaml");
+    let annotated: Vec<&str> = text.split("- alert: ").skip(1).collect();
+    assert_eq!(annotated.len(), alerts.len());
+    for (alert, selectors) in annotated.iter().zip(&found[found.len() - alerts.len()..]) {
+        names_what_there_is(alert, selectors, families);
+    }
     for (query, selectors) in queries.iter().zip(found) {
         assert!(!selectors.is_empty(), "{query}");
         for selector in selectors {
+            let is_of_ours = selector.labels.get("job").is_some_and(|job| job == "countersign");
+            assert!(is_of_ours || selector.name.starts_with("countersign_"), "others have it too: {query}");
             if !OF_PROMETHEUS.contains(&&*selector.name) {
                 look_for(&selector, families, page, query);
             }
         }
+    }
+}
+
+/// Labels, options and metrics in the text of an alert.
+fn names_what_there_is(alert: &str, selectors: &[Selector], families: &BTreeMap<String, Family>) {
+    let is_of_a_name = |c: char| c.is_alphanumeric() || c == '_' || c == '-';
+    let named = |begin: &str| {
+        let after = alert.split(begin).skip(1).map(|rest| rest.split(|c| !is_of_a_name(c)).next().unwrap());
+        after.map(str::to_owned).collect::<Vec<_>>()
+    };
+    for label in named("$labels.") {
+        let is_kept = |selector: &Selector| match &selector.grouping[..] {
+            [] => {
+                families
+                    .get(&selector.name)
+                    .is_some_and(|family| family.labels.iter().all(|labels| labels.contains(&label)))
+                    || OF_THE_SCRAPE.contains(&&*label)
+            }
+            grouping => grouping.contains(&label),
+        };
+        assert!(selectors.iter().all(is_kept), "nobody says which {label}: {alert}");
+    }
+    for name in named("--") {
+        assert_eq!(option(&name).name, name);
+    }
+    for name in named("countersign_") {
+        let name = format!("countersign_{name}");
+        let is_part =
+            |part: &str| name.strip_suffix(part).is_some_and(|family| families.contains_key(family));
+        assert!(families.contains_key(&name) || is_part("_count") || is_part("_bucket"), "{name}: {alert}");
     }
 }
 
