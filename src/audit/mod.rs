@@ -115,7 +115,7 @@ impl Auditor {
     /// Starts the thread that writes, which opens the file. What becomes of lines is counted in `statistics`.
     ///
     /// # Errors
-    /// The file cannot be opened, not within two seconds either, or the thread not be started.
+    /// The file cannot be opened, not within `MAX_OPEN` either, or the thread not be started.
     pub fn start(config: &AuditConfig, statistics: Arc<AuditStatistics>) -> io::Result<Self> {
         let (queue, lines) = mpsc::channel(MAX_WAITING);
         let (waiting, counted) = (Arc::<AtomicUsize>::default(), Arc::clone(&statistics));
