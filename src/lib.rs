@@ -12,7 +12,7 @@
 //!
 //! | module | may use |
 //! |---|---|
-//! | [`identity`], [`request`], [`secret`], [`time`], [`trace`], [`url`], [`yaml`] | nothing of ours |
+//! | [`batch`], [`identity`], [`request`], [`secret`], [`time`], [`trace`], [`url`], [`yaml`] | nothing of ours |
 //! | [`cluster`] | `secret`, `trace` |
 //! | [`cel`] | `time` |
 //! | [`pki`] | `time`, `url` |
@@ -23,7 +23,7 @@
 //! | [`authn`] | `cel`, `cluster`, `decision`, `https`, `identity`, `jose`, `metrics`, `pki`, `request`, `secret`, `time`, `trace`, `yaml` |
 //! | [`chain`] | `authn` and what it uses |
 //! | [`impersonation`] | `authn`, `cluster`, `decision`, `identity`, `request`, `trace` |
-//! | [`audit`] | `authn`, `decision`, `identity`, `metrics`, `request` |
+//! | [`audit`] | `authn`, `batch`, `decision`, `identity`, `metrics`, `request` |
 //! | [`config`] | `audit`, `chain`, `impersonation` and what they use |
 //! | [`envoy`] | all of the above; alone in naming protobuf types, with `explain` |
 //! | [`explain`] | `envoy` and what it uses |
@@ -38,6 +38,7 @@
 mod admin;
 pub mod audit;
 pub mod authn;
+pub mod batch;
 pub mod cel;
 pub mod chain;
 pub mod cluster;

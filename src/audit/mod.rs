@@ -28,6 +28,7 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
+use crate::batch;
 use crate::decision::Decision;
 use crate::metrics::AuditStatistics;
 use crate::request::Request;
@@ -104,12 +105,8 @@ const MAX_OPEN: Duration = Duration::from_secs(2);
 
 const NOT_OPENED: &str = "it could not be opened within 2 s, as a pipe that nobody reads";
 
-/// What the thread is told.
-enum Message {
-    Line(Vec<u8>),
-    /// Tell when everything before is written.
-    Flush(oneshot::Sender<()>),
-}
+/// What the thread is told, and how it says that everything is written.
+type Message = batch::Message<oneshot::Sender<()>>;
 
 impl Auditor {
     /// Starts the thread that writes, which opens the file. What becomes of lines is counted in `statistics`.

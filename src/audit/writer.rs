@@ -10,13 +10,11 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
 use super::Message;
+use crate::batch::{BATCH, gather};
 use crate::metrics::AuditStatistics;
 
 /// So often it is looked whether the file is still where it was: `logrotate` renames it, and lines belong into a new one then.
 const LOOK: Duration = Duration::from_millis(500);
-
-/// So much is written at once, in bytes.
-const BATCH: usize = 64 * 1024;
 
 /// Where lines go.
 pub(super) enum Target {
@@ -76,26 +74,13 @@ pub(super) fn write(
     let (mut is_failing, mut is_torn) = (false, false);
     let mut batch = Vec::with_capacity(BATCH);
     while let Some(message) = queue.blocking_recv() {
-        let (mut lines, mut flush) = (0, None);
         batch.clear();
         if is_torn {
             batch.push(b'\n');
         }
-        let mut next = Some(message);
-        while let Some(message) = next {
-            match message {
-                Message::Line(line) => {
-                    waiting.fetch_sub(line.len(), Ordering::Relaxed);
-                    batch.extend(line);
-                    lines += 1;
-                }
-                Message::Flush(tell) => {
-                    flush = Some(tell);
-                    break;
-                }
-            }
-            next = if batch.len() < BATCH { queue.try_recv().ok() } else { None };
-        }
+        let torn = batch.len();
+        let (lines, flush) = gather(message, || queue.try_recv().ok(), &mut batch);
+        waiting.fetch_sub(batch.len() - torn, Ordering::Relaxed);
         if lines > 0 {
             let written = target.write(&batch);
             // Half a line may be there.
@@ -107,7 +92,7 @@ pub(super) fn write(
             }
             is_failing = is_torn;
             if is_failing {
-                statistics.failed(lines);
+                statistics.failed(u64::try_from(lines).unwrap_or(u64::MAX));
             }
         }
         if let Some(tell) = flush {

@@ -17,6 +17,7 @@ use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread;
 use std::time::Duration;
 
+use crate::batch::{self, BATCH, gather};
 use crate::metrics::LogStatistics;
 
 /// Takes lines, each in one `write`, and never waits.
@@ -28,22 +29,14 @@ pub struct Lines {
     statistics: Arc<LogStatistics>,
 }
 
-/// What the thread is told.
-#[derive(Debug)]
-enum Message {
-    Line(Vec<u8>),
-    /// Tell when everything before is written.
-    Flush(SyncSender<()>),
-}
+/// What the thread is told, and how it says that everything is written.
+type Message = batch::Message<SyncSender<()>>;
 
 /// So many bytes of lines wait, with what it takes to keep them; more are lost. A denial has some two hundred.
 const MAX_WAITING: usize = 4 << 20;
 
 /// What a line takes besides its text, in bytes: its place in the queue, and in the allocator's books.
 const AROUND: usize = 64;
-
-/// So much is written at once, in bytes.
-const BATCH: usize = 64 << 10;
 
 impl Lines {
     /// Starts the thread that writes to `target`. What is lost is counted in `statistics`.
@@ -100,22 +93,8 @@ fn write(
     let mut told = 0;
     let mut batch = Vec::with_capacity(BATCH);
     while let Ok(message) = queue.recv() {
-        let (mut lines, mut flush) = (0, None);
         batch.clear();
-        let mut next = Some(message);
-        while let Some(message) = next {
-            match message {
-                Message::Line(line) => {
-                    batch.extend(line);
-                    lines += 1;
-                }
-                Message::Flush(tell) => {
-                    flush = Some(tell);
-                    break;
-                }
-            }
-            next = if batch.len() < BATCH { queue.try_recv().ok() } else { None };
-        }
+        let (lines, flush) = gather(message, || queue.try_recv().ok(), &mut batch);
         let written = target.write_all(&batch);
         waiting.fetch_sub(batch.len() + lines * AROUND, Ordering::Relaxed);
         match written {

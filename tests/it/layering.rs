@@ -4,8 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// A module and what it may name of ours.
-const MAY_USE: [(&str, &[&str]); 22] = [
+const MAY_USE: [(&str, &[&str]); 23] = [
     ("cel", &["time"]),
+    ("batch", &[]),
     ("identity", &[]),
     ("metrics", &["decision", "identity"]),
     ("request", &[]),
@@ -26,7 +27,7 @@ const MAY_USE: [(&str, &[&str]); 22] = [
             "time", "trace", "yaml",
         ],
     ),
-    ("audit", &["authn", "decision", "identity", "metrics", "request"]),
+    ("audit", &["authn", "batch", "decision", "identity", "metrics", "request"]),
     (
         "chain",
         &[
@@ -106,6 +107,7 @@ const MAY_USE: [(&str, &[&str]); 22] = [
         &[
             "audit",
             "authn",
+            "batch",
             "cel",
             "chain",
             "cluster",
