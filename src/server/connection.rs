@@ -9,12 +9,12 @@ use arc_swap::ArcSwap;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
 use super::Services;
+use super::stream::Stream;
 use crate::config::ServerConfig;
 
 /// What all connections have in common.
@@ -52,10 +52,7 @@ impl Connections {
     }
 
     /// Serves a connection until its end. `begun` is dropped when it has shaken hands.
-    pub(super) async fn serve<S>(self, stream: S, begun: impl Sized, drained: watch::Receiver<bool>)
-    where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
+    pub(super) async fn serve(self, stream: Stream, begun: impl Sized, drained: watch::Receiver<bool>) {
         let Some(tls) = &self.tls else {
             drop(begun);
             return self.http2(stream, drained).await;
@@ -64,16 +61,13 @@ impl Connections {
         let shaken = timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await;
         drop(begun);
         match shaken.unwrap_or_else(|elapsed| Err(elapsed.into())) {
-            Ok(stream) => self.http2(stream, drained).await,
+            Ok(stream) => self.http2(Stream::new(stream), drained).await,
             Err(error) => tracing::warn!(%error, "a TLS handshake failed"),
         }
     }
 
     /// When it is old enough, or `drained`: GOAWAY, and then whatever the calls in flight take, which Envoy's deadline bounds.
-    async fn http2<S>(self, stream: S, mut drained: watch::Receiver<bool>)
-    where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
+    async fn http2(self, stream: Stream, mut drained: watch::Receiver<bool>) {
         let Self { services, http2, max_age, .. } = self;
         let answer = service_fn(move |request| {
             let services = Arc::clone(&services);

@@ -2,6 +2,7 @@
 
 mod connection;
 mod grpc;
+mod stream;
 mod workers;
 
 use std::io;

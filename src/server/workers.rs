@@ -6,8 +6,9 @@
 //!
 //! Not one runtime of several threads: there, whoever has finished a Check wakes its connection, which comes next and writes, a
 //! system call for each reply. A runtime of one thread takes tasks in the order in which they became ready, so a connection
-//! writes the replies to all the Checks that it had read at once; that halves what a Check costs (`cargo bench --bench load`). The price is that
-//! the Checks of one connection are answered by one core. Envoy has a connection for each of its own workers.
+//! writes the replies to all the Checks that it had read at once ([`Stream`] sees to that); that halves what a Check costs
+//! (`cargo bench --bench load`). The price is that the Checks of one connection are answered by one core. Envoy has a connection
+//! for each of its own workers.
 
 use std::io;
 use std::pin::pin;
@@ -17,7 +18,6 @@ use std::thread;
 use std::time::Duration;
 
 use futures_util::future::try_join_all;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
@@ -25,46 +25,43 @@ use tokio::time::sleep;
 
 use super::ServerError;
 use super::connection::Connections;
+use super::stream::Stream;
 
 /// Something that clients connect to.
 pub(super) trait Listener: Send + 'static {
     /// A connection of no runtime.
     type Std: Send + 'static;
-    /// A connection of the runtime that reads from it and writes to it.
-    type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
 
     /// The next client.
     fn accept(&self) -> impl Future<Output = io::Result<Self::Std>> + Send;
 
     /// Makes a connection one of the runtime that this is called in.
-    fn adopt(connection: Self::Std) -> io::Result<Self::Stream>;
+    fn adopt(connection: Self::Std) -> io::Result<Stream>;
 }
 
 impl Listener for TcpListener {
     type Std = std::net::TcpStream;
-    type Stream = TcpStream;
 
     async fn accept(&self) -> io::Result<Self::Std> {
         self.accept().await?.0.into_std()
     }
 
-    fn adopt(connection: Self::Std) -> io::Result<Self::Stream> {
+    fn adopt(connection: Self::Std) -> io::Result<Stream> {
         // A reply is written whole, and its client waits for it.
         connection.set_nodelay(true)?;
-        TcpStream::from_std(connection)
+        TcpStream::from_std(connection).map(Stream::new)
     }
 }
 
 impl Listener for UnixListener {
     type Std = std::os::unix::net::UnixStream;
-    type Stream = UnixStream;
 
     async fn accept(&self) -> io::Result<Self::Std> {
         self.accept().await?.0.into_std()
     }
 
-    fn adopt(connection: Self::Std) -> io::Result<Self::Stream> {
-        UnixStream::from_std(connection)
+    fn adopt(connection: Self::Std) -> io::Result<Stream> {
+        UnixStream::from_std(connection).map(Stream::new)
     }
 }
 
