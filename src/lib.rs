@@ -12,15 +12,15 @@
 //!
 //! | module | may use |
 //! |---|---|
-//! | [`batch`], [`identity`], [`request`], [`secret`], [`time`], [`trace`], [`url`], [`yaml`] | nothing of ours |
+//! | [`batch`], [`identity`], [`json`], [`request`], [`secret`], [`time`], [`trace`], [`url`], [`yaml`] | nothing of ours |
+//! | [`cel`] | `json`, `time` |
 //! | [`cluster`] | `secret`, `trace` |
-//! | [`cel`] | `time` |
 //! | [`pki`] | `time`, `url` |
 //! | [`decision`] | `identity` |
 //! | [`metrics`] | `decision`, `identity` |
 //! | [`https`] | `pki`, `trace` |
-//! | [`jose`] | `pki` |
-//! | [`authn`] | `cel`, `cluster`, `decision`, `https`, `identity`, `jose`, `metrics`, `pki`, `request`, `secret`, `time`, `trace`, `yaml` |
+//! | [`jose`] | `json`, `pki` |
+//! | [`authn`] | `cel`, `cluster`, `decision`, `https`, `identity`, `jose`, `json`, `metrics`, `pki`, `request`, `secret`, `time`, `trace`, `yaml` |
 //! | [`chain`] | `authn` and what it uses |
 //! | [`impersonation`] | `authn`, `cluster`, `decision`, `identity`, `request`, `trace` |
 //! | [`audit`] | `authn`, `batch`, `decision`, `identity`, `metrics`, `request` |
@@ -51,6 +51,7 @@ pub mod https;
 pub mod identity;
 pub mod impersonation;
 pub mod jose;
+pub mod json;
 pub mod metrics;
 pub mod pki;
 pub mod reload;

@@ -44,7 +44,7 @@ use std::time::SystemTime;
 
 use crate::decision::{Authenticated, Authenticator, Reason, Rejection, Rejections};
 use crate::jose::UnverifiedToken;
-use crate::jose::json::Value;
+use crate::json::Value;
 use crate::request::Request;
 
 pub use anonymous::Anonymous;

@@ -15,7 +15,7 @@ const COST_LIMIT: u64 = 1_000_000;
 /// some 10 MB of strings.
 const WORK_LIMIT: usize = 16 * 1024 * 1024;
 
-/// How deep values may be nested that are looked into. The claims of a token are parsed to a depth of 128.
+/// How deep values may be nested that are looked into. Claims are parsed to half of it: `MAX_DEPTH` of `crate::json`.
 pub(super) const MAX_DEPTH: usize = 512;
 
 /// Why an expression did not evaluate.

@@ -9,7 +9,9 @@
 //!
 //! Go: k8s.io/apiserver/pkg/authentication/cel, the environment of pkg/cel/environment/base.go (`StoredExpressions`, which has every
 //! library that Kubernetes 1.36 knows), and github.com/google/cel-go v0.26.0, step by step. The crate `cel` parses. It does not run the
-//! expressions, since what they evaluate to would often not be what kube-apiserver says.
+//! expressions, since what they evaluate to would often not be what kube-apiserver says. `kube-cel` (0.8), which gives it Kubernetes'
+//! functions, is not used: it is built on an older `cel` (0.13), whose `Program::compile` parses without optional syntax
+//! (`claims.?email`), and nothing there checks types.
 //!
 //! # Where it is stricter
 //!
@@ -53,6 +55,8 @@ use std::thread;
 
 pub use result::{NotStrings, Value};
 
+use crate::json::Object;
+
 /// The stack of the thread that compiles: the parser needs up to 80 KiB for a nested bracket without optimisation, and 10 KiB for
 /// another operator. Only what is used of it becomes memory.
 const STACK: usize = 96 * 1024 * 1024;
@@ -83,26 +87,26 @@ pub enum Returns {
     Bool,
 }
 
-/// What an expression is evaluated over, borrowed.
-#[derive(Debug, Clone, Copy)]
+/// What an expression is evaluated over, borrowed. It has no `Debug`: claims may hold access tokens.
+#[derive(Clone, Copy)]
 pub enum Input<'a> {
-    /// The claims of a token, for [`Scope::Claims`].
-    Claims(&'a serde_json::Map<String, serde_json::Value>),
+    /// The claims of a token, for [`Scope::Claims`], as [`Object::to_any`] makes them.
+    Claims(&'a Object<'a>),
     /// A user, for [`Scope::User`].
     User(UserInfo<'a>),
 }
 
 /// A user, as Kubernetes' `user.Info`.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct UserInfo<'a> {
     /// The user's name.
     pub username: &'a str,
     /// The user's uid, empty if there is none.
     pub uid: &'a str,
     /// The user's groups.
-    pub groups: &'a [Box<str>],
+    pub groups: &'a [&'a str],
     /// Further facts.
-    pub extra: &'a BTreeMap<Box<str>, Vec<Box<str>>>,
+    pub extra: &'a BTreeMap<&'a str, Vec<&'a str>>,
 }
 
 impl UserInfo<'_> {

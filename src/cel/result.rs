@@ -8,6 +8,7 @@ use serde_json::{Value as Json, json};
 
 use super::numbers;
 use super::value::{List, Val};
+use crate::json::Value as Claim;
 
 /// What an expression evaluated to. `Debug` shows it as JSON, with its type and what it has cost, as kube-apiserver counts.
 pub struct Value<'a> {
@@ -51,11 +52,19 @@ impl<'a> Value<'a> {
                 items.iter().map(native_string).collect::<Option<_>>().ok_or(NotStrings)?
             }
             Val::List(List::Json { items, .. }) => {
-                items.iter().map(Json::as_str).collect::<Option<_>>().ok_or(NotStrings)?
+                items.iter().map(string).collect::<Option<_>>().ok_or(NotStrings)?
             }
             _ => return Err(NotStrings),
         };
         Ok(items.into_iter().filter(|item| !item.is_empty()).collect())
+    }
+}
+
+/// A string of the claims.
+fn string<'v>(claim: &'v Claim<'_>) -> Option<&'v str> {
+    match claim {
+        Claim::String(text) => Some(text),
+        _ => None,
     }
 }
 

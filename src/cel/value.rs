@@ -3,12 +3,11 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use serde_json::Value as Json;
-
 use super::evaluate::{Error, Evaluated, Meter};
 use super::library::time::Timestamp;
 use super::library::{Format, Network, Quantity, Semver, Url};
 use super::{Input, UserInfo, escape, numbers};
+use crate::json::{Object, Value as Json};
 
 /// What an expression evaluates to.
 #[derive(Clone)]
@@ -58,9 +57,9 @@ impl Text<'_> {
 #[derive(Clone)]
 pub(super) enum List<'a> {
     /// Of the claims. `unescape` holds for the items that are got by index (`unescapeLister`, oidc.go), and not for iteration.
-    Json { items: &'a [Json], unescape: bool },
+    Json { items: &'a [Json<'a>], unescape: bool },
     /// Go's `[]string` behind `user`.
-    Borrowed(&'a [Box<str>]),
+    Borrowed(&'a [&'a str]),
     /// Go's `[]string`, as `split` makes it.
     Strings(Arc<Vec<Text<'a>>>),
     /// Two lists, one after the other. Go has both behind it, and compares it in a way of its own.
@@ -73,9 +72,9 @@ pub(super) enum List<'a> {
 #[derive(Clone)]
 pub(super) enum Map<'a> {
     /// Of the claims. `unescape` as for lists.
-    Json { entries: &'a serde_json::Map<String, Json>, unescape: bool },
+    Json { entries: &'a Object<'a>, unescape: bool },
     /// `user.extra`.
-    Extra { entries: &'a BTreeMap<Box<str>, Vec<Box<str>>>, unescape: bool },
+    Extra { entries: &'a BTreeMap<&'a str, Vec<&'a str>>, unescape: bool },
     /// Made by the expression.
     Entries(Arc<Entries<'a>>),
 }
@@ -163,11 +162,12 @@ impl<'a> Entries<'a> {
 }
 
 /// A value of the claims. Go: `nativeToValueWithUnescape` (oidc.go).
-pub(super) fn from_json(json: &Json, unescape: bool) -> Val<'_> {
+pub(super) fn from_json<'a>(json: &'a Json<'a>, unescape: bool) -> Val<'a> {
     match json {
         Json::Null => Val::Null,
         Json::Bool(b) => Val::Bool(*b),
-        Json::Number(n) => Val::Double(n.as_f64().unwrap_or(f64::NAN)),
+        // What is no float64 has been refused. See `Object::to_any`.
+        Json::Number(n) => Val::Double(n.float64().unwrap_or(f64::NAN)),
         Json::String(s) => Val::String(Text::Borrowed(s)),
         Json::Array(items) => Val::List(List::Json { items, unescape }),
         Json::Object(entries) => Val::Map(Map::Json { entries, unescape }),
@@ -370,7 +370,7 @@ impl<'a> Map<'a> {
                 let Val::String(name) = key else { return None };
                 let name =
                     if *unescape { escape::unescaped_key(name.as_str()) } else { name.as_str().into() };
-                entries.get(&*name).map(|json| from_json(json, *unescape))
+                entries.get(&name).map(|json| from_json(json, *unescape))
             }
             Map::Extra { entries, unescape } => {
                 let Val::String(name) = key else { return None };
@@ -394,7 +394,7 @@ impl<'a> Map<'a> {
     pub(super) fn entries(&self) -> Box<dyn Iterator<Item = (Val<'a>, Val<'a>)> + '_> {
         match self {
             Map::Json { entries, .. } => {
-                Box::new(entries.iter().map(|(key, json)| (Val::str(key), from_json(json, false))))
+                Box::new(entries.members().map(|(key, json)| (Val::str(key), from_json(json, false))))
             }
             Map::Extra { entries, .. } => Box::new(
                 entries.iter().map(|(key, values)| (Val::str(key), Val::List(List::Borrowed(values)))),
@@ -429,7 +429,7 @@ impl<'a> Input<'a> {
     /// The names of the fields.
     pub(super) fn names(&self) -> Vec<&'a str> {
         match self {
-            Input::Claims(claims) => claims.keys().map(String::as_str).collect(),
+            Input::Claims(claims) => claims.members().map(|(name, _)| name).collect(),
             Input::User(_) => UserInfo::FIELDS.to_vec(),
         }
     }

@@ -5,7 +5,7 @@ use thiserror::Error;
 
 use super::algorithm::VerificationKey;
 use super::base64url::{decode, decode_std};
-use super::json::{JsonError, Object, TypeError, Value};
+use crate::json::{JsonError, Object, TypeError, Value};
 use crate::pki::{Certificate, Curve, ParseError, PublicKey};
 
 /// How many keys a set may have. Go has no limit; a token without `kid` is tried with each of them, and issuers have a few.

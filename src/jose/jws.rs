@@ -10,8 +10,8 @@ use thiserror::Error;
 
 use super::algorithm::{Algorithm, VerificationKey};
 use super::base64url::{decode, decode_canonical, decode_std};
-use super::json::{JsonError, Object, TypeError, Value};
 use super::jwk::{JsonWebKey, KeyError};
+use crate::json::{JsonError, Object, TypeError, Value};
 use crate::pki::{Certificate, Curve, ParseError, PublicKey, SignatureError};
 
 /// How large a token may be, in bytes. Go's HTTP server takes no more for all headers of a request (`http.DefaultMaxHeaderBytes`).

@@ -1,5 +1,5 @@
 //! JSON Web Signatures and Keys (RFC 7515, 7517 and 7518) as kube-apiserver reads them: through gopkg.in/go-jose/go-jose.v2 (2.6.3), and
-//! the claims inside through Go's encoding/json. Nothing here reads a file, a socket or a clock.
+//! the claims inside through Go's encoding/json ([`crate::json`]). Nothing here reads a file, a socket or a clock.
 //!
 //! ```text
 //!   token ── jws ──▶ header, payload ── verify(key) ──▶ payload ── json ──▶ claims
@@ -12,6 +12,12 @@
 //! `jwk` and `x5c` are read since a bad one makes go-jose refuse the token; they are never used, nor is any other hint at a key
 //! but `kid`.
 //!
+//! aws-lc-rs verifies the signatures; no crate reads the tokens. `jsonwebtoken` (11.1) has no ES512, which Kubernetes takes, and reads by
+//! serde's rules, where go-jose and encoding/json have their own (members that come twice, names in another case, `null`); a header
+//! with `crit` is to it as one without. `openidconnect` (4.1) has no ES512 either, and cryptography of its own (`rsa`, `p256`, `p384`); it
+//! wants `iat` and `sub` in a token, and in the discovery document an `authorization_endpoint` and three lists, none of which Kubernetes
+//! asks for; and it looks for that document below the issuer's URL alone, where Kubernetes has `discoveryURL`.
+//!
 //! Stricter than go-jose, by design or where aws-lc-rs is:
 //!
 //! - a curve has its one algorithm: ES384 is P-384, while go-jose verifies it with any curve (RFC 7518, section 3.4);
@@ -20,11 +26,11 @@
 //! - RSA exponents of more than eight bytes, of which go-jose takes the last eight;
 //! - a JWK set with a private key in it is refused as a whole: whoever published it has given the key away. So is one whose `x5u` is
 //!   a JSON object (go-jose refuses any other);
-//! - sizes and counts: [`MAX_TOKEN`], [`MAX_HEADER`], [`MAX_SIGNATURE`], [`MAX_KEYS`], [`json::MAX_DEPTH`], [`json::MAX_VALUES`].
+//! - sizes and counts: [`MAX_TOKEN`], [`MAX_HEADER`], [`MAX_SIGNATURE`], [`MAX_KEYS`], [`crate::json::MAX_DEPTH`],
+//!   [`crate::json::MAX_VALUES`].
 
 mod algorithm;
 mod base64url;
-pub mod json;
 mod jwk;
 mod jws;
 

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 use serde_json::json;
 
-use super::json::{JsonError, Object, TypeError, Value};
 use super::*;
+use crate::json::{JsonError, Object, TypeError, Value};
 use crate::pki::{Curve, SignatureError, public_keys_from_pem};
 
 fn conformance(path: &str) -> Vec<u8> {

@@ -4,10 +4,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// A module and what it may name of ours.
-const MAY_USE: [(&str, &[&str]); 23] = [
-    ("cel", &["time"]),
+const MAY_USE: [(&str, &[&str]); 24] = [
+    ("cel", &["json", "time"]),
     ("batch", &[]),
     ("identity", &[]),
+    ("json", &[]),
     ("metrics", &["decision", "identity"]),
     ("request", &[]),
     ("secret", &[]),
@@ -19,20 +20,20 @@ const MAY_USE: [(&str, &[&str]); 23] = [
     ("pki", &["time", "url"]),
     ("decision", &["identity"]),
     ("https", &["pki", "trace"]),
-    ("jose", &["pki"]),
+    ("jose", &["json", "pki"]),
     (
         "authn",
         &[
-            "cel", "cluster", "decision", "https", "identity", "jose", "metrics", "pki", "request", "secret",
-            "time", "trace", "yaml",
+            "cel", "cluster", "decision", "https", "identity", "jose", "json", "metrics", "pki", "request",
+            "secret", "time", "trace", "yaml",
         ],
     ),
     ("audit", &["authn", "batch", "decision", "identity", "metrics", "request"]),
     (
         "chain",
         &[
-            "authn", "cel", "cluster", "decision", "https", "identity", "jose", "metrics", "pki", "request",
-            "secret", "time", "trace", "yaml",
+            "authn", "cel", "cluster", "decision", "https", "identity", "jose", "json", "metrics", "pki",
+            "request", "secret", "time", "trace", "yaml",
         ],
     ),
     ("impersonation", &["authn", "cluster", "decision", "identity", "request", "trace"]),

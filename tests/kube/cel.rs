@@ -9,6 +9,7 @@ use std::process::{Command, Stdio};
 use std::sync::LazyLock;
 
 use countersign::cel::{Expression, Input, Returns, Scope, UserInfo};
+use countersign::json::Value;
 use serde_json::{Value as Json, json};
 
 use super::random::Random;
@@ -352,19 +353,18 @@ fn ask_us(question: &Question) -> Json {
         Err(error) => return json!({"compile": error.to_string()}),
     };
     let input = &question.input;
-    let strings = |list: &Json| -> Vec<Box<str>> {
-        list.as_array().into_iter().flatten().map(|item| item.as_str().unwrap().into()).collect()
-    };
+    let text = input.to_string();
+    let claims = Value::parse(text.as_bytes()).unwrap();
+    fn strings(list: &Json) -> Vec<&str> {
+        list.as_array().into_iter().flatten().map(|item| item.as_str().unwrap()).collect()
+    }
     let groups = strings(&input["groups"]);
-    let extra: BTreeMap<Box<str>, Vec<Box<str>>> = input["extra"]
-        .as_object()
-        .into_iter()
-        .flatten()
-        .map(|(key, values)| (key.as_str().into(), strings(values)))
-        .collect();
+    let extra = input["extra"].as_object().into_iter().flatten();
+    let extra: BTreeMap<&str, Vec<&str>> =
+        extra.map(|(key, values)| (key.as_str(), strings(values))).collect();
     let field = |name: &str| input[name].as_str().unwrap_or_default();
-    let result = expression.evaluate(match (scope, input) {
-        (Scope::Claims, Json::Object(claims)) => Input::Claims(claims),
+    let result = expression.evaluate(match (scope, &claims) {
+        (Scope::Claims, Value::Object(claims)) => Input::Claims(claims),
         _ => Input::User(UserInfo {
             username: field("username"),
             uid: field("uid"),

@@ -2,7 +2,7 @@
 
 use crate::authn::{AuthenticateToken, Form, Now, Observer, Outcome, Token};
 use crate::jose::UnverifiedToken;
-use crate::jose::json::Value;
+use crate::json::Value;
 
 /// Takes a token apart before `A` is asked. A service account's token is looked at by three authenticators: for legacy tokens, for bound
 /// ones and for those of other issuers.

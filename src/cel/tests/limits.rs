@@ -1,12 +1,12 @@
 //! Expressions and claims that are made to cost much: S37 of the threats (CVE-2026-23881), the cost limits of
 //! Kubernetes.
 
-use serde_json::{Map, Value as Json, json};
+use serde_json::json;
 
 use super::super::*;
 use super::{compiled, object, refused};
 
-fn fails(text: &str, claims: &Map<String, Json>) -> String {
+fn fails(text: &str, claims: &Object<'_>) -> String {
     compiled(text).evaluate(Input::Claims(claims)).unwrap_err().to_string()
 }
 
@@ -108,7 +108,7 @@ fn what_is_as_deep_as_kubernetes_takes_evaluates() {
     }
 }
 
-/// Claims come from whoever made the token, though they are parsed to a depth of 128 only.
+/// Claims come from whoever made the token, though they are parsed to a depth of 256 only.
 #[test]
 fn deep_claims_are_looked_into_so_far_and_no_further() {
     let nested = |depth| (0..depth).fold(json!(1), |inner, _| json!([inner]));

@@ -3,14 +3,27 @@
 mod limits;
 mod vectors;
 
-use serde_json::{Map, Value as Json, json};
+use serde_json::{Value as Json, json};
 
 use super::*;
+use crate::json::Value as Claim;
 
-fn object(json: Json) -> Map<String, Json> {
-    match json {
-        Json::Object(members) => members,
+fn object(json: Json) -> Object<'static> {
+    match claim(json) {
+        Claim::Object(members) => members,
         _ => panic!("an object was expected"),
+    }
+}
+
+/// Deeper, too, than claims are parsed.
+fn claim(json: Json) -> Claim<'static> {
+    match json {
+        Json::Array(items) => Claim::Array(items.into_iter().map(claim).collect()),
+        Json::Object(members) => {
+            Claim::Object(members.into_iter().map(|(name, value)| (name.into(), claim(value))).collect())
+        }
+        Json::String(text) => Claim::String(text.into()),
+        scalar => Claim::parse(scalar.to_string().leak().as_bytes()).unwrap(),
     }
 }
 
@@ -19,7 +32,7 @@ fn compiled(text: &str) -> Expression {
 }
 
 /// What an expression evaluates to, as JSON with types, or the error.
-fn shown(text: &str, claims: &Map<String, Json>) -> String {
+fn shown(text: &str, claims: &Object<'_>) -> String {
     match compiled(text).evaluate(Input::Claims(claims)) {
         Ok(value) => {
             let shown: Json = serde_json::from_str(&format!("{value:?}")).unwrap();
@@ -33,51 +46,114 @@ fn refused(text: &str, scope: Scope, returns: Returns) -> String {
     Expression::compile(text, scope, returns).unwrap_err().to_string()
 }
 
-/// Go: `TestCompileClaimsExpressionError`, `TestCompileUserExpressionError` (authentication/cel/compile_test.go).
+/// Go: all rows of TestCompileClaimsExpression and TestCompileUserExpression (authentication/cel/compile_test.go), with what each kind of
+/// condition has to be there: only those that validate have to be boolean.
+#[test]
+fn what_kubernetes_compiles_is_compiled() {
+    let table = [
+        ("valid ClaimMappingCondition", "claims.foo", Scope::Claims, Returns::Any),
+        ("valid ClaimValidationCondition", "claims.foo == 'bar'", Scope::Claims, Returns::Bool),
+        ("valid ExtraMapppingCondition", "claims.foo", Scope::Claims, Returns::Any),
+        ("valid UserValidationCondition", "user.username == 'bar'", Scope::User, Returns::Any),
+        ("a user's, where it has to be boolean", "user.username == 'bar'", Scope::User, Returns::Bool),
+    ];
+    for (name, text, scope, returns) in table {
+        let compiled =
+            Expression::compile(text, scope, returns).map(|expression| expression.text().to_owned());
+        assert_eq!(compiled, Ok(text.to_owned()), "{name}");
+    }
+}
+
+/// Go: all rows of TestCompileClaimsExpressionError and TestCompileUserExpressionError (authentication/cel/compile_test.go), and some that
+/// those have not, in full where Go's tests look for a part.
 #[test]
 fn what_does_not_compile_says_so_in_the_words_of_kubernetes() {
+    let undeclared = |name: &str, text: &str| {
+        format!(
+            "compilation failed: ERROR: <input>:1:1: undeclared reference to '{name}' (in container '')\n | {text}\n | ^"
+        )
+    };
     let cases = [
         (
+            "invalid ClaimValidationCondition",
+            "claims.foo",
+            Scope::Claims,
+            Returns::Bool,
+            "must evaluate to bool",
+        ),
+        (
+            "UserValidationCondition with wrong env",
+            "user.username == 'foo'",
+            Scope::Claims,
+            Returns::Bool,
+            &undeclared("user", "user.username == 'foo'"),
+        ),
+        (
+            "invalid ClaimMappingCondition",
+            "claims + 1",
+            Scope::Claims,
+            Returns::Any,
+            "compilation failed: ERROR: <input>:1:8: found no matching overload for '_+_' applied to '(map(string, any), int)'\n | claims + 1\n | .......^",
+        ),
+        (
+            "invalid UserValidationCondition",
+            "user.username",
+            Scope::User,
+            Returns::Bool,
+            "must evaluate to bool",
+        ),
+        (
+            "ClamMappingCondition with wrong env",
+            "claims.foo",
+            Scope::User,
+            Returns::Any,
+            &undeclared("claims", "claims.foo"),
+        ),
+        (
+            "ExtraMappingCondition with wrong env",
+            "claims.foo",
+            Scope::User,
+            Returns::Any,
+            &undeclared("claims", "claims.foo"),
+        ),
+        (
+            "ClaimValidationCondition with wrong env",
             "claims.foo == 'bar'",
             Scope::User,
             Returns::Bool,
-            "compilation failed: ERROR: <input>:1:1: undeclared reference to 'claims' (in container '')\n | claims.foo == 'bar'\n | ^",
+            &undeclared("claims", "claims.foo == 'bar'"),
         ),
         (
-            "user.username",
-            Scope::Claims,
-            Returns::Any,
-            "compilation failed: ERROR: <input>:1:1: undeclared reference to 'user' (in container '')\n | user.username\n | ^",
-        ),
-        (
-            "user.foo",
+            "UserValidationCondition expression with unknown field",
+            "user.unknown == 'foo'",
             Scope::User,
-            Returns::Any,
-            "compilation failed: ERROR: <input>:1:5: undefined field 'foo'\n | user.foo\n | ....^",
+            Returns::Bool,
+            "compilation failed: ERROR: <input>:1:5: undefined field 'unknown'\n | user.unknown == 'foo'\n | ....^",
         ),
-        ("claims.foo", Scope::Claims, Returns::Bool, "must evaluate to bool"),
-        ("user.username", Scope::User, Returns::Bool, "must evaluate to bool"),
         (
+            "two errors of syntax",
             "claims.foo.bar ===",
             Scope::Claims,
             Returns::Any,
             "compilation failed: ERROR: <input>:1:18: Syntax error: token recognition error at: '='\n | claims.foo.bar ===\n | .................^\nERROR: <input>:1:19: Syntax error: mismatched input '<EOF>' expecting {'[', '{', '(', '.', '-', '!', 'true', 'false', 'null', NUM_FLOAT, NUM_INT, NUM_UINT, STRING, BYTES, IDENTIFIER}\n | claims.foo.bar ===\n | ..................^",
         ),
         (
+            "a constant that has no value",
             "int('x')",
             Scope::Claims,
             Returns::Any,
             "program instantiation failed: type conversion error from 'string' to 'int'",
         ),
         (
+            "a wide character",
             "'ü' + foo",
             Scope::Claims,
             Returns::Any,
             "compilation failed: ERROR: <input>:1:7: undeclared reference to 'foo' (in container '')\n | 'ü' + foo\n | .\u{ff0e}....^",
         ),
     ];
-    for (text, scope, returns, expected) in cases {
-        assert_eq!(refused(text, scope, returns), expected);
+    for (name, text, scope, returns, expected) in cases {
+        assert_eq!(refused(text, scope, returns), expected, "{name}");
     }
 }
 
@@ -158,9 +234,8 @@ fn an_expression_shows_its_text_and_nothing_else() {
 
 #[test]
 fn users_have_four_fields_which_are_always_there() {
-    let extra = BTreeMap::from_iter([("a.b/c".into(), vec!["x".into()])]);
-    let groups = ["g".into()];
-    let user = UserInfo { username: "u", uid: "", groups: &groups, extra: &extra };
+    let extra = BTreeMap::from([("a.b/c", vec!["x"])]);
+    let user = UserInfo { username: "u", uid: "", groups: &["g"], extra: &extra };
     let cases = [
         ("user.username == 'u' && user.uid == ''", true),
         ("has(user.uid)", true),

@@ -40,7 +40,7 @@ fn recorded_configurations_compile_or_not_as_in_kubernetes() {
     let (mut compiled, mut refused) = (0, 0);
     for case in lines("configs/configs.jsonl").iter().filter(|case| case["class"] == "cel-compile") {
         let id = &case["id"];
-        let text = object(case["files"].clone()).values().next().unwrap().as_str().unwrap().to_owned();
+        let text = case["files"].as_object().unwrap().values().next().unwrap().as_str().unwrap().to_owned();
         let configuration: Json = serde_saphyr::from_str(&text).unwrap();
         let all = expressions(&configuration["jwt"][0]);
         assert!(!all.is_empty(), "{id}");
@@ -76,7 +76,7 @@ fn recorded_tokens_become_the_users_that_kubernetes_made_of_them() {
             continue;
         }
         let claims = case["decoded"]["jwt_payload"].as_str().unwrap();
-        let claims = object(serde_json::from_str(claims).unwrap());
+        let claims: Map<String, Json> = serde_json::from_str(claims).unwrap();
         let jwt = authenticators.iter().find(|jwt| jwt["issuer"]["url"] == claims["iss"]).unwrap();
         let expected = &case["expect"];
         match user(&compiled, jwt, &claims) {
@@ -98,9 +98,10 @@ type Compiled<'c> = HashMap<&'c str, Expression>;
 
 /// Who a token with these claims is to an authenticator. Go: what `AuthenticateToken` (oidc.go) does behind the signature.
 fn user(compiled: &Compiled<'_>, jwt: &Json, claims: &Map<String, Json>) -> Result<Json, String> {
+    let input = object(Json::Object(claims.clone()));
     let evaluate = |text: &Json, take: fn(&Value<'_>) -> Result<Json, String>| {
         let expression = &compiled[text.as_str().unwrap()];
-        let value = expression.evaluate(Input::Claims(claims)).map_err(|error| error.to_string())?;
+        let value = expression.evaluate(Input::Claims(&input)).map_err(|error| error.to_string())?;
         take(&value)
     };
     let string = |value: &Value<'_>| value.as_str().map(Json::from).ok_or_else(|| "not a string".to_owned());
@@ -167,12 +168,11 @@ fn user(compiled: &Compiled<'_>, jwt: &Json, claims: &Map<String, Json>) -> Resu
             }
         }
     }
-    let boxed = |list: &Json| -> Vec<Box<str>> {
-        list.as_array().unwrap().iter().map(|item| item.as_str().unwrap().into()).collect()
-    };
-    let own_groups = boxed(&groups);
-    let own_extra: BTreeMap<Box<str>, Vec<Box<str>>> =
-        extra.iter().map(|(key, values)| (key.as_str().into(), boxed(values))).collect();
+    fn texts(list: &Json) -> Vec<&str> {
+        list.as_array().unwrap().iter().map(|item| item.as_str().unwrap()).collect()
+    }
+    let own_groups = texts(&groups);
+    let own_extra = extra.iter().map(|(key, values)| (key.as_str(), texts(values))).collect();
     for rule in jwt["userValidationRules"].as_array().into_iter().flatten() {
         let rule = &compiled[rule["expression"].as_str().unwrap()];
         let user = UserInfo {

@@ -3,8 +3,8 @@
 
 use std::sync::LazyLock;
 
-use countersign::jose::json::Value;
 use countersign::jose::{JsonWebKeySet, SignedToken, UnverifiedToken, VerificationKey};
+use countersign::json::Value;
 use countersign::pki::public_keys_from_pem;
 use libfuzzer_sys::fuzz_target;
 use rcgen::KeyPair;

@@ -1,6 +1,8 @@
 //! The claims of a verified token.
 
-use crate::jose::json::{Object, TypeError, Value};
+use std::borrow::Cow;
+
+use crate::json::{Object, TypeError, Value};
 
 /// Claims by their exact names, the last one of each. Go: `claims` of k8s.io/apiserver/plugin/pkg/authenticator/token/oidc/oidc.go, a
 /// `map[string]json.RawMessage`.
@@ -33,12 +35,12 @@ impl<'a> Claims<'a> {
     /// What CEL expressions see as `claims`. Go: `newClaimsValue`.
     ///
     /// Stricter than Go: a number beyond a float64 is an error even if no expression looks at it.
-    pub(super) fn to_any(&self) -> Result<serde_json::Map<String, serde_json::Value>, TypeError> {
-        let mut claims = self.own.to_any()?;
-        if let Some((name, value)) = self.distributed {
-            claims.insert(name.to_owned(), value.to_any()?);
-        }
-        Ok(claims)
+    pub(super) fn to_any(&self) -> Result<Cow<'a, Object<'a>>, TypeError> {
+        let own = self.own.to_any()?;
+        Ok(match self.distributed {
+            None => own,
+            Some((name, value)) => Cow::Owned(own.into_owned().with(name, value.to_any()?.into_owned())),
+        })
     }
 }
 

@@ -14,8 +14,8 @@ use super::remote_keys::{Source, SourceError};
 use super::{IssuerKeys, Remote, untrusted_issuer};
 use crate::decision::Reason;
 use crate::https::{Client, Get, Url};
-use crate::jose::json::{TypeError, Value};
 use crate::jose::{MAX_TOKEN, UnverifiedToken};
+use crate::json::{TypeError, Value};
 
 /// So many issuers of distributed claims are known to one authenticator, beside its own; tokens that lead to more are refused. "It is
 /// assumed that there will be very few", says Kubernetes, which has no limit.

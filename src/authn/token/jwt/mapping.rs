@@ -1,19 +1,18 @@
 //! From claims to an identity. Go: `jwtAuthenticator.AuthenticateToken` of
 //! k8s.io/apiserver/plugin/pkg/authenticator/token/oidc/oidc.go, from `getUsername` on.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use super::claims::Claims;
 use super::settings::{
-    ClaimMappings, ClaimOrExpression, JwtAuthenticator, PrefixedClaimOrExpression, ValidationRule,
+    ClaimMappings, ClaimOrExpression, ExtraMapping, JwtAuthenticator, PrefixedClaimOrExpression,
+    ValidationRule,
 };
-use crate::cel::{Expression, Input, UserInfo};
+use crate::cel::{Expression, Input, UserInfo, Value};
 use crate::decision::Reason;
 use crate::identity::{CREDENTIAL_ID, Extra, Groups, Identity};
-use crate::jose::json::TypeError;
-
-/// What expressions see as `claims`.
-type Any = serde_json::Map<String, serde_json::Value>;
+use crate::json::{Object, TypeError};
 
 /// The identity that the claims of a token make by a configuration, if they meet its rules.
 pub(super) fn identity(settings: &JwtAuthenticator, claims: &Claims<'_>) -> Result<Identity, Reason> {
@@ -21,7 +20,7 @@ pub(super) fn identity(settings: &JwtAuthenticator, claims: &Claims<'_>) -> Resu
     let any = if looks_at_claims(settings) {
         claims.to_any().map_err(|_| Reason::ClaimOutOfRange)?
     } else {
-        Any::new()
+        Cow::Owned(Object::default())
     };
     let mappings = &settings.claim_mappings;
     let identity = Identity::new(
@@ -53,7 +52,7 @@ fn looks_at_claims(settings: &JwtAuthenticator) -> bool {
         || !settings.claim_validation_rules.is_empty()
 }
 
-fn username(mappings: &ClaimMappings, claims: &Claims<'_>, any: &Any) -> Result<Box<str>, Reason> {
+fn username(mappings: &ClaimMappings, claims: &Claims<'_>, any: &Object<'_>) -> Result<Box<str>, Reason> {
     let (claim, prefix) = match &mappings.username {
         PrefixedClaimOrExpression::Claim { claim, prefix } => (claim, prefix),
         PrefixedClaimOrExpression::Expression(expression) => {
@@ -69,7 +68,7 @@ fn username(mappings: &ClaimMappings, claims: &Claims<'_>, any: &Any) -> Result<
     Ok([prefix, username].concat().into())
 }
 
-fn groups(mappings: &ClaimMappings, claims: &Claims<'_>, any: &Any) -> Result<Groups, Reason> {
+fn groups(mappings: &ClaimMappings, claims: &Claims<'_>, any: &Object<'_>) -> Result<Groups, Reason> {
     match &mappings.groups {
         None => Ok(Groups::default()),
         Some(PrefixedClaimOrExpression::Claim { claim, prefix }) => {
@@ -78,11 +77,13 @@ fn groups(mappings: &ClaimMappings, claims: &Claims<'_>, any: &Any) -> Result<Gr
             let groups = value.strings().or_else(|_| value.string().map(|group| vec![group]));
             Ok(Groups::prefixed(prefix, groups.map_err(|_: TypeError| Reason::ClaimMapping)?))
         }
-        Some(PrefixedClaimOrExpression::Expression(expression)) => Ok(Groups::new(strings(expression, any)?)),
+        Some(PrefixedClaimOrExpression::Expression(expression)) => {
+            Ok(Groups::new(strings(&evaluate(expression, any)?)?))
+        }
     }
 }
 
-fn uid(mappings: &ClaimMappings, claims: &Claims<'_>, any: &Any) -> Result<Box<str>, Reason> {
+fn uid(mappings: &ClaimMappings, claims: &Claims<'_>, any: &Object<'_>) -> Result<Box<str>, Reason> {
     match &mappings.uid {
         None => Ok("".into()),
         Some(ClaimOrExpression::Claim(claim)) => {
@@ -92,19 +93,24 @@ fn uid(mappings: &ClaimMappings, claims: &Claims<'_>, any: &Any) -> Result<Box<s
     }
 }
 
-fn extra(mappings: &ClaimMappings, claims: &Claims<'_>, any: &Any) -> Result<Extra, Reason> {
+fn extra<'a>(mappings: &'a ClaimMappings, claims: &Claims<'_>, any: &'a Object<'a>) -> Result<Extra, Reason> {
     // Go: `getCredentialID`, to which a jti of another type is none.
     let jti = claims.string("jti").ok().filter(|jti| !jti.is_empty());
     let credential_id = jti.map(|jti| (CREDENTIAL_ID, [["JTI=", jti].concat()]));
     if mappings.extra.is_empty() {
         return Ok(Extra::new(credential_id));
     }
-    let mut extra: BTreeMap<&str, Vec<Box<str>>> =
-        credential_id.into_iter().map(|(key, values)| (key, values.map(Box::from).into())).collect();
-    for mapping in &mappings.extra {
-        let values = strings(&mapping.value_expression, any)?;
+    let evaluated =
+        |mapping: &'a ExtraMapping| Ok((&*mapping.key, evaluate(&mapping.value_expression, any)?));
+    let evaluated = mappings.extra.iter().map(evaluated).collect::<Result<Vec<_>, Reason>>()?;
+    let mut extra: BTreeMap<&str, Vec<&str>> = credential_id
+        .iter()
+        .map(|(key, values)| (*key, values.iter().map(String::as_str).collect()))
+        .collect();
+    for (key, value) in &evaluated {
+        let values = strings(value)?;
         if !values.is_empty() {
-            extra.insert(&mapping.key, values);
+            extra.insert(key, values);
         }
     }
     Ok(Extra::new(extra))
@@ -115,8 +121,8 @@ fn meets(rules: &[ValidationRule], Identity { username, uid, own_groups, extra, 
     if rules.is_empty() {
         return true;
     }
-    let groups: Vec<Box<str>> = own_groups.iter().map(Box::from).collect();
-    let extra = extra.iter().map(|(key, values)| (Box::from(key), values.map(Box::from).collect())).collect();
+    let groups: Vec<&str> = own_groups.iter().collect();
+    let extra = extra.iter().map(|(key, values)| (key, values.collect())).collect();
     all_true(rules, Input::User(UserInfo { username, uid, groups: &groups, extra: &extra }))
 }
 
@@ -126,14 +132,16 @@ fn all_true(rules: &[ValidationRule], input: Input<'_>) -> bool {
     rules.iter().all(is_true)
 }
 
-fn string(expression: &Expression, any: &Any) -> Result<Box<str>, Reason> {
-    let value = expression.evaluate(Input::Claims(any)).map_err(|_| Reason::ClaimMapping)?;
-    value.as_str().map(Into::into).ok_or(Reason::ClaimMapping)
+fn string(expression: &Expression, any: &Object<'_>) -> Result<Box<str>, Reason> {
+    evaluate(expression, any)?.as_str().map(Into::into).ok_or(Reason::ClaimMapping)
 }
 
-fn strings(expression: &Expression, any: &Any) -> Result<Vec<Box<str>>, Reason> {
-    let value = expression.evaluate(Input::Claims(any)).map_err(|_| Reason::ClaimMapping)?;
-    Ok(value.strings().map_err(|_| Reason::ClaimMapping)?.into_iter().map(Into::into).collect())
+fn strings<'v>(value: &'v Value<'_>) -> Result<Vec<&'v str>, Reason> {
+    value.strings().map_err(|_| Reason::ClaimMapping)
+}
+
+fn evaluate<'a>(expression: &'a Expression, any: &'a Object<'a>) -> Result<Value<'a>, Reason> {
+    expression.evaluate(Input::Claims(any)).map_err(|_| Reason::ClaimMapping)
 }
 
 #[cfg(test)]
@@ -143,7 +151,7 @@ mod tests {
     use super::super::settings::Issuer;
     use super::*;
     use crate::cel::{Returns, Scope};
-    use crate::jose::json::Value;
+    use crate::json;
 
     fn claim(claim: &str, prefix: &str) -> PrefixedClaimOrExpression {
         PrefixedClaimOrExpression::Claim { claim: claim.to_owned(), prefix: prefix.to_owned() }
@@ -173,7 +181,9 @@ mod tests {
     /// Name, uid and groups, with this beside claims that will do.
     fn map(username: &str, more: &str) -> Result<(String, String, String), Reason> {
         let claims = format!(r#"{{"sub":"s","uid":"1","hd":""{more}}}"#);
-        let Ok(Value::Object(claims)) = Value::parse(claims.as_bytes()) else { panic!("{claims}") };
+        let Ok(json::Value::Object(claims)) = json::Value::parse(claims.as_bytes()) else {
+            panic!("{claims}")
+        };
         let Identity { username, uid, own_groups, .. } =
             identity(&settings(username), &Claims::new(&claims))?;
         Ok((username.into(), uid.into(), own_groups.iter().collect::<Vec<_>>().join(" ")))
@@ -225,7 +235,9 @@ mod tests {
     /// Kubernetes decodes a claim when an expression looks at it, so it may know somebody here.
     #[test]
     fn a_number_beyond_a_double_is_refused_where_there_are_expressions_and_is_the_last_word() {
-        let Ok(Value::Object(claims)) = Value::parse(br#"{"sub":"s","uid":"1","hd":"","n":1e400}"#) else {
+        let Ok(json::Value::Object(claims)) =
+            json::Value::parse(br#"{"sub":"s","uid":"1","hd":"","n":1e400}"#)
+        else {
             panic!("not an object")
         };
         let mut settings = settings("sub");

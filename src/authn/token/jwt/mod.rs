@@ -37,8 +37,8 @@ use crate::authn::{AuthenticateToken, Now, Observer, Outcome, Token};
 use crate::decision::{Authenticated, Authenticator, Lasts, Reason, Standing};
 use crate::https::Proxies;
 use crate::identity::Identity;
-use crate::jose::json::{Object, Value};
 use crate::jose::{Algorithm, JsonWebKeySet, SignedToken, UnverifiedToken};
+use crate::json::{Object, Value};
 use crate::metrics::{Metrics, Verification};
 
 use claims::Claims;

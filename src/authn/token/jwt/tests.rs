@@ -362,11 +362,11 @@ async fn an_oversized_token_is_nobodys() {
     let authenticators = ready([publish(&issuer, "", &["r1"])]).await;
     let url = issuer.url("");
     let before = issuer.requests();
-    let deep = (0..crate::jose::json::MAX_DEPTH).fold(json!(1), |inner, _| json!([inner]));
+    let deep = (0..crate::json::MAX_DEPTH).fold(json!(1), |inner, _| json!([inner]));
     for (more, expected) in [
         (json!({"x": "x".repeat(crate::jose::MAX_TOKEN)}), Outcome::NoOpinion),
         (json!({"x": deep}), Outcome::NoOpinion),
-        (json!({"x": vec![1; crate::jose::json::MAX_VALUES]}), Outcome::NoOpinion),
+        (json!({"x": vec![1; crate::json::MAX_VALUES]}), Outcome::NoOpinion),
     ] {
         assert_eq!(ask(&authenticators, &sign("RS256", "r1", &claims_of_jane(&url, &more))).await, expected);
     }

@@ -9,8 +9,8 @@ use super::IssuerKeys;
 use super::remote_keys::{FetchError, NoNewerKeys};
 use crate::authn::{Now, Observer};
 use crate::decision::Reason;
-use crate::jose::json::{Number, Object, TypeError, Value};
 use crate::jose::{Algorithm, JsonWebKeySet, SignedToken};
+use crate::json::{Number, Object, TypeError, Value};
 use crate::trace;
 
 /// How much earlier than its `nbf` a token is taken. Go: `leeway` in `Verify`.
@@ -293,7 +293,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::jose::json::Value;
+    use crate::json::Value;
 
     const ISSUER: &str = "https://issuer.test";
 

@@ -13,7 +13,7 @@ use crate::authn::Now;
 use crate::cluster;
 use crate::decision::{Lasts, Reason, Standing};
 use crate::identity::Identity;
-use crate::jose::json::{Object, Value};
+use crate::json::{Object, Value};
 use crate::metrics::ServiceAccountStatistics;
 
 /// The claim `kubernetes.io`. Go: `kubernetes`.

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::authn::Now;
 use crate::decision::Reason;
-use crate::jose::json::{Object, TypeError, Value};
+use crate::json::{Object, TypeError, Value};
 
 /// How far clocks may be apart. Go: `DefaultLeeway` of go-jose.v2/jwt/validation.go.
 const LEEWAY: Duration = Duration::from_secs(60);

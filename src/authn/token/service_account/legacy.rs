@@ -6,7 +6,7 @@ use super::getter::{ServiceAccountTokenGetter, found};
 use crate::authn::Token;
 use crate::decision::Reason;
 use crate::identity::Identity;
-use crate::jose::json::Object;
+use crate::json::Object;
 use crate::metrics::ServiceAccountStatistics;
 
 /// The issuer of all legacy tokens, of whatever cluster. Go: `LegacyIssuer`.

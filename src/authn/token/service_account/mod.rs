@@ -33,7 +33,7 @@ use crate::cluster::Objects;
 use crate::decision::{Authenticated, Authenticator, Lasts, Reason};
 use crate::identity::Identity;
 use crate::jose::SignedToken;
-use crate::jose::json::Value;
+use crate::json::Value;
 use crate::metrics::ServiceAccountStatistics;
 
 use claims::PublicClaims;

@@ -15,7 +15,7 @@
 //! | answers what is no token review | [`Reason::MalformedTokenReview`] |
 //! | has [`MAX_IN_FLIGHT`] questions to answer already | [`Reason::TokenReviewBusy`] |
 //!
-//! Stricter than Kubernetes, beside what [`crate::https`], [`crate::jose::json`] and [`crate::yaml`] are stricter in:
+//! Stricter than Kubernetes, beside what [`crate::https`], [`crate::json`] and [`crate::yaml`] are stricter in:
 //!
 //! - no redirect is followed, which would send the token elsewhere;
 //! - a review takes [`TIMEOUT`] with all its attempts, where each of Go's may take that long;

@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 
 use crate::authn::Token;
 use crate::identity::{Extra, Groups, Identity};
-use crate::jose::json::{Object, TypeError, Value};
+use crate::json::{Object, TypeError, Value};
 use crate::yaml;
 
 /// A version of the API authentication.k8s.io.

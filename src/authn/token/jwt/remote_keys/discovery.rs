@@ -2,7 +2,7 @@
 
 use super::{Fetch, FetchError, Source};
 use crate::https::{Get, Url, UrlError};
-use crate::jose::json::{TypeError, Value};
+use crate::json::{TypeError, Value};
 
 /// Where the discovery document is, and whom it must be about.
 #[derive(Debug, Clone)]

@@ -2,13 +2,15 @@
 //!
 //! Go decodes into types, and what a document means depends on the type: a `map` keeps the last of several members of one name,
 //! a `struct` finds its fields in any case of letters, and takes `null` for "leave it as it is". So a [`Value`] keeps every member
-//! as it came, and is asked in Go's way: [`Object::get`] as a map, [`Object::fields`] as a struct, [`Object::is_unique`] as go-jose.
+//! as it came, and is asked in Go's way: [`Object::get`] as a map, [`Object::fields`] as a struct, [`Object::is_unique`] as go-jose,
+//! [`Object::to_any`] as what has no type.
 
 mod parse;
 #[cfg(test)]
 mod tests;
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use thiserror::Error;
 
@@ -105,15 +107,23 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// As Go decodes into an `interface{}`: numbers are float64, and the last of several members of one name stays.
-    pub fn to_any(&self) -> Result<serde_json::Value, TypeError> {
+    /// As Go decodes into an `interface{}`: all numbers are float64, and of several members of one name the last one is there. That is
+    /// the value itself if it [is strict](Value::is_strict).
+    pub fn to_any(&self) -> Result<Cow<'_, Self>, TypeError> {
+        if self.is_strict() { Ok(Cow::Borrowed(self)) } else { self.copied().map(Cow::Owned) }
+    }
+
+    fn copied(&self) -> Result<Self, TypeError> {
         Ok(match self {
-            Self::Null => serde_json::Value::Null,
-            Self::Bool(value) => (*value).into(),
-            Self::Number(number) => number.float64()?.into(),
-            Self::String(text) => (&**text).into(),
-            Self::Array(elements) => elements.iter().map(Self::to_any).collect::<Result<Vec<_>, _>>()?.into(),
-            Self::Object(object) => object.to_any()?.into(),
+            Self::Number(number) => {
+                number.float64()?;
+                Self::Number(*number)
+            }
+            Self::Array(elements) => {
+                Self::Array(elements.iter().map(Self::copied).collect::<Result<_, _>>()?)
+            }
+            Self::Object(object) => Self::Object(object.copied()?),
+            other => other.clone(),
         })
     }
 
@@ -123,7 +133,7 @@ impl<'a> Value<'a> {
             Self::Null | Self::Bool(_) | Self::String(_) => true,
             Self::Number(number) => number.float64().is_ok(),
             Self::Array(elements) => elements.iter().all(Self::is_strict),
-            Self::Object(object) => object.is_unique() && object.0.iter().all(|(_, value)| value.is_strict()),
+            Self::Object(object) => object.is_strict(),
         }
     }
 }
@@ -146,6 +156,23 @@ impl<'a> Number<'a> {
 }
 
 impl<'a> Object<'a> {
+    /// How many members there are, those of one name all counted.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The same with one more member, behind the others.
+    #[must_use]
+    pub fn with(mut self, name: impl Into<Cow<'a, str>>, value: Value<'a>) -> Self {
+        self.0.push((name.into(), value));
+        self
+    }
+
     /// The members, in order.
     pub fn members(&self) -> impl Iterator<Item = (&str, &Value<'a>)> {
         self.0.iter().map(|(name, value)| (&**name, value))
@@ -188,9 +215,25 @@ impl<'a> Object<'a> {
         names.is_sorted_by(|a, b| a < b)
     }
 
+    fn is_strict(&self) -> bool {
+        self.is_unique() && self.0.iter().all(|(_, value)| value.is_strict())
+    }
+
     /// As Go decodes into a `map[string]interface{}`; see [`Value::to_any`].
-    pub fn to_any(&self) -> Result<serde_json::Map<String, serde_json::Value>, TypeError> {
-        self.0.iter().map(|(name, value)| Ok((name.clone().into_owned(), value.to_any()?))).collect()
+    pub fn to_any(&self) -> Result<Cow<'_, Self>, TypeError> {
+        if self.is_strict() { Ok(Cow::Borrowed(self)) } else { self.copied().map(Cow::Owned) }
+    }
+
+    fn copied(&self) -> Result<Self, TypeError> {
+        let copied = self.0.iter().map(|(name, value)| Ok((name.clone(), value.copied()?)));
+        let last_of_each: BTreeMap<Cow<'a, str>, Value<'a>> = copied.collect::<Result<_, _>>()?;
+        Ok(last_of_each.into_iter().collect())
+    }
+}
+
+impl<'a> FromIterator<(Cow<'a, str>, Value<'a>)> for Object<'a> {
+    fn from_iter<I: IntoIterator<Item = (Cow<'a, str>, Value<'a>)>>(members: I) -> Self {
+        Self(members.into_iter().collect())
     }
 }
 
