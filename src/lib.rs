@@ -14,15 +14,15 @@
 //! |---|---|
 //! | [`batch`], [`identity`], [`json`], [`request`], [`secret`], [`time`], [`trace`], [`url`], [`yaml`] | nothing of ours |
 //! | [`cel`] | `json`, `time` |
-//! | [`cluster`] | `secret`, `trace` |
 //! | [`pki`] | `time`, `url` |
 //! | [`decision`] | `identity` |
 //! | [`metrics`] | `decision`, `identity` |
+//! | [`cluster`] | `metrics`, `secret`, `trace` |
 //! | [`https`] | `pki`, `trace` |
 //! | [`jose`] | `json`, `pki` |
 //! | [`authn`] | `cel`, `cluster`, `decision`, `https`, `identity`, `jose`, `json`, `metrics`, `pki`, `request`, `secret`, `time`, `trace`, `yaml` |
 //! | [`chain`] | `authn` and what it uses |
-//! | [`impersonation`] | `authn`, `cluster`, `decision`, `identity`, `request`, `trace` |
+//! | [`impersonation`] | `authn`, `cluster`, `decision`, `identity`, `metrics`, `request`, `trace` |
 //! | [`audit`] | `authn`, `batch`, `decision`, `identity`, `metrics`, `request` |
 //! | [`config`] | `audit`, `chain`, `impersonation` and what they use |
 //! | [`envoy`] | all of the above; alone in naming protobuf types, with `explain` |

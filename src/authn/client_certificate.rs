@@ -4,7 +4,7 @@
 
 use std::fmt;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::UNIX_EPOCH;
 
 use aws_lc_rs::digest::{SHA256, digest};
@@ -14,7 +14,7 @@ use super::pem_text::{self, Decoded};
 use super::{Now, xfcc};
 use crate::decision::Reason;
 use crate::identity::{CREDENTIAL_ID, Extra, Groups, Identity};
-use crate::metrics::Histogram;
+use crate::metrics::{Caches, Histogram, Remembers};
 use crate::pki::{CertPool, Certificate, Invalid, RevocationLists, VerifyError, verify};
 use crate::request::Request;
 use crate::secret::{Fingerprint, Fingerprinter};
@@ -27,13 +27,23 @@ pub struct ClientCertificates {
     /// looked at.
     xfcc_trusted_hops: usize,
     fingerprinter: Fingerprinter,
+    remembered: Arc<Remembered>,
+    /// For how long those that are presented are still valid, if anybody wants to know.
+    expirations: Option<Arc<Histogram>>,
+}
+
+struct Remembered {
     /// What was presented and has been verified, by fingerprint of the text. Only what is good is remembered, so that nobody can
     /// fill this who has no certificate.
     verified: Cache<Fingerprint, Arc<VerifiedCertificate>>,
     /// CAs between the roots and a certificate that has been verified, by fingerprint: leaf after leaf comes with the same ones.
     intermediates: Cache<Fingerprint, Arc<Certificate>>,
-    /// For how long those that are presented are still valid, if anybody wants to know.
-    expirations: Option<Arc<Histogram>>,
+}
+
+impl Remembers for Remembered {
+    fn remembered(&self) -> (usize, usize) {
+        (self.verified.len(), self.intermediates.len())
+    }
 }
 
 /// What a request presents to one bundle of CAs.
@@ -85,8 +95,10 @@ impl ClientCertificates {
             revocations,
             xfcc_trusted_hops,
             fingerprinter: Fingerprinter::random(),
-            verified: Cache::new(REMEMBERED),
-            intermediates: Cache::new(REMEMBERED_INTERMEDIATES),
+            remembered: Arc::new(Remembered {
+                verified: Cache::new(REMEMBERED),
+                intermediates: Cache::new(REMEMBERED_INTERMEDIATES),
+            }),
             expirations: None,
         }
     }
@@ -94,6 +106,13 @@ impl ClientCertificates {
     /// Tells of each certificate that is presented for how many seconds it is still valid. Go: `clientCertificateExpirationHistogram`.
     pub fn counted_in(self, expirations: Arc<Histogram>) -> Self {
         Self { expirations: Some(expirations), ..self }
+    }
+
+    /// Tells of how much is remembered, among `caches`.
+    pub fn watched_in(self, caches: &Caches) -> Self {
+        let remembered: Weak<Remembered> = Arc::downgrade(&self.remembered);
+        caches.watch(remembered);
+        self
     }
 
     fn observe(&self, leaf_not_after: i64, now: Now) {
@@ -113,7 +132,7 @@ impl ClientCertificates {
         let Some(key) = self.fingerprinter.fingerprint(&text.bytes) else {
             return Presented::Rejected(Reason::MalformedCertificate);
         };
-        if let Some(known) = self.verified.get(&key)
+        if let Some(known) = self.remembered.verified.get(&key)
             && seconds(now) < known.not_after
         {
             self.observe(known.leaf_not_after, now);
@@ -124,7 +143,7 @@ impl ClientCertificates {
             Ok(None) => Presented::Nothing,
             Ok(Some(certificate)) => {
                 let certificate = Arc::new(certificate);
-                self.verified.insert(key, Arc::clone(&certificate));
+                self.remembered.verified.insert(key, Arc::clone(&certificate));
                 Presented::Verified(certificate)
             }
         }
@@ -163,7 +182,7 @@ impl ClientCertificates {
             if let Some(key) = new
                 && verified.chain.contains(&&**certificate)
             {
-                self.intermediates.insert(*key, Arc::clone(certificate));
+                self.remembered.intermediates.insert(*key, Arc::clone(certificate));
             }
         }
         Ok(Some(VerifiedCertificate {
@@ -177,7 +196,7 @@ impl ClientCertificates {
     /// A certificate that is not the leaf, and its fingerprint unless it is remembered.
     fn intermediate(&self, der: &[u8]) -> Option<(Arc<Certificate>, Option<Fingerprint>)> {
         let key = self.fingerprinter.fingerprint(der)?;
-        match self.intermediates.get(&key) {
+        match self.remembered.intermediates.get(&key) {
             Some(certificate) => Some((certificate, None)),
             None => Some((Arc::new(Certificate::parse(der).ok()?.kept()), Some(key))),
         }

@@ -14,6 +14,7 @@ use tokio::time::timeout;
 
 use super::Cluster;
 use super::call::Telling;
+use crate::metrics::ImpersonationStatistics;
 
 /// For all that is asked at once, waiting for a turn included. As with objects: Envoy is not told to wait longer.
 const MAX_WAIT: Duration = Duration::from_secs(2);
@@ -81,12 +82,19 @@ pub struct AccessReviews {
     cluster: Arc<Cluster>,
     turns: Semaphore,
     telling: Telling,
+    statistics: Arc<ImpersonationStatistics>,
 }
 
 impl AccessReviews {
-    /// Asks this cluster.
-    pub fn new(cluster: &Arc<Cluster>) -> Self {
-        Self { cluster: Arc::clone(cluster), turns: Semaphore::new(MAX_TURNS), telling: Telling::default() }
+    /// Asks this cluster, and counts what is asked in `statistics`.
+    pub fn new(cluster: &Arc<Cluster>, statistics: Arc<ImpersonationStatistics>) -> Self {
+        let (turns, telling) = (Semaphore::new(MAX_TURNS), Telling::default());
+        Self { cluster: Arc::clone(cluster), turns, telling, statistics }
+    }
+
+    /// Where it is counted.
+    pub fn statistics(&self) -> &ImpersonationStatistics {
+        &self.statistics
     }
 
     /// Whether `subject` may do each of these; nothing more is asked after the first that it may not. The caller is to bound their
@@ -102,9 +110,11 @@ impl AccessReviews {
         let answer = timeout(MAX_WAIT, async {
             let _turn = self.turns.acquire().await.map_err(|closed| closed.to_string())?;
             for access in accesses {
+                let deciding = self.statistics.authorizations.begin();
                 if !self.allowed(subject, access).await? {
                     return Ok(false);
                 }
+                deciding.allowed();
             }
             Ok(true)
         });

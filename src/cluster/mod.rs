@@ -17,6 +17,7 @@
 mod access;
 mod access_review;
 mod call;
+mod counted;
 mod error;
 mod objects;
 mod watch;
@@ -31,6 +32,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use futures_util::future::join_all;
 
+use crate::metrics::Requests;
 use crate::secret::{Digest, Digester};
 
 pub use access::{Access, AccessError, Content, Credentials};
@@ -47,6 +49,7 @@ pub struct Clusters(Arc<Known>);
 struct Known {
     digester: Digester,
     proxy: Box<ProxyOf>,
+    requests: Arc<Requests>,
     clusters: Mutex<HashMap<Digest, Weak<Cluster>>>,
 }
 
@@ -62,11 +65,15 @@ pub struct Cluster {
 }
 
 impl Clusters {
-    /// No clusters yet. `proxy` says by way of which proxy a host and port are reached.
-    pub fn new(proxy: impl Fn(&str, u16) -> Option<http::Uri> + Send + Sync + 'static) -> Self {
+    /// No clusters yet. `proxy` says by way of which proxy a host and port are reached; what is sent there is counted in `requests`.
+    pub fn new(
+        proxy: impl Fn(&str, u16) -> Option<http::Uri> + Send + Sync + 'static,
+        requests: Arc<Requests>,
+    ) -> Self {
         Self(Arc::new(Known {
             digester: Digester::random(),
             proxy: Box::new(proxy),
+            requests,
             clusters: Mutex::default(),
         }))
     }
@@ -145,7 +152,10 @@ impl Cluster {
         let mut client = lock(&self.client);
         match &*client {
             Some(client) => Ok(client.clone()),
-            None => Ok(client.insert(kube::Client::try_from(self.config.clone())?).clone()),
+            None => {
+                let counted = counted::client(&self.config, Arc::clone(&self.known.requests))?;
+                Ok(client.insert(counted).clone())
+            }
         }
     }
 

@@ -156,7 +156,7 @@ fn cluster(clusters: &Clusters, server: &str) -> Arc<Cluster> {
 }
 
 fn clusters() -> Clusters {
-    Clusters::new(|_, _| None)
+    Clusters::new(|_, _| None, Arc::default())
 }
 
 fn values(watch: &Watch<Values>) -> Option<Vec<(String, String)>> {

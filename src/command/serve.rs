@@ -19,7 +19,8 @@ use crate::{server, telemetry};
 pub(super) fn load(matches: &ArgMatches, environment: &Environment) -> (Loaded, Remote, Clusters) {
     let proxies = Proxies::from_environment(environment);
     let remote = Remote::new(proxies.clone());
-    let clusters = Clusters::new(move |host, port| proxies.url_of(host, port));
+    let clusters =
+        Clusters::new(move |host, port| proxies.url_of(host, port), Arc::clone(&remote.metrics().requests));
     (Config::load(matches, environment.clone(), &remote, &clusters), remote, clusters)
 }
 

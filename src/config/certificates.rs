@@ -43,7 +43,10 @@ pub(super) fn authenticators(
     }
     let pools: Vec<_> = clients.iter().chain(&proxies).map(|pool| &**pool).collect();
     let revocations = Arc::new(revocations(values, &pools, deadlines));
-    let certificates = |roots| ClientCertificates::new(roots, Arc::clone(&revocations), xfcc_trusted_hops);
+    let certificates = |roots| {
+        ClientCertificates::new(roots, Arc::clone(&revocations), xfcc_trusted_hops)
+            .watched_in(&remote.metrics().certificate_caches)
+    };
     let expirations = || Arc::clone(&remote.metrics().certificate_expiration);
     let allowed_names = allowed_names.into_iter().map(Box::from).collect();
     let header_names = if proxies.is_some() { names } else { RequestHeaderNames::default() };

@@ -8,6 +8,7 @@ use super::pod;
 use super::values::Values;
 use crate::cluster::{AccessReviews, Cluster};
 use crate::impersonation::{Impersonation, UpstreamToken};
+use crate::metrics::ImpersonationStatistics;
 
 /// Whether the identity is told in `Impersonate-*`.
 pub(super) fn is_on(values: &mut Values<'_>) -> bool {
@@ -19,10 +20,11 @@ pub(super) fn is_allowed(values: &mut Values<'_>) -> bool {
     values.bool(option("allow-impersonation"))
 }
 
-/// What it takes, if it is on, or on for some routes (`by_profile`).
+/// What it takes, if it is on, or on for some routes (`by_profile`). Whom clients ask for is counted in `statistics`.
 pub(super) fn read(
     values: &mut Values<'_>,
     cluster: Option<&Arc<Cluster>>,
+    statistics: &Arc<ImpersonationStatistics>,
     by_profile: bool,
     warnings: &mut Vec<String>,
 ) -> Option<Impersonation> {
@@ -58,7 +60,8 @@ pub(super) fn read(
         );
     }
     let token = token(values);
-    let reviews = cluster.filter(|_| allowed).map(|cluster| Arc::new(AccessReviews::new(cluster)));
+    let reviews = cluster.filter(|_| allowed);
+    let reviews = reviews.map(|cluster| Arc::new(AccessReviews::new(cluster, Arc::clone(statistics))));
     Some(Impersonation { token: token?, reviews })
 }
 
@@ -201,8 +204,9 @@ users: [{name: u, user: {}}]
     fn a_pod_has_a_token() {
         let environment = [("KUBERNETES_SERVICE_HOST", "10.0.0.1"), ("KUBERNETES_SERVICE_PORT", "443")];
         let environment = environment.map(|(name, value)| (name.into(), value.into())).to_vec();
-        let (_none, told) =
-            read_flags_in([ON], environment, |values| read(values, None, false, &mut Vec::new()).is_none());
+        let (_none, told) = read_flags_in([ON], environment, |values| {
+            read(values, None, &Arc::default(), false, &mut Vec::new()).is_none()
+        });
         assert_eq!(
             told,
             [

@@ -207,7 +207,9 @@ impl Config {
         let chain = members(values, certificates, remote, cluster.as_ref(), &mut warnings);
         let profiles = profiles::read(values);
         let impersonates = profiles.impersonates();
-        let impersonation = impersonation::read(values, cluster.as_ref(), impersonates, &mut warnings);
+        let statistics = &remote.metrics().impersonation;
+        let impersonation =
+            impersonation::read(values, cluster.as_ref(), statistics, impersonates, &mut warnings);
         let reply = reply(values, front_proxy, xfcc_trusted_hops > 0, impersonation.clone());
         let profiles = profiles.profiles(values, &chain, &reply, impersonation.as_ref(), &mut warnings);
         let tls = tls::listener(values, &mut deadlines, &mut warnings);

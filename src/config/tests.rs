@@ -12,7 +12,7 @@ pub(super) fn load(flags: &[&str], environment: &[(&str, &str)]) -> Result<Confi
         matches,
         environment.iter().map(|(n, v)| (OsString::from(n), OsString::from(v))),
         &Remote::new(Proxies::default()),
-        &Clusters::new(|_, _| None),
+        &Clusters::new(|_, _| None, Arc::default()),
     )
     .config
 }

@@ -81,6 +81,7 @@ async fn impersonate(
     headers: &Headers<'_>,
 ) -> Result<Authenticated, Reason> {
     let Some(wanted) = Wanted::read(headers)? else { return Ok(who) };
+    let attempt = reviews.statistics().attempts.begin();
     let accesses = accesses(&wanted);
     if accesses.len() > MAX_REVIEWS {
         return Err(Reason::MalformedImpersonation);
@@ -91,6 +92,7 @@ async fn impersonate(
         Ok(false) => return Err(Reason::ImpersonationForbidden),
         Err(Unavailable) => return Err(Reason::ImpersonationUnavailable),
     }
+    attempt.allowed();
     let identity = Arc::new(impersonated(wanted));
     // The upstream's audit log knows ourselves and the one, and not who that really was.
     let [user, impersonated] = [&who.identity, &identity].map(|i| short(&i.username));

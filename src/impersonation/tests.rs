@@ -13,6 +13,7 @@ use serde_json::{Value as Json, json};
 use super::*;
 use crate::cluster::{Access, Clusters};
 use crate::decision::Authenticator;
+use crate::metrics::{Measured, Metrics};
 use crate::request::testing::{joined, request};
 
 /// Whether the subject of this `spec` of a SubjectAccessReview may do it.
@@ -20,6 +21,7 @@ type Rule = fn(&Json) -> bool;
 
 /// An API server that answers reviews by a rule.
 struct Api {
+    server: String,
     reviews: Arc<AccessReviews>,
     asked: Arc<Mutex<Vec<Json>>>,
 }
@@ -36,7 +38,7 @@ impl Api {
                 thread::spawn(move || serve(stream, rule, &asked));
             }
         });
-        Self { reviews: reviews(&server), asked }
+        Self { reviews: reviews(&server), server, asked }
     }
 
     fn asked(&self) -> Vec<Json> {
@@ -46,8 +48,8 @@ impl Api {
 
 fn reviews(server: &str) -> Arc<AccessReviews> {
     let access = Access { server: server.to_owned(), ..Access::default() };
-    let cluster = Clusters::new(|_, _| None).cluster(&access).unwrap();
-    Arc::new(AccessReviews::new(&cluster))
+    let cluster = Clusters::new(|_, _| None, Arc::default()).cluster(&access).unwrap();
+    Arc::new(AccessReviews::new(&cluster, Arc::default()))
 }
 
 fn serve(mut stream: TcpStream, rule: Rule, asked: &Mutex<Vec<Json>>) {
@@ -414,6 +416,54 @@ async fn a_cluster_that_is_away_lets_nobody_be_somebody_else() {
     let bob: Line<'_> = (b"impersonate-user", b"bob");
     assert_eq!(acting(Some(&gone), &who, &[bob]).await, Err(Reason::ImpersonationUnavailable));
     assert_eq!(acting(Some(&gone), &who, &[]).await, Ok((*who.identity).clone()), "nobody is asked");
+}
+
+/// Go: TestRecordImpersonationAttempt and `metricsAuthorizer`: each question is counted, of the headers that can be read.
+#[tokio::test]
+async fn attempts_and_questions_are_counted_by_decision() {
+    let metrics = Metrics::default();
+    let counted = |server: &str| {
+        let access = Access { server: server.to_owned(), ..Access::default() };
+        let requests = Arc::clone(&metrics.requests);
+        let cluster = Clusters::new(|_, _| None, requests).cluster(&access).unwrap();
+        Arc::new(AccessReviews::new(&cluster, Arc::clone(&metrics.impersonation)))
+    };
+    let api = Api::start(rule);
+    let reviews = counted(&api.server);
+    let who = somebody("dev", &["regular-impersonater", "extra-setter-scopes"]);
+    let (user, scopes): (Line<'_>, Line<'_>) =
+        ((b"impersonate-user", b"bob"), (b"impersonate-extra-scopes", b"scope-a"));
+    let group: Line<'_> = (b"impersonate-group", b"dev");
+    assert!(acting(Some(&reviews), &who, &[]).await.is_ok());
+    assert_eq!(acting(Some(&reviews), &who, &[scopes]).await, Err(Reason::MalformedImpersonation));
+    assert!(acting(Some(&reviews), &who, &[user, scopes]).await.is_ok());
+    let forbidden = acting(Some(&reviews), &who, &[user, group, scopes]).await;
+    assert_eq!(forbidden, Err(Reason::ImpersonationForbidden));
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let away = format!("http://{}", listener.local_addr().unwrap());
+    let gone = counted(&away);
+    drop(listener);
+    assert_eq!(acting(Some(&gone), &who, &[user]).await, Err(Reason::ImpersonationUnavailable));
+    let host = |url: &str| [url.trim_start_matches("http://").to_owned(), "POST".to_owned()];
+    let mut expected = [(host(&api.server), Some(201), 4), (host(&away), None, 1)];
+    expected.sort();
+    assert_eq!(metrics.requests.totals(), expected);
+    let page = metrics.render(&Measured::default());
+    for [what, allowed, denied] in [
+        ["attempts", r#"{decision="allowed",mode="legacy"} 1"#, r#"{decision="denied",mode=""} 2"#],
+        [
+            "authorization_attempts",
+            r#"{decision="allowed",mode="legacy"} 3"#,
+            r#"{decision="denied",mode="legacy"} 2"#,
+        ],
+    ] {
+        for sample in [allowed, denied] {
+            for name in ["total", "duration_seconds_count"] {
+                let line = format!("\napiserver_impersonation_{what}_{name}{sample}\n");
+                assert!(page.contains(&line), "{line}{page}");
+            }
+        }
+    }
 }
 
 /// Go: `Token` of `fileTokenSource`, which takes the white space around it away.

@@ -1,13 +1,29 @@
 //! What Prometheus is told. Names, labels, buckets and helps are Kubernetes' where it has them, else names begin with `countersign_`.
 //! Labels take few values: nothing of a request stands in one.
 //!
+//! Of what kube-apiserver tells about authentication these are not here (`tests/kube/metrics.rs` knows of no others):
+//!
+//! - `apiserver_webhooks_x509_missing_san_total` and `apiserver_webhooks_x509_insecure_sha1_total`: a webhook whose certificate has no
+//!   alternative names, or is signed with SHA-1, is refused as there, and is a request with the code `<error>` in
+//!   `rest_client_requests_total`. rustls does not say that its common name would have matched, nor with what it was signed.
+//! - `serviceaccount_legacy_auto_token_uses_total` and `serviceaccount_legacy_manual_token_uses_total`, which take more than the
+//!   metadata of accounts to tell apart.
+//! - `apiserver_audit_level_total` and `apiserver_audit_requests_rejected_total`, since there is no policy of levels, and no Check waits
+//!   for the audit log.
+//! - `rest_client_*` other than the two, which are about parts of client-go that have no counterpart. Those two count reviews by a
+//!   webhook, and all requests to the API server: their time is that until the answer begins, and watches have none. They do not count
+//!   the fetching of issuers' keys, of which `countersign_jwt_issuer_*` tell.
+//!
 //! What a Check counts is a few relaxed atomics in arrays that are there from the start, indexed by the variants of enums. Everything
 //! else is done when somebody asks for the page.
 
 mod audit;
+mod caches;
 mod cells;
 mod checks;
+mod handshakes;
 mod histogram;
+mod impersonation;
 mod issuers;
 mod log;
 mod page;
@@ -30,17 +46,20 @@ use aws_lc_rs::digest::{SHA256, digest};
 use page::{Kind, Page, float};
 
 pub use audit::AuditStatistics;
+pub use caches::{Caches, Remembers};
 pub use checks::{Checks, InFlight};
+pub use handshakes::HandshakeStatistics;
 pub use histogram::Histogram;
+pub use impersonation::{Deciding, Decisions, ImpersonationStatistics};
 pub use issuers::{IssuerStatus, Verification, Verifications};
 pub use log::LogStatistics;
 pub use page::CONTENT_TYPE;
 pub use process::host_name;
 pub use profiles::{ProfileChecks, Profiles};
 pub use reloads::{ReloadResult, Reloads};
-pub use requests::Requests;
+pub use requests::{Asking, Requests};
 pub use service_accounts::ServiceAccountStatistics;
-pub use token_cache::{Fetching, Remembers, TokenCacheStatistics, Waiting};
+pub use token_cache::{Fetching, TokenCacheStatistics, Waiting};
 pub use traces::TraceStatistics;
 
 /// All that is counted while the process runs. It outlives configurations.
@@ -54,12 +73,18 @@ pub struct Metrics {
     pub token_cache: Arc<TokenCacheStatistics>,
     /// How long the certificates of clients are still valid, in seconds, whether they are good or not.
     pub certificate_expiration: Arc<Histogram>,
+    /// What is remembered of them: certificates that were verified, and CAs below the roots.
+    pub certificate_caches: Caches,
     /// How long JSON Web Tokens take.
     pub verifications: Verifications,
     /// Which service account tokens come.
     pub service_accounts: Arc<ServiceAccountStatistics>,
-    /// Requests to webhooks.
+    /// Requests to webhooks and to API servers.
     pub requests: Arc<Requests>,
+    /// Clients that ask to act as somebody else.
+    pub impersonation: Arc<ImpersonationStatistics>,
+    /// TLS handshakes.
+    pub handshakes: Arc<HandshakeStatistics>,
     /// Configurations.
     pub reloads: Reloads,
     /// The audit log.
@@ -103,9 +128,12 @@ impl Default for Metrics {
             profiles: Profiles::default(),
             token_cache: Arc::default(),
             certificate_expiration: Arc::new(Histogram::sharded(&CERTIFICATE_EXPIRATIONS)),
+            certificate_caches: Caches::default(),
             verifications: Verifications::default(),
             service_accounts: Arc::default(),
             requests: Arc::default(),
+            impersonation: Arc::default(),
+            handshakes: Arc::default(),
             reloads: Reloads::default(),
             audit: Arc::default(),
             traces: Arc::default(),
@@ -129,10 +157,21 @@ impl Metrics {
             "[ALPHA] Distribution of the remaining lifetime on the certificate used to authenticate a request.",
         );
         self.certificate_expiration.write(&mut page, name, &[]);
+        let (leaves, intermediates) = self.certificate_caches.remembered();
+        let name = "countersign_certificate_cache_entries";
+        page.family(
+            name,
+            Kind::Gauge,
+            "Certificates that are remembered: those of clients, and CAs between them and the roots",
+        );
+        page.sample(name, &[("kind", "intermediate")], intermediates);
+        page.sample(name, &[("kind", "leaf")], leaves);
         self.verifications.write(&mut page);
         issuers::write(&mut page, &measured.issuers, &self.host);
         self.service_accounts.write(&mut page);
         self.requests.write(&mut page);
+        self.impersonation.write(&mut page);
+        self.handshakes.write(&mut page);
         self.audit.write(&mut page);
         self.traces.write(&mut page);
         self.log.write(&mut page);

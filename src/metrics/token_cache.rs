@@ -1,8 +1,9 @@
 //! What is told of the token cache. Go: k8s.io/apiserver/pkg/authentication/token/cache/stats.go (1.36.3).
 
-use std::sync::{Mutex, PoisonError, Weak};
+use std::sync::Weak;
 use std::time::Instant;
 
+use super::caches::{Caches, Remembers};
 use super::cells::Cells;
 use super::histogram::Histogram;
 use super::page::{Kind, Page};
@@ -15,7 +16,7 @@ pub struct TokenCacheStatistics {
     misses: Histogram,
     /// Callers that began to wait and that ended to, and questions that were begun, answered and failed.
     fetches: Cells,
-    caches: Mutex<Vec<Weak<dyn Remembers>>>,
+    caches: Caches,
 }
 
 const BLOCKED: usize = 0;
@@ -25,29 +26,21 @@ const FETCHED: usize = 3;
 const FAILED: usize = 4;
 const DROPPED: usize = 5;
 
-/// Something that remembers good tokens and bad ones.
-pub trait Remembers: Send + Sync {
-    /// How many of each.
-    fn remembered(&self) -> (usize, usize);
-}
-
 impl Default for TokenCacheStatistics {
     fn default() -> Self {
         Self {
             hits: Histogram::sharded(&DEFAULT_BUCKETS),
             misses: Histogram::sharded(&DEFAULT_BUCKETS),
             fetches: Cells::sharded(DROPPED + 1),
-            caches: Mutex::default(),
+            caches: Caches::default(),
         }
     }
 }
 
 impl TokenCacheStatistics {
-    /// Tells of the size of a cache for as long as that is there.
+    /// Tells of the size of a cache, of good tokens and bad ones, for as long as that is there.
     pub fn watch(&self, cache: Weak<dyn Remembers>) {
-        let mut caches = self.caches.lock().unwrap_or_else(PoisonError::into_inner);
-        caches.retain(|cache| cache.strong_count() > 0);
-        caches.push(cache);
+        self.caches.watch(cache);
     }
 
     /// A token was known. Kubernetes counts in whole milliseconds, of which that takes none, so no clock is looked at.
@@ -89,12 +82,7 @@ impl TokenCacheStatistics {
         page.sample(name, &[("status", "hit")], self.hits.count());
         page.sample(name, &[("status", "miss")], self.misses.count());
 
-        let caches = self.caches.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let (mut good, mut bad) = (0, 0);
-        for cache in caches.iter().filter_map(Weak::upgrade) {
-            let remembered = cache.remembered();
-            (good, bad) = (good + remembered.0, bad + remembered.1);
-        }
+        let (good, bad) = self.caches.remembered();
         let name = "countersign_token_cache_entries";
         page.family(name, Kind::Gauge, "Tokens that are remembered");
         page.sample(name, &[("kind", "bad")], bad);

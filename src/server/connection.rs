@@ -16,22 +16,25 @@ use tokio_rustls::TlsAcceptor;
 use super::Services;
 use super::stream::Stream;
 use crate::config::ServerConfig;
+use crate::metrics::HandshakeStatistics;
 
 /// What all connections have in common.
 #[derive(Debug, Clone)]
 pub(super) struct Connections {
     /// Those that begin now.
     tls: Option<Arc<ArcSwap<rustls::ServerConfig>>>,
+    handshakes: Arc<HandshakeStatistics>,
     http2: http2::Builder<TokioExecutor>,
     max_age: Duration,
     services: Arc<Services>,
 }
 
 impl Connections {
-    /// Over TLS as it is `current` when a connection begins, or in plaintext.
+    /// Over TLS as it is `current` when a connection begins, or in plaintext. Handshakes that fail are counted in `handshakes`.
     pub(super) fn new(
         limits: &ServerConfig,
         tls: Option<Arc<ArcSwap<rustls::ServerConfig>>>,
+        handshakes: Arc<HandshakeStatistics>,
         services: Services,
     ) -> Self {
         let mut http2 = http2::Builder::new(TokioExecutor::new());
@@ -43,7 +46,7 @@ impl Connections {
             .keep_alive_timeout(limits.keepalive_timeout)
             // Envoy has a clock.
             .auto_date_header(false);
-        Self { tls, http2, max_age: limits.max_connection_age, services: Arc::new(services) }
+        Self { tls, handshakes, http2, max_age: limits.max_connection_age, services: Arc::new(services) }
     }
 
     /// With a memory of their own for what they share, for threads that do not want to share it.
@@ -62,7 +65,10 @@ impl Connections {
         drop(begun);
         match shaken.unwrap_or_else(|elapsed| Err(elapsed.into())) {
             Ok(stream) => self.http2(Stream::new(stream), drained).await,
-            Err(error) => tracing::warn!(%error, "a TLS handshake failed"),
+            Err(error) => {
+                self.handshakes.failed();
+                tracing::warn!(%error, "a TLS handshake failed");
+            }
         }
     }
 

@@ -137,7 +137,8 @@ async fn serve(config: Config, reloader: Reloader, log: LogFilter) -> Result<(),
         }))
     };
     let (drain, draining) = oneshot::channel();
-    let connections = Connections::new(&limits, tls.clone(), services);
+    let handshakes = Arc::clone(&status.metrics.handshakes);
+    let connections = Connections::new(&limits, tls.clone(), handshakes, services);
     let mut server = listen(&limits, connections, draining).await?;
     let socket = socket_file(&limits.listen);
 

@@ -198,6 +198,11 @@ async fn a_remembered_intermediate_vouches_for_those_that_it_has_signed() {
         assert_eq!(present("eve", &theirs, &theirs).await, Err(401));
         assert_eq!(present("bob", &ours, &theirs).await, Err(401));
     }
+    // Only what was good, and one intermediate for the four.
+    let (_, page) = server.admin_page("/metrics").await;
+    for entries in ["{kind=\"intermediate\"} 1\n", "{kind=\"leaf\"} 4\n"] {
+        assert!(page.contains(&format!("countersign_certificate_cache_entries{entries}")), "{page}");
+    }
 }
 
 /// S13, and that nobody behind us reads what was meant for us.

@@ -16,7 +16,7 @@ const MAY_USE: [(&str, &[&str]); 24] = [
     ("trace", &[]),
     ("url", &[]),
     ("yaml", &[]),
-    ("cluster", &["secret", "trace"]),
+    ("cluster", &["metrics", "secret", "trace"]),
     ("pki", &["time", "url"]),
     ("decision", &["identity"]),
     ("https", &["pki", "trace"]),
@@ -36,7 +36,7 @@ const MAY_USE: [(&str, &[&str]); 24] = [
             "request", "secret", "time", "trace", "yaml",
         ],
     ),
-    ("impersonation", &["authn", "cluster", "decision", "identity", "request", "trace"]),
+    ("impersonation", &["authn", "cluster", "decision", "identity", "metrics", "request", "trace"]),
     (
         "config",
         &[

@@ -12,7 +12,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
 use tempfile::TempDir;
 use time::OffsetDateTime;
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
@@ -21,7 +21,7 @@ use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity
 
 use crate::certificates::{Ca, ca};
 use crate::message::{get, verdict};
-use crate::support::program::{PATIENCE, Server, countersign};
+use crate::support::program::{PATIENCE, Server, countersign, until};
 
 /// Certificate and key in PEM.
 pub(crate) type Pair = (String, String);
@@ -163,6 +163,29 @@ async fn with_a_certificate_the_listener_speaks_tls_and_nothing_else() {
     assert_eq!(refused, Err("received fatal alert: ProtocolVersion".to_owned()));
 }
 
+/// How many handshakes have failed, as the metrics say.
+async fn handshake_errors(server: &Server) -> u64 {
+    let (_, page) = server.admin_page("/metrics").await;
+    let count = page.lines().find_map(|line| line.strip_prefix("apiserver_tls_handshake_errors_total "));
+    count.unwrap().parse().unwrap()
+}
+
+/// A client that says nothing, and one that speaks plaintext. Go: `tlsHandshakeErrorWriter` counts both.
+#[tokio::test]
+async fn handshakes_that_never_end_are_counted_like_those_that_fail() {
+    let world = World::new();
+    let server = Server::start(world.path(), &TLS);
+    assert!(world.handshake(&server, None, TLS13).await.is_ok());
+    assert_eq!(handshake_errors(&server).await, 0);
+    let mut silent = TcpStream::connect(&server.address).await.unwrap();
+    let mut plain = TcpStream::connect(&server.address).await.unwrap();
+    plain.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.unwrap();
+    until("plaintext is counted", async || handshake_errors(&server).await == 1).await;
+    let read = timeout(PATIENCE, silent.read(&mut [0; 1])).await.unwrap();
+    assert_eq!(read.unwrap(), 0, "it has had its time");
+    until("silence is counted", async || handshake_errors(&server).await == 2).await;
+}
+
 /// S40: a handshake proves who asks; a certificate that is foreign, missing, expired or another's proves nothing.
 #[tokio::test]
 async fn only_clients_with_a_certificate_of_the_ca_get_through_the_handshake() {
@@ -192,6 +215,7 @@ async fn only_clients_with_a_certificate_of_the_ca_get_through_the_handshake() {
             assert_eq!(world.handshake(&server, client, version).await, Err(alert.to_owned()), "{version:?}");
         }
     }
+    until("all of them are counted", async || handshake_errors(&server).await == 10).await;
 }
 
 /// The names of a SPIFFE id or a service: whoever has another certificate of the same CA is nobody here.

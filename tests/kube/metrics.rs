@@ -72,8 +72,17 @@ async fn metrics_of_kubernetes_are_what_they_are_there_and_dashboard_and_alerts_
     until("kube-apiserver's reload", async || scrape(&cluster).await.contains(reloads)).await;
     until("our reload", async || page(&ours).await.contains(reloads)).await;
 
+    // kube-apiserver has no metrics of impersonation before somebody tries, whom nothing that is compared counts.
+    let mut impersonating = requests[0].clone();
+    let headers =
+        [("Authorization", format!("Bearer {READY_TOKEN}")), ("Impersonate-User", "somebody".into())];
+    impersonating.headers = headers.map(|(name, value)| (name.into(), value.into_bytes())).into();
+    assert_eq!(theirs(&impersonating).await, 201);
+
     let (their_page, our_page) = (scrape(&cluster).await, page(&ours).await);
-    assert_same_families(&families(&their_page), &families(&our_page));
+    let their_families = families(&their_page);
+    assert_same_families(&their_families, &families(&our_page));
+    assert_nothing_forgotten(&their_families);
     // The same requests count the same. Those that kube-apiserver sends itself are all good, and of nobody whom metrics name.
     let after = (samples(&their_page), samples(&our_page));
     for sample in SAME {
@@ -92,6 +101,62 @@ async fn metrics_of_kubernetes_are_what_they_are_there_and_dashboard_and_alerts_
     queries::assert_found(&families(&our_page), &our_page);
 }
 
+/// Whatever a kube-apiserver tells about what is done here as well is told here, or there is a reason not to.
+fn assert_nothing_forgotten(theirs: &BTreeMap<String, Family>) {
+    let applies = |name: &&str| PREFIXES.iter().any(|prefix| name.starts_with(prefix));
+    let not_here: BTreeSet<&str> = NOT_HERE.iter().map(|(name, _)| *name).collect();
+    let here: BTreeSet<&str> = OF_KUBERNETES.into_iter().chain(NOT_SHOWN).collect();
+    assert_eq!(&here & &not_here, BTreeSet::new());
+    let theirs = theirs.keys().map(String::as_str).filter(applies);
+    let forgotten = theirs.filter(|name| !here.contains(name) && !not_here.contains(name));
+    assert_eq!(forgotten.collect::<Vec<_>>(), [""; 0]);
+}
+
+/// What the names begin with that are about authentication, the audit log, or asking others.
+const PREFIXES: [&str; 10] = [
+    "apiserver_audit_",
+    "apiserver_authentication_",
+    "apiserver_client_certificate_",
+    "apiserver_impersonation_",
+    "apiserver_tls_handshake_",
+    "apiserver_webhooks_x509_",
+    "authenticated_user_requests",
+    "authentication_",
+    "rest_client_",
+    "serviceaccount_",
+];
+
+/// Which of them are not on our page, and why. Some are not on kube-apiserver's either before there is something to count.
+const NOT_HERE: [(&str, &str); 20] = [
+    ("apiserver_audit_level_total", "levels there are those of a policy for each request"),
+    ("apiserver_audit_requests_rejected_total", "no request is refused for want of an audit log"),
+    ("apiserver_webhooks_x509_insecure_sha1_total", OF_NO_OLD_CERTIFICATES),
+    ("apiserver_webhooks_x509_missing_san_total", OF_NO_OLD_CERTIFICATES),
+    ("rest_client_dns_resolution_duration_seconds", OF_CLIENT_GO),
+    ("rest_client_exec_plugin_call_total", OF_NO_PLUGINS),
+    ("rest_client_exec_plugin_certificate_rotation_age", OF_NO_PLUGINS),
+    ("rest_client_exec_plugin_policy_call_total", OF_NO_PLUGINS),
+    ("rest_client_exec_plugin_ttl_seconds", OF_NO_PLUGINS),
+    ("rest_client_rate_limiter_duration_seconds", OF_CLIENT_GO),
+    ("rest_client_request_retries_total", OF_CLIENT_GO),
+    ("rest_client_request_size_bytes", OF_CLIENT_GO),
+    ("rest_client_response_size_bytes", OF_CLIENT_GO),
+    ("rest_client_transport_ca_reload_total", OF_CLIENT_GO),
+    ("rest_client_transport_cache_entries", OF_CLIENT_GO),
+    ("rest_client_transport_cache_gc_calls_total", OF_CLIENT_GO),
+    ("rest_client_transport_cert_rotation_gc_calls_total", OF_CLIENT_GO),
+    ("rest_client_transport_create_calls_total", OF_CLIENT_GO),
+    ("serviceaccount_legacy_auto_token_uses_total", OF_THE_ACCOUNT),
+    ("serviceaccount_legacy_manual_token_uses_total", OF_THE_ACCOUNT),
+];
+
+const OF_NO_OLD_CERTIFICATES: &str = "such a server is refused, and counts as a request without an answer";
+const OF_THE_ACCOUNT: &str =
+    "the field `secrets` of an account tells them apart, and only metadata is watched";
+const OF_NO_PLUGINS: &str = "no program is run for credentials";
+const OF_CLIENT_GO: &str =
+    "about parts of client-go that have no counterpart, or sizes that are bounded here";
+
 fn assert_same_families(theirs: &BTreeMap<String, Family>, ours: &BTreeMap<String, Family>) {
     let of_kubernetes = |name: &&String| !name.starts_with("countersign_") && !NOT_SHOWN.contains(&&***name);
     let names: Vec<&String> = ours.keys().filter(of_kubernetes).collect();
@@ -105,7 +170,7 @@ fn assert_same_families(theirs: &BTreeMap<String, Family>, ours: &BTreeMap<Strin
 const NOT_SHOWN: [&str; 1] = ["apiserver_audit_error_total"];
 
 /// All others of Kubernetes' names on our page.
-const OF_KUBERNETES: [&str; 27] = [
+const OF_KUBERNETES: [&str; 32] = [
     "apiserver_audit_event_total",
     "apiserver_authentication_config_controller_automatic_reload_last_timestamp_seconds",
     "apiserver_authentication_config_controller_automatic_reloads_total",
@@ -114,6 +179,11 @@ const OF_KUBERNETES: [&str; 27] = [
     "apiserver_authentication_jwt_authenticator_jwks_fetch_last_timestamp_seconds",
     "apiserver_authentication_jwt_authenticator_latency_seconds",
     "apiserver_client_certificate_expiration_seconds",
+    "apiserver_impersonation_attempts_duration_seconds",
+    "apiserver_impersonation_attempts_total",
+    "apiserver_impersonation_authorization_attempts_duration_seconds",
+    "apiserver_impersonation_authorization_attempts_total",
+    "apiserver_tls_handshake_errors_total",
     "authenticated_user_requests",
     "authentication_attempts",
     "authentication_duration_seconds",

@@ -28,7 +28,7 @@ pub(crate) async fn load(case: &Case, folder: &Path, remote: &Remote) -> (Member
     let words = ["countersign", "serve"].map(str::to_owned).into_iter().chain(case.flags.iter().map(flag));
     let matches = options::command().get_matches_from(words);
     let (_, arguments) = matches.subcommand().unwrap();
-    let clusters = Clusters::new(|_, _| None);
+    let clusters = Clusters::new(|_, _| None, Arc::default());
     let Config { mut chain, cluster, reply, .. } =
         Config::load(arguments, [], remote, &clusters).config.unwrap();
     if let Some(jwt) = chain.jwt() {

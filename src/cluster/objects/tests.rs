@@ -82,7 +82,7 @@ impl tower_service::Service<http::Request<Body>> for Service {
 
 fn cluster(fake: &Arc<Fake>) -> Arc<Cluster> {
     let access = Access { server: "https://cluster.test".to_owned(), ..Access::default() };
-    let cluster = Clusters::new(|_, _| None).cluster(&access).expect("a cluster");
+    let cluster = Clusters::new(|_, _| None, Arc::default()).cluster(&access).expect("a cluster");
     *lock(&cluster.client) = Some(kube::Client::new(Service(Arc::clone(fake)), "default"));
     cluster
 }

@@ -12,7 +12,7 @@ fn connect(access: &Access) -> Result<Arc<Cluster>, AccessError> {
     let proxy = |host: &str, port| {
         (host == "proxied.test" && port == 443).then(|| "http://proxy.test:3128".parse().unwrap())
     };
-    Clusters::new(proxy).cluster(access)
+    Clusters::new(proxy, Arc::default()).cluster(access)
 }
 
 fn server(server: &str) -> Access {

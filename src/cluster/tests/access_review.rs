@@ -27,7 +27,7 @@ fn review(status: Json) -> Says {
 
 async fn ask(says: impl IntoIterator<Item = Says>, questions: usize) -> (Result<bool, Unavailable>, usize) {
     let server = ApiServer::that(says);
-    let reviews = AccessReviews::new(&server.cluster(&clusters(), "https://a.test"));
+    let reviews = AccessReviews::new(&server.cluster(&clusters(), "https://a.test"), Arc::default());
     let answer = reviews.all_allowed(&subject(), &accesses(questions)).await;
     let asked = server.asked();
     assert!(
@@ -81,7 +81,7 @@ async fn an_answer_that_is_none_is_no_answer() {
 #[tokio::test(start_paused = true)]
 async fn few_ask_at_once_and_nobody_waits_long() {
     let server = ApiServer::default();
-    let reviews = AccessReviews::new(&server.cluster(&clusters(), "https://a.test"));
+    let reviews = AccessReviews::new(&server.cluster(&clusters(), "https://a.test"), Arc::default());
     let (subject, questions, began) = (subject(), accesses(2), Instant::now());
     let answers = join_all((0..100).map(|_| reviews.all_allowed(&subject, &questions))).await;
     assert_eq!(answers, [Err(Unavailable); 100]);

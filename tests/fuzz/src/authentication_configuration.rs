@@ -21,7 +21,12 @@ fuzz_target!(|data: &[u8]| {
         let flag = format!("--authentication-config={}", file.path().display());
         let matches = options::command().get_matches_from(["countersign", "check-config", &flag]);
         let remote = Remote::new(Proxies::from_environment(&[]));
-        let loaded = Config::load(matches.subcommand().unwrap().1, [], &remote, &Clusters::new(|_, _| None));
+        let loaded = Config::load(
+            matches.subcommand().unwrap().1,
+            [],
+            &remote,
+            &Clusters::new(|_, _| None, Default::default()),
+        );
         if let Err(errors) = loaded.config {
             assert!(!errors.is_empty());
         }

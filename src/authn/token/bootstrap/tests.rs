@@ -245,7 +245,7 @@ fn a_secret_that_is_deleted_or_renamed_is_forgotten() {
 #[test]
 fn while_nothing_is_known_every_bootstrap_token_is_refused() {
     let access = Access { server: "https://cluster.test".to_owned(), ..Access::default() };
-    let cluster = Clusters::new(|_, _| None).cluster(&access).unwrap();
+    let cluster = Clusters::new(|_, _| None, Arc::default()).cluster(&access).unwrap();
     let tokens = BootstrapTokens::new(cluster.watch());
     let now = Now(SystemTime::UNIX_EPOCH);
     assert_eq!(

@@ -31,7 +31,7 @@ mod tests;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use aws_lc_rs::rand::{SystemRandom, generate};
 use bytes::Bytes;
@@ -185,11 +185,9 @@ impl Webhook {
                 json: review.clone(),
                 max_body: MAX_ANSWER,
             };
-            let since = Instant::now();
-            let response = client.post(post).await;
-            let status = response.as_ref().ok().map(|response| response.status);
-            requests.count(url.authority(), status, since.elapsed());
-            let response = response?;
+            let asking = requests.begin(url.authority(), "POST", true);
+            let response = client.post(post).await?;
+            asking.answered(response.status);
             match failure::retry_after(&response) {
                 Some(wait) if wait < TIMEOUT && retries < MAX_RETRIES => {
                     retries += 1;

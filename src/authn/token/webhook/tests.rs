@@ -262,7 +262,7 @@ async fn a_webhook_that_recovers_is_believed() {
     let busy = || answer(500, &[], "not yet");
     let (server, webhook) = answering(vec![busy(), Answer::Reset, busy(), busy(), yes()]).await;
     assert_eq!((ask(&webhook, b"t0k3n").await, server.requests().len()), (user("somebody"), 5));
-    let host = format!("localhost:{}", server.address.port());
+    let host = [format!("localhost:{}", server.address.port()), "POST".to_owned()];
     let counted =
         [(None, 1), (Some(200), 1), (Some(500), 3)].map(|(status, count)| (host.clone(), status, count));
     assert_eq!(webhook.settings.requests.totals(), counted);
