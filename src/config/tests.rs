@@ -1,6 +1,7 @@
 use std::path::Path;
 
 use super::*;
+use crate::decision::Authenticator;
 use crate::https::Proxies;
 
 pub(super) fn load(flags: &[&str], environment: &[(&str, &str)]) -> Result<Config, Vec<ConfigError>> {
@@ -112,7 +113,127 @@ fn flags_are_read_as_kube_apiserver_reads_them() {
     assert_eq!(anonymous(&["--anonymous-auth", "--api-audiences=a,b", "--api-audiences=c"]), Ok(true));
 }
 
-/// Go: TestAuthenticationValidate ("disallowed issuers").
+/// Go: all rows of TestAuthenticationValidate (k8s.io/kubernetes/pkg/kubeapiserver/options/authentication_test.go), but for two: "test when
+/// WebHook has invalid retry attempts", which no flag sets, and "test when authentication config file and anonymous-auth flags are
+/// set AnonymousAuthConfigurableEndpoints disabled", which cannot be switched off in 1.36. kube-apiserver cannot be without
+/// service accounts, we can, so that a key file and an issuer are wanted where there is one of the two.
+#[test]
+fn the_rows_of_gos_test_of_all_flags_together() {
+    let (_key_folder, key) = file(include_str!("../../tests/conformance/world/sa/rsa1.pub"));
+    let (_ca_folder, ca) = file(include_str!("../../tests/conformance/world/ca/client-ca.pem"));
+    let (_other_folder, other) = file(include_str!("../../tests/conformance/world/ca/front-proxy-ca.pem"));
+    let (_file_folder, empty) =
+        file("apiVersion: apiserver.config.k8s.io/v1\nkind: AuthenticationConfiguration\n");
+    let accounts = |more: &[&str]| {
+        let common =
+            ["--service-account-lookup-mode=offline".to_owned(), format!("--service-account-key-file={key}")];
+        common.into_iter().chain(more.iter().map(|flag| (*flag).to_owned())).collect::<Vec<_>>()
+    };
+    let issuer = "--service-account-issuer=http://foo.bar.com";
+    let oidc = [
+        "--oidc-issuer-url=https://testIssuerURL",
+        "--oidc-client-id=testClientID",
+        "--oidc-username-claim=sub",
+        "--oidc-signing-algs=RS256",
+    ];
+    let with_oidc =
+        |more: Vec<String>| oidc.iter().map(|flag| (*flag).to_owned()).chain(more).collect::<Vec<_>>();
+    let without_client = |more: Vec<String>| {
+        let mut flags = with_oidc(more);
+        flags.remove(1);
+        flags
+    };
+    let configuration = || format!("--authentication-config={empty}");
+    let proxies = |bundle: &str, names: &str| {
+        vec![
+            format!("--client-ca-file={ca}"),
+            format!("--requestheader-client-ca-file={bundle}"),
+            format!("--requestheader-allowed-names={names}"),
+            "--requestheader-username-headers=X-Remote-User".to_owned(),
+        ]
+    };
+    let accounts_flag = "--service-account-issuer: service-account-issuer";
+    let table: [(&str, Vec<String>, &str); 15] = [
+        ("test when OIDC and ServiceAccounts are nil", Vec::new(), ""),
+        (
+            "test when OIDC and ServiceAccounts are valid",
+            with_oidc(accounts(&[issuer, &format!("--service-account-key-file={key}")])),
+            "",
+        ),
+        (
+            "test when OIDC is invalid",
+            without_client(accounts(&[issuer])),
+            "--oidc-issuer-url: oidc-issuer-url and oidc-client-id must be specified together when any oidc-* flags are set",
+        ),
+        (
+            "test when ServiceAccounts doesn't have key file",
+            with_oidc(vec![issuer.to_owned()]),
+            "--service-account-issuer: `--service-account-key-file` must be set too, or no token can be verified",
+        ),
+        (
+            "test when ServiceAccounts doesn't have issuer",
+            with_oidc(accounts(&[])),
+            "--service-account-key-file: service-account-issuer is a required flag",
+        ),
+        (
+            "test when ServiceAccounts has empty string as issuer",
+            with_oidc(accounts(&["--service-account-issuer="])),
+            &format!("{accounts_flag} should not be an empty string"),
+        ),
+        (
+            "test when ServiceAccounts has duplicate issuers",
+            with_oidc(accounts(&[issuer, issuer])),
+            &format!("{accounts_flag} \"http://foo.bar.com\" is already specified"),
+        ),
+        (
+            "test when ServiceAccount has bad issuer",
+            with_oidc(accounts(&["--service-account-issuer=http://[::1]:namedport"])),
+            &format!(
+                "{accounts_flag} \"http://[::1]:namedport\" contained a ':' but was not a valid URL: parse \"http://[::1]:namedport\": \
+                 invalid port \":namedport\" after host"
+            ),
+        ),
+        (
+            "test when ServiceAccounts has invalid JWKSURI",
+            with_oidc(accounts(&[issuer, "--service-account-jwks-uri=https://host:port"])),
+            "--service-account-jwks-uri: \"https://host:port\": service-account-jwks-uri must be a valid URL: parse \"https://host:port\": \
+             invalid port \":port\" after host",
+        ),
+        (
+            "test when ServiceAccounts has invalid JWKSURI (not https scheme)",
+            with_oidc(accounts(&[issuer, "--service-account-jwks-uri=http://baz.com"])),
+            "--service-account-jwks-uri: \"http://baz.com\": service-account-jwks-uri requires https scheme",
+        ),
+        (
+            "test when authentication config file is set (feature gate enabled by default)",
+            vec![configuration()],
+            "",
+        ),
+        (
+            "test when authentication config file and oidc-* flags are set",
+            with_oidc(vec![configuration()]),
+            "--oidc-issuer-url: authentication-config file and oidc-* flags are mutually exclusive; write an issuer into the file, or \
+             remove the file",
+        ),
+        (
+            "overlapping CA without allowed-names",
+            proxies(&ca, ""),
+            "--requestheader-client-ca-file: --requestheader-client-ca-file and --client-ca-file contain overlapping certificates; \
+             --requestheader-allowed-names must be specified to ensure regular client certificates cannot set authenticating proxy \
+             headers for arbitrary users",
+        ),
+        ("overlapping CA with allowed-names", proxies(&ca, "Client-CA"), ""),
+        ("different CAs without allowed-names", proxies(&other, ""), ""),
+    ];
+    for (name, flags, expected) in table {
+        let flags: Vec<&str> = [ANONYMOUS].into_iter().chain(flags.iter().map(String::as_str)).collect();
+        let expected: Vec<&str> =
+            Some(expected).filter(|expected| !expected.is_empty()).into_iter().collect();
+        assert_eq!(errors(&flags, &[]), expected, "{name}");
+    }
+}
+
+/// Go: `validateIssuerURL`, by way of `ToAuthenticationConfig`, which gives it the issuers of service accounts ("disallowed issuers").
 #[test]
 fn issuers_of_jwts_and_of_service_accounts_are_kept_apart() {
     let flags = ["--oidc-issuer-url=https://a", "--oidc-client-id=b"];
@@ -162,6 +283,43 @@ fn issuers_of_jwts_come_after_the_token_file_whichever_way_they_are_configured()
         [format!(
             "--authentication-config: {bad}: jwt[0].issuer.url: Invalid value: \"http://a\": URL scheme must be https"
         )]
+    );
+}
+
+/// Go: `Config.New` of pkg/kubeapiserver/authenticator/config.go: "Keep the OpenID Connect after Service Accounts", and the webhook last.
+#[test]
+fn bearer_tokens_are_shown_to_authenticators_in_kube_apiservers_order() {
+    let (_tokens_folder, tokens) = file("token,user,uid\n");
+    let (_key_folder, key) = file(include_str!("../../tests/conformance/world/sa/rsa1.pub"));
+    let (_kubeconfig_folder, kubeconfig) = file(
+        "{current-context: c, contexts: [{name: c, context: {cluster: c}}], clusters: [{name: c, cluster: {server: 'https://a.test'}}]}",
+    );
+    let flags = [
+        // Not in the order that is to come out.
+        format!("--authentication-token-webhook-config-file={kubeconfig}"),
+        "--authentication-token-webhook-version=v1".to_owned(),
+        "--oidc-issuer-url=https://issuer".to_owned(),
+        "--oidc-client-id=client".to_owned(),
+        "--enable-bootstrap-token-auth".to_owned(),
+        format!("--service-account-key-file={key}"),
+        "--service-account-issuer=https://accounts".to_owned(),
+        format!("--token-auth-file={tokens}"),
+        format!("--kubeconfig={kubeconfig}"),
+        "--anonymous-auth=false".to_owned(),
+    ];
+    let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+    let config = load(&flags, &[]).expect("a good configuration");
+    let names: Vec<Authenticator> = config.chain.tokens.iter().map(TokenAuthenticator::name).collect();
+    assert_eq!(
+        names,
+        [
+            Authenticator::TokenFile,
+            Authenticator::LegacyServiceAccount,
+            Authenticator::ServiceAccount,
+            Authenticator::Bootstrap,
+            Authenticator::Jwt,
+            Authenticator::Webhook,
+        ]
     );
 }
 

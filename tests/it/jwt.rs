@@ -2,6 +2,7 @@
 //! recorded vectors.
 
 use std::fs;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aws_lc_rs::rand::SystemRandom;
@@ -13,7 +14,7 @@ use rustls::pki_types::PrivatePkcs8KeyDer;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpSocket};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 use tonic::Code;
@@ -24,6 +25,7 @@ use tonic_health::pb::health_client::HealthClient;
 use crate::message::{ask, get, verdict};
 use crate::support::program::{Server, until};
 use crate::support::tls;
+use crate::webhook::{self, Webhook};
 
 /// An issuer with one key at a port of its own, which refuses connections until it is up.
 pub(crate) struct Issuer {
@@ -45,12 +47,16 @@ impl Drop for Issuer {
 
 impl Issuer {
     fn down() -> Self {
+        Self::down_at("localhost")
+    }
+
+    /// One whose URL has this host.
+    fn down_at(host: &str) -> Self {
         let port = TcpSocket::new_v4().unwrap();
         port.bind("127.0.0.1:0".parse().unwrap()).unwrap();
-        let url = format!("https://localhost:{}", port.local_addr().unwrap().port());
+        let url = format!("https://{host}:{}", port.local_addr().unwrap().port());
         let tls_key = KeyPair::generate().unwrap();
-        let certificate =
-            CertificateParams::new(["localhost".to_owned()]).unwrap().self_signed(&tls_key).unwrap();
+        let certificate = CertificateParams::new([host.to_owned()]).unwrap().self_signed(&tls_key).unwrap();
         let key = KeyPair::generate().unwrap();
         Self { url, certificate, tls_key, key, port: Some(port), serving: None }
     }
@@ -170,6 +176,81 @@ async fn a_replica_is_ready_when_its_issuers_have_answered_or_failed() {
 
     down.come_up();
     until("healed", async || ask(&server, &down.token()).await == Ok("down:alice".to_owned())).await;
+}
+
+/// Go: `Config.New` of k8s.io/kubernetes/pkg/kubeapiserver/authenticator/config.go: what an issuer says of its token is the last word
+/// among issuers (`tokenunion.NewFailOnError`), but all of these are one member of the union of token authenticators
+/// (`tokenunion.New`), which goes on to the webhook. tests/kube asks a real kube-apiserver.
+#[tokio::test(flavor = "multi_thread")] // the issuer and the webhook are in this process
+async fn a_token_that_its_issuer_refuses_may_still_be_known_to_the_webhook() {
+    let folder = tempfile::tempdir().unwrap();
+    let (issuer, mut webhook) = (Issuer::up(), Webhook::down());
+    webhook.configure(folder.path());
+    webhook.come_up();
+    write(&folder, &[issuer.configured("jwt:")], "token-1");
+    let server = Server::start(folder.path(), &[&FLAGS[..1], &webhook::FLAGS].concat());
+    until("ready", async || is_ready(&server).await).await;
+    assert_eq!(ask(&server, &issuer.token()).await, Ok("jwt:alice".to_owned()));
+    assert_eq!(webhook.heads().len(), 0, "who has been let in is not asked for");
+    for refused in [json!({"exp": 1}), json!({"aud": "b"}), json!({"sub": 1})] {
+        let refused = issuer.token_with(&refused);
+        assert_eq!(ask(&server, &refused).await, Err(401));
+        webhook.learn(&refused);
+        assert_eq!(ask(&server, &refused).await, Ok("alice".to_owned()));
+    }
+    assert_eq!(webhook.heads().len(), 6);
+}
+
+/// Go: `http.ProxyFromEnvironment`, which `New` of the OIDC authenticator has from `net.SetTransportDefaults`: discovery and keys come
+/// through the proxy, unless `NO_PROXY` has the host.
+#[tokio::test(flavor = "multi_thread")] // the issuers and the proxy are in this process
+async fn keys_come_by_way_of_the_proxy_that_the_environment_names() {
+    let folder = tempfile::tempdir().unwrap();
+    // Nobody but the proxy knows where these are.
+    let [mut proxied, mut direct] = ["issuer.invalid", "direct.invalid"].map(Issuer::down_at);
+    proxied.come_up();
+    direct.come_up();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let proxy = format!("http://me:s3cr3t@{}", listener.local_addr().unwrap());
+    let heads = Arc::new(Mutex::new(Vec::new()));
+    let serving = tokio::spawn(tunnel(listener, Arc::clone(&heads)));
+    write(&folder, &[proxied.configured("proxied:"), direct.configured("direct:")], "token-1");
+    let mut command = Server::command(folder.path(), &FLAGS);
+    command.envs([("HTTPS_PROXY", &*proxy), ("NO_PROXY", "elsewhere.test,direct.invalid")]);
+    let mut server = Server::run(command);
+    until("the issuer's keys", async || {
+        ask(&server, &proxied.token()).await == Ok("proxied:alice".to_owned())
+    })
+    .await;
+    let refused = format!("countersign_jwt_issuer_fetch_failures{{jwt_issuer=\"{}\"}} 0\n", direct.url);
+    until("a failure", async || !server.admin_page("/metrics").await.1.contains(&refused)).await;
+    assert_eq!(ask(&server, &direct.token()).await, Err(401));
+    // Once for the document and once for the keys.
+    let host = proxied.url.strip_prefix("https://").unwrap();
+    let head =
+        format!("CONNECT {host} HTTP/1.1\r\nHost: {host}\r\nProxy-Authorization: Basic bWU6czNjcjN0\r\n\r\n");
+    assert_eq!(*heads.lock().unwrap(), [head.clone(), head]);
+    server.signal("TERM");
+    server.wait_for("stopped");
+    assert!(!server.logged().contains("s3cr3t"), "{}", server.logged());
+    serving.abort();
+}
+
+/// A proxy that does what CONNECT says, on this host whatever name is asked for.
+async fn tunnel(listener: TcpListener, heads: Arc<Mutex<Vec<String>>>) {
+    while let Ok((mut client, _)) = listener.accept().await {
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(client.read_u8().await.unwrap());
+        }
+        let head = String::from_utf8(head).unwrap();
+        let target = head.split(' ').nth(1).unwrap();
+        let port: u16 = target.rsplit(':').next().unwrap().parse().unwrap();
+        let mut issuer = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+        heads.lock().unwrap().push(head);
+        client.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
+        tokio::spawn(async move { tokio::io::copy_bidirectional(&mut client, &mut issuer).await.map(drop) });
+    }
 }
 
 /// Go: `updateAuthenticationConfig`: a new set of issuers is used when it is healthy, and until then the old one. Other files are

@@ -37,6 +37,8 @@ pub(crate) struct Webhook {
     tls: TlsAcceptor,
     mood: Arc<Mutex<Mood>>,
     heads: Arc<Mutex<Vec<String>>>,
+    /// Alice's tokens.
+    good: Arc<Mutex<Vec<String>>>,
     held: Option<TcpSocket>,
     serving: Option<JoinHandle<()>>,
 }
@@ -56,6 +58,7 @@ impl Webhook {
             tls,
             mood: Arc::new(Mutex::new(Mood::Well)),
             heads: Arc::default(),
+            good: Arc::new(Mutex::new(GOOD.map(str::to_owned).into())),
             held: Some(held),
             serving: None,
         }
@@ -63,8 +66,13 @@ impl Webhook {
 
     pub(crate) fn come_up(&mut self) {
         let listener = self.held.take().unwrap().listen(64).unwrap();
-        let (mood, heads) = (Arc::clone(&self.mood), Arc::clone(&self.heads));
-        self.serving = Some(tokio::spawn(serve(listener, self.tls.clone(), mood, heads)));
+        let (mood, heads, good) = (Arc::clone(&self.mood), Arc::clone(&self.heads), Arc::clone(&self.good));
+        self.serving = Some(tokio::spawn(serve(listener, self.tls.clone(), mood, heads, good)));
+    }
+
+    /// Says from now on that this token is alice's, too.
+    pub(crate) fn learn(&self, token: &str) {
+        self.good.lock().unwrap().push(token.to_owned());
     }
 
     /// The heads of all requests so far.
@@ -113,10 +121,12 @@ async fn serve(
     tls: TlsAcceptor,
     mood: Arc<Mutex<Mood>>,
     heads: Arc<Mutex<Vec<String>>>,
+    good: Arc<Mutex<Vec<String>>>,
 ) {
     let mut connections = JoinSet::new();
     while let Ok((tcp, _)) = listener.accept().await {
-        let (tls, mood, heads) = (tls.clone(), Arc::clone(&mood), Arc::clone(&heads));
+        let (tls, mood, heads, good) =
+            (tls.clone(), Arc::clone(&mood), Arc::clone(&heads), Arc::clone(&good));
         connections.spawn(async move {
             let Ok(mut connection) = tls.accept(tcp).await else { return };
             loop {
@@ -138,7 +148,9 @@ async fn serve(
                     Mood::Well if !head.contains("\r\nauthorization: Bearer caller-1\r\n") => {
                         (401, String::new())
                     }
-                    Mood::Well => (200, said_to(&serde_json::from_slice(&body).unwrap())),
+                    Mood::Well => {
+                        (200, said_to(&serde_json::from_slice(&body).unwrap(), &good.lock().unwrap()))
+                    }
                 };
                 let answer = format!("HTTP/1.1 {status} x\r\ncontent-length: {}\r\n\r\n{body}", body.len());
                 connection.write_all(answer.as_bytes()).await.unwrap();
@@ -148,12 +160,12 @@ async fn serve(
     }
 }
 
-fn said_to(review: &Value) -> String {
-    let status = json!({"authenticated": GOOD.iter().any(|good| review["spec"]["token"] == *good), "user": {"username": "alice"}});
+fn said_to(review: &Value, good: &[String]) -> String {
+    let status = json!({"authenticated": good.iter().any(|good| review["spec"]["token"] == *good), "user": {"username": "alice"}});
     json!({"kind": "TokenReview", "apiVersion": review["apiVersion"], "status": status}).to_string()
 }
 
-const FLAGS: [&str; 7] = [
+pub(crate) const FLAGS: [&str; 7] = [
     "--authentication-token-webhook-config-file=kubeconfig",
     "--authentication-token-webhook-version=v1",
     "--authentication-token-webhook-cache-ttl=0s",
@@ -163,7 +175,7 @@ const FLAGS: [&str; 7] = [
     "--reload-interval=50ms",
 ];
 
-/// Alice's tokens.
+/// Alice's tokens, from the first on.
 const GOOD: [&str; 2] = ["good-s3cr3t", "good-t0k3n"];
 
 fn alice() -> Result<String, i32> {

@@ -7,6 +7,8 @@ pub mod cache;
 pub mod jwt;
 pub mod service_account;
 mod taken_apart;
+#[cfg(test)]
+mod testing;
 mod token_file;
 pub mod webhook;
 

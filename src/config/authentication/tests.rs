@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::super::tests::read_flags;
+use super::super::tests::{file as written, read_flags};
 use super::*;
 
 #[derive(Deserialize)]
@@ -150,4 +150,146 @@ fn the_configurations_of_the_scenarios_are_good() {
         configurations += usize::from(jwt > 0);
     }
     assert_eq!(configurations, 6);
+}
+
+/// What a file has in front of what it says.
+const HEAD: &str = "apiVersion: apiserver.config.k8s.io/v1\nkind: AuthenticationConfiguration\n";
+
+/// What flags and a file say together, by the parts of [`Authentication`]; FILE stands for the file in errors.
+fn said(flags: &[&str], text: Option<&str>) -> (String, String, Vec<String>) {
+    let file = text.map(|text| written(&format!("\n{HEAD}{text}")));
+    let path = file.as_ref().map(|(_folder, path)| format!("--authentication-config={path}"));
+    let flags = flags.iter().map(|flag| (*flag).to_owned()).chain(path);
+    let (said, errors) = read_flags(flags, |values| read(values, &[], &mut Vec::new()));
+    let named =
+        |error: &String| file.as_ref().map_or_else(|| error.clone(), |(_, path)| error.replace(path, "FILE"));
+    (format!("{:?}", said.jwt), format!("{:?}", said.anonymous), errors.iter().map(named).collect())
+}
+
+/// The issuer of Go's tests, who has no prefix.
+const TEST_ISSUER: &str = "jwt:
+- issuer:
+    url: https://test-issuer
+    audiences: [ \"🐼\" ]
+  claimMappings:
+    username:
+      claim: sub
+      prefix: \"\"
+";
+
+fn test_issuer() -> String {
+    use crate::authn::token::jwt::settings::{
+        ClaimMappings, Issuer, PrefixedClaimOrExpression, SIGNING_ALGORITHMS,
+    };
+    let authenticator = JwtAuthenticator {
+        issuer: Issuer {
+            url: "https://test-issuer".to_owned(),
+            discovery_url: None,
+            certificate_authority: None,
+            audiences: vec!["🐼".to_owned()],
+        },
+        signing_algorithms: SIGNING_ALGORITHMS.to_vec(),
+        required_claims: BTreeMap::new(),
+        claim_validation_rules: Vec::new(),
+        claim_mappings: ClaimMappings {
+            username: PrefixedClaimOrExpression::Claim { claim: "sub".to_owned(), prefix: String::new() },
+            groups: None,
+            uid: None,
+            extra: Vec::new(),
+        },
+        user_validation_rules: Vec::new(),
+    };
+    format!("{:?}", [authenticator])
+}
+
+/// Who is let in without credentials, or what is wrong.
+type Expected<'a> = Result<String, &'a str>;
+
+/// Go: all rows of TestToAuthenticationConfig_Anonymous (k8s.io/kubernetes/pkg/kubeapiserver/options/authentication_test.go), but for
+/// "file-anonymous-disabled-AnonymousAuthConfigurableEndpoints-disabled": the feature cannot be switched off in 1.36.
+#[test]
+fn the_rows_of_gos_test_of_anonymous() {
+    let on =
+        |paths: &[&str]| format!("{:?}", Some(Anonymous::new(paths.iter().map(|path| Box::from(*path)))));
+    let off = || format!("{:?}", None::<Anonymous>);
+    let conditions = r#"--authentication-config: FILE: anonymous.conditions: Invalid value: [{"Path":"/livez"}]: enabled should be set to true when conditions are defined"#;
+    let both = "--authentication-config: FILE: anonymous: Forbidden: --anonymous-auth flag cannot be set when anonymous field is configured in authentication \
+                configuration file; remove one of the two";
+    let table: [(&str, &[&str], Option<&str>, Expected<'_>); 10] = [
+        ("flag-none", &[], None, Ok(on(&[]))),
+        ("flag-anonymous-enabled", &["--anonymous-auth=True"], None, Ok(on(&[]))),
+        ("flag-anonymous-disabled", &["--anonymous-auth=False"], None, Ok(off())),
+        (
+            "file-anonymous-disabled-AnonymousAuthConfigurableEndpoints-enabled",
+            &[],
+            Some("anonymous:\n  enabled: false\n"),
+            Ok(off()),
+        ),
+        (
+            "file-anonymous-enabled-AnonymousAuthConfigurableEndpoints-enabled",
+            &[],
+            Some("anonymous:\n  enabled: true\n"),
+            Ok(on(&[])),
+        ),
+        (
+            "file-anonymous-disabled-with-conditions-AnonymousAuthConfigurableEndpoints-enabled",
+            &[],
+            Some("anonymous:\n  enabled: false\n  conditions:\n  - path: \"/livez\"\n"),
+            Err(conditions),
+        ),
+        (
+            "file-anonymous-missing-with-conditions-AnonymousAuthConfigurableEndpoints-enabled",
+            &[],
+            Some("anonymous:\n  conditions:\n  - path: \"/livez\"\n"),
+            Err(conditions),
+        ),
+        (
+            "file-anonymous-enabled-with-conditions-AnonymousAuthConfigurableEndpoints-enabled",
+            &[],
+            Some("anonymous:\n  enabled: true\n  conditions:\n  - path: \"/livez\"\n"),
+            Ok(on(&["/livez"])),
+        ),
+        (
+            "flag-anonymous-enabled-file-anonymous-enabled-AnonymousAuthConfigurableEndpoints-enabled",
+            &["--anonymous-auth=True"],
+            Some("anonymous:\n  enabled: true\n"),
+            Err(both),
+        ),
+        (
+            "flag-anonymous-enabled-file-anonymous-notset-AnonymousAuthConfigurableEndpoints-enabled",
+            &["--anonymous-auth=True"],
+            Some(TEST_ISSUER),
+            Ok(on(&[])),
+        ),
+    ];
+    for (name, flags, text, expected) in table {
+        let (jwt, anonymous, errors) = said(flags, text);
+        let issuers = if text == Some(TEST_ISSUER) { test_issuer() } else { "[]".to_owned() };
+        assert_eq!(jwt, issuers, "{name}");
+        match expected {
+            Ok(expected) => assert_eq!((anonymous, errors), (expected, Vec::new()), "{name}"),
+            Err(error) => assert_eq!(errors, [error], "{name}"),
+        }
+    }
+}
+
+/// Go: the three rows of TestToAuthenticationConfig_OIDC that have a file; those with flags are in
+/// [`oidc_flags`](super::super::oidc_flags). And "missing file" of TestLoadAuthenticationConfig.
+#[test]
+fn the_rows_of_gos_test_of_jwt_authenticators_with_a_file() {
+    let (jwt, _, errors) = said(&[], Some(TEST_ISSUER));
+    assert_eq!((jwt, errors), (test_issuer(), Vec::new()), "basic authentication configuration");
+    let (jwt, _, errors) = said(&["--authentication-config=nonexistent-file"], None);
+    assert_eq!(
+        (&*jwt, errors),
+        ("[]", vec!["--authentication-config: nonexistent-file: cannot be read: No such file or directory (os error 2)".to_owned()]),
+        "authentication config file not found"
+    );
+    let (jwt, _, errors) =
+        said(&[], Some("jwt:\n- issuer:\n    url: https://test-issuer\n    audiences: [ \"🐼\" ]\n"));
+    assert_eq!(
+        (&*jwt, errors),
+        ("[]", vec!["--authentication-config: FILE: jwt[0].claimMappings.username: Required value: claim or expression is required".to_owned()]),
+        "authentication config validation error"
+    );
 }

@@ -17,7 +17,7 @@ fn errors(text: &str, disallowed_issuers: &[&str]) -> Vec<String> {
     errors.iter().filter_map(|error| error.lines().next()).map(str::to_owned).collect()
 }
 
-/// Go: TestLoadAuthenticationConfig (k8s.io/kubernetes/pkg/kubeapiserver/options).
+/// Go: `loadAuthenticationConfig` (k8s.io/kubernetes/pkg/kubeapiserver/options), in cases that its test has not.
 #[test]
 fn a_file_is_an_object_of_a_known_kind_and_version() {
     let versions = "write one of apiserver.config.k8s.io/v1, apiserver.config.k8s.io/v1beta1, apiserver.config.k8s.io/v1alpha1";
@@ -26,20 +26,10 @@ fn a_file_is_an_object_of_a_known_kind_and_version() {
     };
     let no_kind = "kind: Object 'Kind' is missing; write AuthenticationConfiguration";
     let table = [
-        ("", "empty config data"),
         ("\n", no_kind),
         ("# comment", no_kind),
         ("~", no_kind),
         ("apiVersion: apiserver.config.k8s.io/v1", no_kind),
-        ("{\"apiVersion\":\"apiserver.config.k8s.io/v1alpha1\"}", no_kind),
-        (
-            "{\"kind\":\"AuthenticationConfiguration\"}",
-            "apiVersion: Object 'apiVersion' is missing; write apiserver.config.k8s.io/v1",
-        ),
-        (
-            "apiVersion: apps/v1alpha1\nkind: AuthenticationConfiguration",
-            &unknown("AuthenticationConfiguration", "apps/v1alpha1"),
-        ),
         (
             "{\"apiVersion\":\"apiserver.config.k8s.io/v99\",\"kind\":\"AuthenticationConfiguration\",\"jwt\":5}",
             &unknown("AuthenticationConfiguration", "apiserver.config.k8s.io/v99"),
@@ -72,6 +62,125 @@ fn a_file_is_an_object_of_a_known_kind_and_version() {
             "apiVersion: apiserver.config.k8s.io/{version}\nkind: AuthenticationConfiguration\njwt: ~\n"
         );
         assert_eq!(errors(&yaml, &[]), [""; 0]);
+    }
+}
+
+/// Go: all rows of TestLoadAuthenticationConfig (k8s.io/kubernetes/pkg/kubeapiserver/options/authentication_test.go), but for "missing file",
+/// which is among those of TestToAuthenticationConfig_OIDC here. What is loaded is not validated yet.
+#[test]
+fn the_rows_of_gos_test_of_loading() {
+    let json = |version: &str| {
+        format!(
+            r#"{{
+                            "apiVersion":"apiserver.config.k8s.io/{version}",
+                            "kind":"AuthenticationConfiguration",
+                            "jwt":[{{"issuer":{{"url": "https://test-issuer"}}}}]}}"#
+        )
+    };
+    let yaml = |version: &str| {
+        format!(
+            "
+apiVersion: apiserver.config.k8s.io/{version}
+kind: AuthenticationConfiguration
+jwt:
+- issuer:
+    url: https://test-issuer
+  claimMappings:
+    username:
+      claim: sub
+      prefix: \"\"
+"
+        )
+    };
+    let no_jwt = |version: &str| {
+        format!(
+            r#"{{
+                            "apiVersion":"apiserver.config.k8s.io/{version}",
+                            "kind":"AuthenticationConfiguration"}}"#
+        )
+    };
+    let issuer = || types::Issuer { url: "https://test-issuer".to_owned(), ..types::Issuer::default() };
+    let one =
+        |authenticator| types::AuthenticationConfiguration { jwt: vec![authenticator], anonymous: None };
+    let of_json = || one(types::JwtAuthenticator { issuer: issuer(), ..types::JwtAuthenticator::default() });
+    let of_yaml = || {
+        let username = types::PrefixedClaimOrExpression {
+            claim: "sub".to_owned(),
+            prefix: Some(String::new()),
+            expression: String::new(),
+        };
+        let claim_mappings = types::ClaimMappings { username, ..types::ClaimMappings::default() };
+        one(types::JwtAuthenticator {
+            issuer: issuer(),
+            claim_mappings,
+            ..types::JwtAuthenticator::default()
+        })
+    };
+    let mut good = vec![("valid file".to_owned(), json("v1alpha1"), of_json())];
+    for version in ["v1alpha1", "v1beta1", "v1"] {
+        good.extend([
+            (format!("{version} - json"), json(version), of_json()),
+            (format!("{version} - yaml"), yaml(version), of_yaml()),
+            (format!("{version} - no jwt"), no_jwt(version), types::AuthenticationConfiguration::default()),
+        ]);
+    }
+    for (name, text, expected) in good {
+        assert_eq!(decode::decode(text.as_bytes(), &KIND), Ok(expected), "{name}");
+    }
+
+    let versions = "write one of apiserver.config.k8s.io/v1, apiserver.config.k8s.io/v1beta1, apiserver.config.k8s.io/v1alpha1";
+    let unknown = |version: &str| {
+        format!(
+            "apiVersion: no kind \"AuthenticationConfiguration\" is registered for version \"{version}\"; {versions}"
+        )
+    };
+    let bad = [
+        ("empty file", "", "empty config data".to_owned()),
+        (
+            "invalid content file",
+            r#"{"apiVersion":"apiserver.config.k8s.io/v99","kind":"AuthenticationConfiguration","authorizers":{"type":"Webhook"}}"#,
+            unknown("apiserver.config.k8s.io/v99"),
+        ),
+        (
+            "missing apiVersion",
+            r#"{"kind":"AuthenticationConfiguration"}"#,
+            "apiVersion: Object 'apiVersion' is missing; write apiserver.config.k8s.io/v1".to_owned(),
+        ),
+        (
+            "missing kind",
+            r#"{"apiVersion":"apiserver.config.k8s.io/v1alpha1"}"#,
+            "kind: Object 'Kind' is missing; write AuthenticationConfiguration".to_owned(),
+        ),
+        (
+            "unknown group",
+            r#"{"apiVersion":"apps/v1alpha1","kind":"AuthenticationConfiguration"}"#,
+            unknown("apps/v1alpha1"),
+        ),
+        (
+            "unknown version",
+            r#"{"apiVersion":"apiserver.config.k8s.io/v99","kind":"AuthenticationConfiguration"}"#,
+            unknown("apiserver.config.k8s.io/v99"),
+        ),
+        (
+            "unknown kind",
+            r#"{"apiVersion":"apiserver.config.k8s.io/v1alpha1","kind":"SomeConfiguration"}"#,
+            "kind: expected AuthenticationConfiguration, got \"SomeConfiguration\"".to_owned(),
+        ),
+        (
+            "unknown field",
+            r#"{
+                            "apiVersion":"apiserver.config.k8s.io/v1alpha1",
+                            "kind":"AuthenticationConfiguration",
+                            "jwt1":[{"issuer":{"url": "https://test-issuer"}}]}"#,
+            "strict decoding error: unknown field \"jwt1\"".to_owned(),
+        ),
+    ];
+    for (name, text, expected) in bad {
+        assert_eq!(
+            decode::decode::<types::AuthenticationConfiguration>(text.as_bytes(), &KIND),
+            Err(vec![expected]),
+            "{name}"
+        );
     }
 }
 
@@ -167,7 +276,7 @@ anonymous: {enabled: on, conditions: [{path: /r}, ~]}
     assert_eq!(decode::decode(format!("{HEAD}{text}").as_bytes(), &KIND), Ok(expected));
 }
 
-/// Go: TestToAuthenticationConfig_Anonymous.
+/// Go: `AnonymousAuthConfig`. The rows of Go's test are among those of the flags (src/config/authentication/tests.rs).
 #[test]
 fn the_anonymous_part_is_read() {
     let read = |text: &str| parse(format!("{HEAD}{text}").as_bytes(), &[]).expect(text).anonymous;

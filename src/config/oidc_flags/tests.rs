@@ -26,7 +26,76 @@ fn prefixed(claim: &str, prefix: &str) -> PrefixedClaimOrExpression {
     }
 }
 
-/// Go: TestToAuthenticationConfig_OIDC.
+/// Go: the rows of TestToAuthenticationConfig_OIDC (k8s.io/kubernetes/pkg/kubeapiserver/options/authentication_test.go) that have flags;
+/// those with a file are in [`authentication`](super::super::authentication).
+#[test]
+fn the_rows_of_gos_test_of_jwt_authenticators_with_flags() {
+    let table: [(&str, &[&str], PrefixedClaimOrExpression, PrefixedClaimOrExpression); 5] = [
+        (
+            "username prefix is '-'",
+            &["--oidc-username-claim=sub", "--oidc-username-prefix=-"],
+            prefixed("sub", ""),
+            prefixed("", ""),
+        ),
+        (
+            "--oidc-username-prefix is empty, --oidc-username-claim is not email",
+            &["--oidc-username-claim=sub"],
+            prefixed("sub", "https://testIssuerURL#"),
+            prefixed("", ""),
+        ),
+        (
+            "--oidc-username-prefix is empty, --oidc-username-claim is email",
+            &["--oidc-username-claim=email"],
+            prefixed("email", ""),
+            prefixed("", ""),
+        ),
+        (
+            "non empty username prefix",
+            &["--oidc-username-claim=sub", "--oidc-username-prefix=k8s-"],
+            prefixed("sub", "k8s-"),
+            prefixed("", ""),
+        ),
+        (
+            "groups claim exists",
+            &[
+                "--oidc-username-claim=sub",
+                "--oidc-username-prefix=-",
+                "--oidc-groups-claim=groups",
+                "--oidc-groups-prefix=oidc:",
+            ],
+            prefixed("sub", ""),
+            prefixed("groups", "oidc:"),
+        ),
+    ];
+    let common = [
+        "--oidc-issuer-url=https://testIssuerURL",
+        "--oidc-client-id=testClientID",
+        "--oidc-signing-algs=RS256",
+        "--oidc-required-claim=foo=bar",
+    ];
+    for (name, flags, username, groups) in table {
+        let (found, errors) = read_flags(common.iter().chain(flags), |values| {
+            (written(values, &mut Vec::new()), signing_algorithms(values))
+        });
+        let expected = Written {
+            issuer: Issuer {
+                url: "https://testIssuerURL".to_owned(),
+                audiences: vec!["testClientID".to_owned()],
+                ..Issuer::default()
+            },
+            claim_mappings: ClaimMappings { username, groups, ..ClaimMappings::default() },
+            claim_validation_rules: vec![ClaimValidationRule {
+                claim: "foo".to_owned(),
+                required_value: "bar".to_owned(),
+                ..ClaimValidationRule::default()
+            }],
+            ..Written::default()
+        };
+        assert_eq!((found, errors), ((expected, vec!["RS256"]), Vec::new()), "{name}");
+    }
+}
+
+/// Go: `ToAuthenticationConfig`, in cases that its tests have not.
 #[test]
 fn the_flags_are_what_a_file_could_say() {
     let groups = prefixed("", "");
@@ -109,7 +178,87 @@ fn signing_algorithms_are_names_of_rfc_7518() {
     }
 }
 
-/// Go: TestValidateOIDCOptions.
+/// Go: all rows of TestValidateOIDCOptions (k8s.io/kubernetes/pkg/kubeapiserver/options/authentication_test.go), but for
+/// "authentication-config file, feature gate is not enabled": the feature cannot be switched off in 1.36.
+#[test]
+fn the_rows_of_gos_test_of_the_flags() {
+    const FILE: &str = "--authentication-config=configfile";
+    let incomplete = |flag: &str| {
+        format!(
+            "--{flag}: oidc-issuer-url and oidc-client-id must be specified together when any oidc-* flags are set"
+        )
+    };
+    let exclusive = |flag: &str| {
+        format!(
+            "--{flag}: authentication-config file and oidc-* flags are mutually exclusive; write an issuer into the file, or remove the file"
+        )
+    };
+    let (url, client) = ("--oidc-issuer-url=https://testIssuerURL", "--oidc-client-id=testClientID");
+    let claim = "--oidc-username-claim=testClaim";
+    let table: [(&str, &[&str], &str); 16] = [
+        ("issuer url and client id are not set", &[claim], &incomplete("oidc-username-claim")),
+        ("issuer url set, client id is not set", &[url, claim], &incomplete("oidc-issuer-url")),
+        ("issuer url is not set, client id is set", &[client, claim], &incomplete("oidc-client-id")),
+        ("issuer url and client id are set", &[client, url], ""),
+        ("authentication-config file, --oidc-issuer-url is set", &[FILE, url], &exclusive("oidc-issuer-url")),
+        (
+            "authentication-config file, --oidc-client-id is set",
+            &[FILE, client],
+            &exclusive("oidc-client-id"),
+        ),
+        (
+            "authentication-config file, --oidc-username-claim is set",
+            &[FILE, claim],
+            &exclusive("oidc-username-claim"),
+        ),
+        (
+            "authentication-config file, --oidc-username-prefix is set",
+            &[FILE, "--oidc-username-prefix=testPrefix"],
+            &exclusive("oidc-username-prefix"),
+        ),
+        (
+            "authentication-config file, --oidc-ca-file is set",
+            &[FILE, "--oidc-ca-file=testCAFile"],
+            &exclusive("oidc-ca-file"),
+        ),
+        (
+            "authentication-config file, --oidc-groups-claim is set",
+            &[FILE, "--oidc-groups-claim=testClaim"],
+            &exclusive("oidc-groups-claim"),
+        ),
+        (
+            "authentication-config file, --oidc-groups-prefix is set",
+            &[FILE, "--oidc-groups-prefix=testPrefix"],
+            &exclusive("oidc-groups-prefix"),
+        ),
+        (
+            "authentication-config file, --oidc-required-claim is set",
+            &[FILE, "--oidc-required-claim=foo=bar"],
+            &exclusive("oidc-required-claim"),
+        ),
+        (
+            "authentication-config file, --oidc-signature-algs is set",
+            &[FILE, "--oidc-signing-algs=RS512"],
+            &exclusive("oidc-signing-algs"),
+        ),
+        (
+            "authentication-config file, --oidc-username-claim flag not set, defaulting shouldn't error",
+            &[FILE],
+            "",
+        ),
+        (
+            "authentication-config file, --oidc-username-claim flag explicitly set with default value should error",
+            &[FILE, "--oidc-username-claim=sub"],
+            &exclusive("oidc-username-claim"),
+        ),
+        ("valid authentication-config file", &[FILE], ""),
+    ];
+    for (name, flags, expected) in table {
+        assert_eq!(errors(flags).join(";"), expected, "{name}");
+    }
+}
+
+/// Go: `validateOIDCOptions`, in cases that its tests have not: whatever is set, and how it is empty.
 #[test]
 fn the_flags_go_together_and_not_with_a_file() {
     assert_eq!(errors(&[]), [""; 0]);

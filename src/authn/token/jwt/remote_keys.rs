@@ -12,7 +12,9 @@
 //! - The timer follows what the issuer says about caching, within bounds, and fetches before that time is over.
 //! - A token that no known key fits makes the task fetch at once, but never sooner than [`MIN_INTERVAL`] after the attempt before,
 //!   whatever came of that (threats S25). The caller waits for it, at most [`MAX_WAIT`]; a caller that goes away stops nothing.
-//! - An attempt that fails changes nothing: the old keys stay, and it is tried again soon.
+//! - An attempt that fails changes nothing: the old keys stay, and it is tried again after 0.5 to 1 s, 1 to 2, 2 to 4, 4 to 8, and from
+//!   then on every 5 to 10 s, for as long as it fails and whether tokens come or not. No token adds an attempt to those or hastens one,
+//!   since each comes before [`MIN_INTERVAL`] is over.
 //!
 //! Differences from Kubernetes. An unknown key is looked for although the keys have not expired, so a rotated key is known sooner; but
 //! where an issuer gives no expiry, Kubernetes would fetch for every bad token, and here that is once an interval. Keys that the issuer
@@ -106,10 +108,15 @@ pub struct KeySetFetches {
 }
 
 impl<K: KeySet> RemoteKeys<K> {
-    /// Keys from `source`, fetched by `fetch`. Nothing is fetched before [`Self::start`].
-    fn new(source: Source, origin: discovery::Origin, fetch: impl Fetch) -> Self {
+    /// Keys from `source`, fetched by `fetch`, after times that `random`, from 0 to 1, spreads. Nothing is fetched before [`Self::start`].
+    fn new(
+        source: Source,
+        origin: discovery::Origin,
+        fetch: impl Fetch,
+        random: impl Fn() -> f64 + Send + Sync + 'static,
+    ) -> Self {
         let shared = Arc::new(Shared { keys: ArcSwapOption::empty(), progress: watch::Sender::default() });
-        let task = Task::Waiting(Box::pin(task::run(Arc::clone(&shared), origin, fetch)));
+        let task = Task::Waiting(Box::pin(task::run(Arc::clone(&shared), origin, fetch, random)));
         Self { source, shared, waiting: Semaphore::new(MAX_WAITING), task: Mutex::new(task) }
     }
 

@@ -1,3 +1,5 @@
+mod laws;
+
 use std::collections::BTreeMap;
 use std::time::{Duration, UNIX_EPOCH};
 

@@ -29,15 +29,21 @@ pub(super) fn lifetime(headers: &HeaderMap) -> Duration {
     rest.unwrap_or(DEFAULT_LIFETIME).clamp(MIN_LIFETIME, MAX_LIFETIME)
 }
 
-/// Before the end of a lifetime, at random, so that not everybody asks at once.
-pub(super) fn refresh_after(lifetime: Duration) -> Duration {
-    lifetime.mul_f64(between(0.75, 0.9))
+/// Before the end of a lifetime, at random (`fraction`), so that not everybody asks at once.
+pub(super) fn refresh_after(lifetime: Duration, fraction: f64) -> Duration {
+    lifetime.mul_f64(between(0.75, 0.9, fraction))
 }
 
 /// After so many failures in a row, at least one.
-pub(super) fn retry_after(failures: u32) -> Duration {
+pub(super) fn retry_after(failures: u32, fraction: f64) -> Duration {
     let doubled = MIN_RETRY.saturating_mul(2_u32.saturating_pow(failures.saturating_sub(1)));
-    doubled.min(MAX_RETRY).mul_f64(between(0.5, 1.0))
+    doubled.min(MAX_RETRY).mul_f64(between(0.5, 1.0, fraction))
+}
+
+/// A random number from 0 to 1.
+pub(super) fn random() -> f64 {
+    let random: Result<[u8; 4], _> = generate(&SystemRandom::new()).map(|random| random.expose());
+    random.map_or(0.5, |random| f64::from(u32::from_ne_bytes(random)) / f64::from(u32::MAX))
 }
 
 /// None at all with `no-store` or `no-cache`, else `s-maxage`, or else `max-age`.
@@ -70,9 +76,6 @@ fn age_of(headers: &HeaderMap) -> Duration {
     age.map(Duration::from_secs).unwrap_or_default()
 }
 
-/// A random number between two.
-fn between(low: f64, high: f64) -> f64 {
-    let random: Result<[u8; 4], _> = generate(&SystemRandom::new()).map(|random| random.expose());
-    let fraction = random.map_or(0.5, |random| f64::from(u32::from_ne_bytes(random)) / f64::from(u32::MAX));
+fn between(low: f64, high: f64, fraction: f64) -> f64 {
     low + (high - low) * fraction
 }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use super::discovery::Origin;
+use super::freshness::random;
 use super::{KeySet, RemoteKeys, Source, SourceError};
 use crate::https::{Client, Proxies};
 
@@ -30,7 +31,7 @@ impl<K: KeySet> Registry<K> {
         let origin = Origin::of(source)?;
         let client =
             Client::new(source.certificate_authority.as_deref().map(str::as_bytes), self.proxies.clone())?;
-        let keys = Arc::new(RemoteKeys::new(source.clone(), origin, client));
+        let keys = Arc::new(RemoteKeys::new(source.clone(), origin, client, random));
         known.retain(|_, keys| keys.strong_count() > 0);
         known.insert(source.clone(), Arc::downgrade(&keys));
         Ok(keys)

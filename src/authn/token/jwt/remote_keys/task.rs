@@ -33,8 +33,13 @@ struct Fetched<K> {
     lifetime: Duration,
 }
 
-/// Fetches, for ever.
-pub(super) async fn run<K: KeySet>(shared: Arc<Shared<K>>, origin: Origin, fetch: impl Fetch) {
+/// Fetches, for ever, after times that `random`, from 0 to 1, spreads.
+pub(super) async fn run<K: KeySet>(
+    shared: Arc<Shared<K>>,
+    origin: Origin,
+    fetch: impl Fetch,
+    random: impl Fn() -> f64,
+) {
     let mut asked = shared.progress.subscribe();
     let mut known = Known::default();
     let mut next = Instant::now();
@@ -48,8 +53,8 @@ pub(super) async fn run<K: KeySet>(shared: Arc<Shared<K>>, origin: Origin, fetch
         let attempt = AssertUnwindSafe(attempt(&origin, &mut known, &fetch)).catch_unwind();
         let outcome = attempt.await.unwrap_or(Err(FetchError::Panicked));
         let after = match outcome {
-            Ok(fetched) => succeeded(&shared, &origin.issuer, fetched),
-            Err(error) => failed(&shared, &origin.issuer, &mut known, error),
+            Ok(fetched) => succeeded(&shared, &origin.issuer, fetched, random()),
+            Err(error) => failed(&shared, &origin.issuer, &mut known, error, random()),
         };
         next = Instant::now() + after;
     }
@@ -78,7 +83,7 @@ async fn attempt<K: KeySet>(
 }
 
 /// Tells of keys, and in how long to ask for them again.
-fn succeeded<K: KeySet>(shared: &Shared<K>, issuer: &str, fetched: Fetched<K>) -> Duration {
+fn succeeded<K: KeySet>(shared: &Shared<K>, issuer: &str, fetched: Fetched<K>, random: f64) -> Duration {
     if let Some(keys) = fetched.keys {
         tracing::info!(issuer, keys = keys.key_count(), "fetched keys");
         // Before `progress` says so.
@@ -96,11 +101,17 @@ fn succeeded<K: KeySet>(shared: &Shared<K>, issuer: &str, fetched: Fetched<K>) -
         progress.key_set.digest = Some(fetched.digest);
     });
     // An issuer that withdraws all its keys is taken at its word, but not for long.
-    refresh_after(if none { MIN_LIFETIME } else { fetched.lifetime })
+    refresh_after(if none { MIN_LIFETIME } else { fetched.lifetime }, random)
 }
 
 /// Tells of a failure, and in how long to try again. The keys stay.
-fn failed<K>(shared: &Shared<K>, issuer: &str, known: &mut Known, error: FetchError) -> Duration {
+fn failed<K>(
+    shared: &Shared<K>,
+    issuer: &str,
+    known: &mut Known,
+    error: FetchError,
+    random: f64,
+) -> Duration {
     tracing::warn!(issuer, %error, "cannot fetch keys");
     let failures = shared.ended(|progress| {
         progress.failures = progress.failures.saturating_add(1);
@@ -112,7 +123,7 @@ fn failed<K>(shared: &Shared<K>, issuer: &str, known: &mut Known, error: FetchEr
     if failures.is_multiple_of(REDISCOVER_AFTER) {
         known.url = None;
     }
-    retry_after(failures)
+    retry_after(failures, random)
 }
 
 fn now() -> SystemTime {

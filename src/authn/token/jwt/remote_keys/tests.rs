@@ -77,9 +77,14 @@ impl Site {
     }
 
     fn keys(&self) -> RemoteKeys<Kids> {
+        self.keys_with(freshness::random)
+    }
+
+    /// With numbers in place of random ones.
+    fn keys_with(&self, random: impl Fn() -> f64 + Send + Sync + 'static) -> RemoteKeys<Kids> {
         let source = Source { url: ISSUER.to_owned(), discovery_url: None, certificate_authority: None };
         let origin = Origin::of(&source).unwrap();
-        RemoteKeys::new(source, origin, self.clone())
+        RemoteKeys::new(source, origin, self.clone(), random)
     }
 
     /// When it was asked for keys.

@@ -92,6 +92,64 @@ async fn ten_thousand_random_kids_cost_one_fetch_an_interval() {
     }
 }
 
+/// Threats S25: an issuer that fails is asked by a schedule of its own, to which tokens add nothing and which none of them hastens: the same
+/// requests at the same times with 10,000 random kids as with none.
+#[tokio::test(start_paused = true)]
+async fn ten_thousand_random_kids_neither_add_nor_hasten_a_fetch_of_an_issuer_that_fails() {
+    let failing =
+        [fails(Error::Status(500)), says(&[], "<html>"), fails(Error::Connect(std::io::ErrorKind::TimedOut))];
+    for answer in failing {
+        let alone = asked_of_a_failing_issuer(&answer, 0).await;
+        assert_eq!(asked_of_a_failing_issuer(&answer, 10_000).await, alone);
+        let milliseconds: Vec<(&str, u128)> =
+            alone.iter().map(|(url, at)| (&**url, at.as_millis())).take(8).collect();
+        // The fractions are 0, 1/2, 1, 0, ...; the first is that of the refresh after the success. After three failures the key set
+        // may have moved.
+        assert_eq!(
+            milliseconds,
+            [
+                (DOCUMENT, 0),
+                (KEYS, 0),
+                (KEYS, 45_000),
+                (KEYS, 45_750),
+                (KEYS, 47_750),
+                (DOCUMENT, 49_750),
+                (KEYS, 49_750),
+                (KEYS, 55_750),
+            ]
+        );
+    }
+}
+
+/// What an issuer is asked, and when, that gives its keys once and fails from then on, in 150 s; in the last 100 of them come tokens with so
+/// many kids.
+async fn asked_of_a_failing_issuer(answer: &Said, kids: u32) -> Vec<(String, Duration)> {
+    let said = Cell::new(says(&[("cache-control", "max-age=60")], "keys: a"));
+    let site = Site::with_keys({
+        let said = said.clone();
+        move || said.get()
+    });
+    let draws = Cell::new(0_u8);
+    let keys = site.keys_with(move || {
+        let draw = draws.get();
+        draws.set((draw + 1) % 3);
+        f64::from(draw) / 2.0
+    });
+    let begun = Instant::now();
+    ready(&keys).await;
+    said.set(answer.clone());
+    let failing = begun + seconds(50);
+    tokio::time::sleep_until(failing).await;
+    for kid in 0..kids {
+        tokio::time::sleep_until(failing + seconds(100) * kid / kids).await;
+        let tried = keys.current().unwrap();
+        assert_eq!(keys.newer(&tried).await, Err(NoNewerKeys::Unavailable));
+    }
+    tokio::time::sleep_until(failing + seconds(100)).await;
+    let asked = site.asked.lock().unwrap();
+    asked.iter().map(|(url, at)| (url.clone(), *at - begun)).collect()
+}
+
 /// Tokens alone, without a timer in between: exactly one fetch an interval.
 #[tokio::test(start_paused = true)]
 async fn tokens_make_exactly_one_fetch_an_interval() {
