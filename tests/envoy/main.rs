@@ -29,5 +29,7 @@ mod spoofing;
 mod support;
 mod tls;
 mod traces;
+#[path = "../support/volume.rs"]
+mod volume;
 mod webhook;
 mod websocket;

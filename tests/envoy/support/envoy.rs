@@ -207,6 +207,11 @@ impl Envoy {
         self.counted("cluster.countersign.upstream_cx_total").await
     }
 
+    /// How often Envoy has taken up a certificate or a CA for its connections to countersign.
+    pub(crate) async fn renewals(&self) -> u64 {
+        self.counted("cluster.countersign.client_ssl_socket_factory.ssl_context_update_by_sds").await
+    }
+
     /// A counter or gauge of Envoy's.
     pub(crate) async fn counted(&self, name: &str) -> u64 {
         let page = admin_page(self.admin, &format!("/stats?filter=^{name}$")).await.unwrap();
@@ -236,11 +241,13 @@ pub(crate) fn validate(directory: &Path, config: &Config) -> std::process::Outpu
 /// Envoy in `directory`, with all that a configuration may name.
 fn command(directory: &Path, config: &Config) -> Command {
     fs::write(directory.join("envoy.yaml"), &config.0).unwrap();
-    for (name, lua) in [
+    for (name, text) in [
         ("identity_lines.lua", include_str!("../../../deploy/envoy/identity_lines.lua")),
         ("impersonate_lines.lua", include_str!("../../../deploy/envoy/impersonate_lines.lua")),
+        ("own_certificate.yaml", include_str!("../../../deploy/envoy/own_certificate.yaml")),
+        ("trusted_ca.yaml", include_str!("../../../deploy/envoy/trusted_ca.yaml")),
     ] {
-        fs::write(directory.join(name), lua).unwrap();
+        fs::write(directory.join(name), text).unwrap();
     }
     let mut command = Command::new(binary());
     command.args(["-c", "envoy.yaml"]).current_dir(directory);

@@ -7,6 +7,9 @@ use rcgen::{PKCS_ECDSA_P256_SHA256, SanType};
 
 use super::authority::{Authority, Certified};
 
+/// Where Envoy has its own certificate and countersign's CA.
+pub(crate) const ENVOYS: &str = "certs/countersign";
+
 /// A CA, and one certificate of it on each side.
 pub(crate) struct Internal {
     pub(crate) authority: Authority,
@@ -17,7 +20,11 @@ pub(crate) struct Internal {
 
 impl Internal {
     pub(crate) fn new() -> Self {
-        let authority = Authority::root("internal");
+        Self::of(Authority::root("internal"))
+    }
+
+    /// Certificates of this CA.
+    pub(crate) fn of(authority: Authority) -> Self {
         let countersign = authority.serve("countersign");
         let envoy = authority.certify_with(&PKCS_ECDSA_P256_SHA256, "envoy", &[], |params| {
             params.subject_alt_names = vec![SanType::URI("spiffe://lab/envoy".try_into().unwrap())];
@@ -25,18 +32,24 @@ impl Internal {
         Self { authority, countersign, envoy }
     }
 
-    /// Writes what `envoy.yaml` names, and `countersign.crt`, `countersign.key` and `internal-ca.crt`.
+    /// Writes what Envoy is told of, and `countersign.crt`, `countersign.key` and `internal-ca.crt`.
     pub(crate) fn write(&self, directory: &Path) {
-        fs::create_dir_all(directory.join("certs")).unwrap();
+        fs::create_dir_all(directory.join(ENVOYS)).unwrap();
+        for (name, text) in self.envoys_files(&self.authority.pem) {
+            fs::write(directory.join(ENVOYS).join(name), text).unwrap();
+        }
         for (name, text) in [
-            ("certs/envoy.crt", &self.envoy.chain),
-            ("certs/envoy.key", &self.envoy.key),
-            ("certs/countersign-ca.crt", &self.authority.pem),
             ("internal-ca.crt", &self.authority.pem),
             ("countersign.crt", &self.countersign.chain),
             ("countersign.key", &self.countersign.key),
         ] {
             fs::write(directory.join(name), text).unwrap();
         }
+    }
+
+    /// Envoy's own certificate, and CAs of countersign's, by the names that cert-manager gives them.
+    pub(crate) fn envoys_files<'a>(&'a self, authorities: &'a str) -> [(&'static str, &'a [u8]); 3] {
+        [("tls.crt", &*self.envoy.chain), ("tls.key", &self.envoy.key), ("ca.crt", authorities)]
+            .map(|(name, text)| (name, text.as_bytes()))
     }
 }

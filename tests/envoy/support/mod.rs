@@ -16,7 +16,7 @@ mod upstream;
 pub(crate) use authority::{Authority, Certified, valid};
 pub(crate) use client::{Edge, Http1, Http2, Response};
 pub(crate) use envoy::{Config, Envoy, validate};
-pub(crate) use internal::Internal;
+pub(crate) use internal::{ENVOYS, Internal};
 pub(crate) use issuer::{Issuer, SigningKey};
 pub(crate) use message::{Incoming, value as header_value};
 pub(crate) use process::eventually;
