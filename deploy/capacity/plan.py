@@ -19,6 +19,8 @@ from itertools import accumulate
 MAX_REMEMBERED = 100_000  # src/authn/token/cache.rs, MAX_GOOD
 MAX_REVIEWS = 400  # src/authn/token/webhook/mod.rs, MAX_IN_FLIGHT
 MIN_KEY_INTERVAL = 10  # seconds; src/authn/token/jwt/remote_keys.rs, MIN_INTERVAL
+KEY_REFRESH = (0.75 + 0.9) / 2  # of the keys' lifetime, on average; src/authn/token/jwt/remote_keys/freshness.rs, refresh_after
+KEY_RETRY = 5  # seconds, at least, while an issuer goes on failing; there, MAX_RETRY and retry_after
 WATCH_SECONDS = 30  # src/cluster/watch.rs, WATCH_SECONDS
 POD_BYTES = 54  # src/cluster/objects/index.rs, fifty_thousand_pods_take_54_bytes_each
 WATCHES = {"service-account": 3}  # accounts, pods, nodes
@@ -129,6 +131,16 @@ def replica(args, costs, shares, replicas):
     return {"rate": rate, "hits": hits, "entries": entries, "misses": misses, "reviews": reviews, "cores": cores}
 
 
+def fetches(args, replicas):
+    """Of issuers' documents, in all and a second: usually, and at most with tokens of made-up key ids and while all issuers fail."""
+    tasks = replicas * args.issuers  # each replica has one for each issuer
+    return {
+        "fetches": tasks / (args.keys_lifetime * KEY_REFRESH),
+        "made up": tasks / MIN_KEY_INTERVAL,
+        "failing": 4 / 3 * tasks / KEY_RETRY,  # each third time where the keys are as well, task.rs, REDISCOVER_AFTER
+    }
+
+
 def enough(args, costs, shares):
     """The fewest replicas that have the CPU time, when as many as may be lost are."""
     low, high = 1, 1
@@ -152,6 +164,7 @@ def plan(args, measured):
     one = replica(args, costs, shares, count)
     watches = WATCHES.get(args.kind, 0)
     bits = 8 * one["rate"]
+    asked = fetches(args, count)
     impersonated = args.impersonations_per_second * args.values
     figures = {
         "replicas": count,
@@ -160,6 +173,7 @@ def plan(args, measured):
         "calls per second and core": one["rate"] / one["cores"],
         "hits of the token cache": one["hits"],
         "tokens remembered per replica": one["entries"],
+        "bytes per identity that is remembered": identity,
         "MiB per replica": idle + (one["entries"] * identity + args.pods * POD_BYTES * (watches > 0)) / 1024 / 1024,
         "Gbit/s into a replica": bits * args.request_bytes / 1e9,
         "Gbit/s out of a replica": bits * args.answer_bytes / 1e9,
@@ -169,8 +183,10 @@ def plan(args, measured):
         "token reviews per second in all": one["reviews"] * count,
         "token reviews at once per replica": one["reviews"] * args.review_ms / 1000,
         "access reviews per second in all": impersonated,
-        "fetches of keys per second in all": count * args.issuers / args.keys_lifetime,
-        "… with made-up key ids, at most": count * args.issuers / MIN_KEY_INTERVAL,
+        "fetches of keys per second in all": asked["fetches"],
+        "… with made-up key ids, at most": asked["made up"],
+        "… and of discovery documents, while issuers fail, at most": asked["failing"],
+        "fetches of both when all replicas start": 2 * count * args.issuers,
         "watches on the API server": count * watches,
         "… opened anew per second": count * watches / WATCH_SECONDS,
         "… events per second in all": count * args.pod_changes_per_second * (watches > 0),
@@ -185,7 +201,13 @@ def plan(args, measured):
     if args.review_capacity and one["reviews"]:
         limits["what the webhook can answer"] = figures["token reviews per second in all"] / args.review_capacity
     growth = [
-        {"replicas": many, "hits": there["hits"], "verifications": there["misses"] * many, "reviews": there["reviews"] * many}
+        {
+            "replicas": many,
+            "hits": there["hits"],
+            "verifications": there["misses"] * many,
+            "reviews": there["reviews"] * many,
+            **fetches(args, many),
+        }
         for many in (count, 2 * count, 4 * count)
         for there in [replica(args, costs, shares, many)]
     ]
@@ -209,9 +231,11 @@ def show(result):
     for name, part in sorted(result["limits"].items(), key=lambda limit: -limit[1]):
         if part:
             print(f"| {name} | {part:.0%} |")
-    print("\n| with so many replicas | hits | verifications per second | token reviews per second |\n|---|---|---|---|")
+    columns = ["verifications per second", "token reviews per second", "key fetches per second", "… with made-up key ids", "… while issuers fail"]
+    print(f"\n| with so many replicas | hits | {' | '.join(columns)} |\n|---|---|---|---|---|---|---|")
     for row in result["growth"]:
-        print(f"| {row['replicas']} | {row['hits']:.1%} | {readable(row['verifications'])} | {readable(row['reviews'])} |")
+        rates = [readable(row[name]) for name in ("verifications", "reviews", "fetches", "made up", "failing")]
+        print(f"| {row['replicas']} | {row['hits']:.1%} | {' | '.join(rates)} |")
     used = ", ".join(f"{case} {figure:.1f}" for case, figure in result["measured"].items())
     print(f"\nMeasured (µs of CPU time, or MiB): {used}.")
 
@@ -243,7 +267,7 @@ def arguments():
     add("--answer-bytes", 500, "of its answer", int)
     add("--nic-gbit", 10.0, "what the network of a replica can do")
     add("--issuers", 1, "of JSON Web Tokens", int)
-    add("--keys-lifetime", 300.0, "seconds between two fetches of an issuer's keys; its cache headers say, from 60 to 3600")
+    add("--keys-lifetime", 300.0, "of an issuer's keys in seconds, as its cache headers say, from 60 to 3600")
     add("--review-ms", 20.0, "how long the webhook takes")
     add("--review-capacity", 0.0, "token reviews per second that it can answer; 0: not known")
     add("--pods", 0, "in the cluster", int)

@@ -69,9 +69,13 @@ fn figures_are_what_they_are_by_hand() {
         ("Gbit/s into a replica", 0.0016),
         ("connections per replica", 12.0),
         ("connections in all", 120.0),
-        // Two issuers, every 300 s and at most every 10 s.
-        ("fetches of keys per second in all", 20.0 / 300.0),
+        // 1 MiB for 500 of them.
+        ("bytes per identity that is remembered", 2097.152),
+        // Of two issuers, when 82.5% of 300 s are over, and at most every 10 s; while they fail, four documents every 15 s.
+        ("fetches of keys per second in all", 20.0 / 247.5),
         ("… with made-up key ids, at most", 2.0),
+        ("… and of discovery documents, while issuers fail, at most", 20.0 * 4.0 / 15.0),
+        ("fetches of both when all replicas start", 40.0),
         ("watches on the API server", 0.0),
     ] {
         assert_close(&figures[name], expected, name);
@@ -84,6 +88,14 @@ fn figures_are_what_they_are_by_hand() {
         .collect();
     for (verifications, expected) in growth.into_iter().zip([500.0, 1000.0 * 2.0 / 3.0, 800.0]) {
         assert_close(&json!(verifications), expected, "verifications of 10, 20 and 40 replicas");
+    }
+    let asked = |name: &str| -> Vec<Value> {
+        result["growth"].as_array().unwrap().iter().map(|row| row[name].clone()).collect()
+    };
+    for (name, each) in [("fetches", 2.0 / 247.5), ("made up", 0.2), ("failing", 8.0 / 15.0)] {
+        for (actual, replicas) in asked(name).iter().zip([10.0, 20.0, 40.0]) {
+            assert_close(actual, each * replicas, name);
+        }
     }
     let used = json!({"rs256-remembered": 40.0, "rs256-first-seen": 60.0, "unknown-token": 30.0, "memory-idle": 20.0, "memory-identities (500)": 21.0});
     assert_eq!(result["measured"], used);
@@ -146,6 +158,22 @@ fn the_limits_are_those_of_the_program() {
             "MIN_INTERVAL: Duration = Duration::from_secs(10);",
             "src/authn/token/jwt/remote_keys.rs",
         ),
+        (
+            "(0.75 + 0.9) / 2 ",
+            "mul_f64(between(0.75, 0.9, fraction))",
+            "src/authn/token/jwt/remote_keys/freshness.rs",
+        ),
+        (
+            "KEY_RETRY = 5 ",
+            "MAX_RETRY: Duration = Duration::from_secs(10);",
+            "src/authn/token/jwt/remote_keys/freshness.rs",
+        ),
+        (
+            "KEY_RETRY = 5 ",
+            "doubled.min(MAX_RETRY).mul_f64(between(0.5, 1.0, fraction))",
+            "src/authn/token/jwt/remote_keys/freshness.rs",
+        ),
+        ("4 / 3 * tasks", "REDISCOVER_AFTER: u32 = 3;", "src/authn/token/jwt/remote_keys/task.rs"),
         ("WATCH_SECONDS = 30 ", "WATCH_SECONDS: u32 = 30;", "src/cluster/watch.rs"),
         ("POD_BYTES = 54 ", "fn fifty_thousand_pods_take_54_bytes_each(", "src/cluster/objects/index.rs"),
     ] {

@@ -73,11 +73,23 @@ pub(crate) async fn measure(case: &Case, plan: &Plan) -> Row {
     }
 }
 
+/// What may not grow: a row, the case with many of something, the one with one, and the goal.
+pub(crate) const GROWTH: [(&str, &str, &str, f64); 2] = [
+    ("64-issuers-beside-one", "rs256-64-issuers", "rs256-first-seen", 1.05),
+    ("100-keys-beside-one", "rs256-100-keys", "rs256-first-seen", 1.05),
+];
+
+/// One case of ours beside another that takes the same calls.
+pub(crate) async fn beside(name: &str, many: &Case, one: &Case, goal: f64, plan: &Plan) -> Row {
+    let rounds = many.rounds(plan.rounds, plan.calls);
+    against(name, [many, one], Pattern::ORDINARY, goal, rounds).await
+}
+
 /// Two workers beside one, as an Envoy with two workers calls them.
 pub(crate) async fn two_workers(plan: &Plan) -> Row {
-    let case = Case {
+    let case = |flag| Case {
         name: "two-workers",
-        flags: vec!["--token-auth-file=tokens.csv", "--anonymous-auth=false"],
+        flags: vec!["--token-auth-file=tokens.csv", "--anonymous-auth=false", flag],
         files: vec![("tokens.csv", "token-1,alice,1,\"dev,ops\"\n".to_owned())],
         ready: None,
         expected: OK,
@@ -85,16 +97,31 @@ pub(crate) async fn two_workers(plan: &Plan) -> Row {
         calls: Calls::Same(bearer("token-1")),
         unavoidable: Box::new(|| 0.0),
     };
-    let folder = case.folder();
-    let workers = |flag| Server::countersign(&[&case.flags[..], &[flag]].concat(), folder.path());
-    let mut two = Side::new(workers("--worker-threads=2"), Pattern::TWO_WORKERS, OK).await;
-    let mut one = Side::new(workers("--worker-threads=1"), Pattern::TWO_WORKERS, OK).await;
-    in_turns(&mut two, &mut one, case.rounds(plan.rounds, plan.calls)).await;
-    Row {
-        name: case.name.to_owned(),
-        figures: Figures::Ratio { ours: two.figures, rival: one.figures, unavoidable: 0.0 },
-        goal: case.limit,
+    let (two, one) = (case("--worker-threads=2"), case("--worker-threads=1"));
+    let rounds = two.rounds(plan.rounds, plan.calls);
+    against(two.name, [&two, &one], Pattern::TWO_WORKERS, two.limit, rounds).await
+}
+
+async fn against(
+    name: &str,
+    cases: [&Case; 2],
+    pattern: Pattern,
+    goal: f64,
+    rounds: Vec<Arc<[Bytes]>>,
+) -> Row {
+    let folders = cases.map(Case::folder);
+    let mut sides = Vec::new();
+    for (case, folder) in cases.iter().zip(&folders) {
+        let side = Side::new(Server::countersign(&case.flags, folder.path()), pattern, case.expected).await;
+        if let Some(request) = &case.ready {
+            side.client.wait_for(&frame(request), OK).await;
+        }
+        sides.push(side);
     }
+    let [mut ours, mut rival] = <[Side; 2]>::try_from(sides).ok().unwrap();
+    in_turns(&mut ours, &mut rival, rounds).await;
+    let figures = Figures::Ratio { ours: ours.figures, rival: rival.figures, unavoidable: 0.0 };
+    Row { name: name.to_owned(), figures, goal }
 }
 
 /// The server that we are measured against, with so many threads.

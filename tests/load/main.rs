@@ -127,9 +127,13 @@ fn main() {
 
 /// CPU time per call, and what it takes besides.
 async fn costs(plan: &Plan) -> Vec<report::Row> {
-    let mut rows = Vec::new();
-    for case in cases().iter().filter(|case| plan.wants(case.name)) {
+    let (mut rows, cases) = (Vec::new(), cases());
+    for case in cases.iter().filter(|case| plan.wants(case.name)) {
         rows.push(contest::measure(case, plan).await);
+    }
+    for (name, many, one, goal) in contest::GROWTH.into_iter().filter(|(name, ..)| plan.wants(name)) {
+        let [many, one] = [many, one].map(|name| cases.iter().find(|case| case.name == name).unwrap());
+        rows.push(contest::beside(name, many, one, goal, plan).await);
     }
     if plan.wants("two-workers") {
         rows.push(contest::two_workers(plan).await);
