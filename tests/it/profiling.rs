@@ -16,7 +16,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::message::{get, verdict};
-use crate::support::program::{Server, until};
+use crate::support::program::{Server, program, until};
 
 const FLAGS: [&str; 3] = ["--token-auth-file=tokens.csv", "--anonymous-auth=false", "--profiling"];
 
@@ -188,11 +188,7 @@ async fn a_profile_says_where_the_cpu_time_of_a_busy_server_goes() {
     assert!((2_000_000_000..20_000_000_000).contains(&profile.duration_nanos), "{}", profile.duration_nanos);
     let now = i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos()).unwrap();
     assert!((now - 60_000_000_000..now).contains(&profile.time_nanos), "{}", profile.time_nanos);
-    assert_eq!(
-        text(profile.mapping[0].filename),
-        env!("CARGO_BIN_EXE_countersign"),
-        "pprof wants the program first"
-    );
+    assert_eq!(Path::new(text(profile.mapping[0].filename)), program(), "pprof wants the program first");
     for location in &profile.location {
         let mapping = profile.mapping.iter().find(|mapping| mapping.id == location.mapping_id).unwrap();
         assert!(
@@ -200,7 +196,11 @@ async fn a_profile_says_where_the_cpu_time_of_a_busy_server_goes() {
             "{location:?} {mapping:?}"
         );
     }
-    let names = names(Path::new(env!("CARGO_BIN_EXE_countersign")), &profile);
+    if program() != Path::new(env!("CARGO_BIN_EXE_countersign")) {
+        // That of the image has no names. tests/kube/profiling.rs is about those that have none.
+        return;
+    }
+    let names = names(&program(), &profile);
     let mut through_us = 0;
     for sample in &profile.sample {
         let [count, time] = sample.value[..] else { panic!("{sample:?}") };

@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
@@ -25,11 +25,15 @@ pub(crate) async fn until(what: &str, mut there: impl AsyncFnMut() -> bool) {
     }
 }
 
-/// The program with a subcommand, in a folder, with no setting taken from the tests' own environment. `COUNTERSIGN_TEST_PROGRAM` names
-/// another one than cargo's, of the same source: that of the image.
-pub(crate) fn countersign<S: AsRef<OsStr>>(subcommand: &str, folder: &Path, flags: &[S]) -> Command {
+/// The program of cargo, unless `COUNTERSIGN_TEST_PROGRAM` names another one of the same source: that of the image.
+pub(crate) fn program() -> PathBuf {
     let own = || env!("CARGO_BIN_EXE_countersign").into();
-    let mut command = Command::new(env::var_os("COUNTERSIGN_TEST_PROGRAM").unwrap_or_else(own));
+    env::var_os("COUNTERSIGN_TEST_PROGRAM").unwrap_or_else(own).into()
+}
+
+/// The program with a subcommand, in a folder, with no setting taken from the tests' own environment.
+pub(crate) fn countersign<S: AsRef<OsStr>>(subcommand: &str, folder: &Path, flags: &[S]) -> Command {
+    let mut command = Command::new(program());
     for (name, _) in env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("COUNTERSIGN_")) {
         command.env_remove(name);
     }
