@@ -1,8 +1,10 @@
 //! The audit log of the program.
 
 use std::fs;
+use std::io::Read;
 use std::path::Path;
-use std::process::Command;
+use std::process::{ChildStdout, Command, Stdio};
+use std::thread;
 
 use envoy_types::pb::envoy::service::auth::v3::CheckRequest;
 use envoy_types::pb::envoy::service::auth::v3::attribute_context::Peer;
@@ -11,9 +13,10 @@ use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
 };
 use serde_json::{Value, json};
+use tokio::time::timeout;
 
 use crate::message::{get, verdict};
-use crate::support::program::{Server, countersign, until};
+use crate::support::program::{PATIENCE, Server, countersign, until};
 
 const FLAGS: [&str; 5] = [
     "--token-auth-file=tokens.csv",
@@ -111,6 +114,99 @@ async fn decisions_are_told_of_without_credentials_and_none_is_missing_at_the_en
         about("", "/", denied("x509", "malformed_certificate")),
     ];
     assert_eq!(events, expected);
+}
+
+/// The program with these flags, and what it writes to stdout.
+fn with_stdout(folder: &Path, flags: &[&str]) -> (Server, ChildStdout) {
+    let mut command = Server::command(folder, flags);
+    command.stdout(Stdio::piped());
+    let mut server = Server::run(command);
+    let stdout = server.process.stdout.take().unwrap();
+    (server, stdout)
+}
+
+fn read(mut stdout: ChildStdout) -> String {
+    let mut text = String::new();
+    stdout.read_to_string(&mut text).unwrap();
+    text
+}
+
+const TO_STDOUT: [&str; 5] = [FLAGS[0], FLAGS[1], FLAGS[2], FLAGS[4], "--audit-log-path=-"];
+
+#[tokio::test]
+async fn stdout_has_a_line_for_each_decision_and_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    world(folder.path());
+    let flags = [&TO_STDOUT[..], &["--audit-level=all"]].concat();
+    let (mut server, stdout) = with_stdout(folder.path(), &flags);
+    let mut client = server.client().await;
+    let response = client.check(get("/a", &[("authorization", b"Bearer s3cret")])).await.unwrap();
+    assert_eq!(verdict(response.get_ref()), Ok("alice".to_owned()));
+    server.signal("TERM");
+    assert!(server.ended().await.success());
+    let mut event: Value = serde_json::from_str(&read(stdout)).unwrap();
+    assert!(event.as_object_mut().unwrap().remove("time").unwrap().is_string());
+    let groups = ["dev", "ops", "system:authenticated"];
+    let expected = json!({
+        "request_id": "", "method": "GET", "host": "api.example.test", "path": "/a", "source_address": "", "source_port": 0,
+        "decision": "allowed", "authenticator": "tokenfile",
+        "user": {"username": "alice", "uid": "1", "groups": groups, "group_count": 3},
+    });
+    assert_eq!(event, expected);
+}
+
+/// What then does not fit into the queue is lost and counted. All else is there when the reader goes on.
+#[tokio::test]
+async fn a_reader_of_stdout_that_stops_holds_up_nobody() {
+    let folder = tempfile::tempdir().unwrap();
+    world(folder.path());
+    let flags = [&TO_STDOUT[..], &["--audit-level=denied"]].concat();
+    let (mut server, stdout) = with_stdout(folder.path(), &flags);
+    let mut client = server.client().await;
+    // A line of these has some 12 KiB, of which 16 MiB wait.
+    let long = "\u{1}".repeat(1000);
+    let request = get(&format!("/{long}"), &[("x-request-id", long.as_bytes())]);
+    let (mut asked, mut lost) = (0, 0);
+    while lost == 0 {
+        assert!(asked < 10_000, "nothing is lost");
+        for _ in 0..100 {
+            let answered = timeout(PATIENCE, client.check(request.clone())).await.unwrap();
+            assert_eq!(verdict(answered.unwrap().get_ref()), Err(401));
+            asked += 1;
+        }
+        let page = server.admin_page("/metrics").await.1;
+        let count = |sample: &str| -> usize {
+            page.lines().find_map(|line| line.strip_prefix(sample)).unwrap().parse().unwrap()
+        };
+        assert_eq!(count("apiserver_audit_event_total "), asked);
+        assert_eq!(count("apiserver_audit_error_total{plugin=\"log\"} "), 0);
+        lost = count("apiserver_audit_error_total{plugin=\"buffered\"} ");
+    }
+    let reader = thread::spawn(|| read(stdout));
+    server.signal("TERM");
+    assert!(server.ended().await.success());
+    let text = reader.join().unwrap();
+    let events: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(events.len(), asked - lost);
+    assert!(events.iter().all(|event| event["request_id"] == *long));
+}
+
+#[tokio::test]
+async fn with_level_none_nothing_is_told_anywhere() {
+    let folder = tempfile::tempdir().unwrap();
+    world(folder.path());
+    for place in ["--audit-log-path=-", "--audit-log-path=audit.log"] {
+        let flags = [&TO_STDOUT[..4], &["--audit-level=none", place]].concat();
+        let (mut server, stdout) = with_stdout(folder.path(), &flags);
+        let response = server.client().await.check(get("/", &[])).await.unwrap();
+        assert_eq!(verdict(response.get_ref()), Err(401));
+        let page = server.admin_page("/metrics").await.1;
+        assert!(page.contains("apiserver_audit_event_total 0\n"), "{page}");
+        server.signal("TERM");
+        assert!(server.ended().await.success());
+        assert_eq!(read(stdout), "");
+        assert!(!folder.path().join("audit.log").exists());
+    }
 }
 
 /// As `logrotate` does it, while requests come.

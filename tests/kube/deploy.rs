@@ -3,6 +3,7 @@
 
 mod cluster;
 mod gateways;
+mod hardening;
 mod program;
 mod rendered;
 mod values;

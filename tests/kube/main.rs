@@ -29,6 +29,7 @@ mod live;
 mod live_accounts;
 mod metrics;
 mod pod;
+mod profiling;
 mod random;
 mod service_accounts;
 #[path = "../support/mod.rs"]
