@@ -29,7 +29,8 @@
 //! | [`explain`] | `envoy` and what it uses |
 //! | `admin`, [`command`], [`reload`], [`server`], [`telemetry`], `main` | everything |
 //!
-//! For who runs it there are `README.md` and, in `deploy/docs/`, the pages `migrate`, `troubleshooting`, `security` and `capacity`.
+//! For who runs it there are `README.md` and, in `deploy/docs/`, the pages `credentials`, `operate`, `divergences`,
+//! `migrate`, `troubleshooting`, `security` and `capacity`.
 //!
 //! Two rules run through all of it. Whatever goes wrong, the answer is a denial: no error, no panic and no malformed message
 //! becomes an OK, nor a gRPC error, with which Envoy may be told to let requests pass. And what is not known is not guessed: a

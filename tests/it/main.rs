@@ -17,6 +17,7 @@ mod check;
 mod cluster;
 mod conformance;
 mod explain;
+mod gateways;
 mod image;
 mod impersonation;
 mod jwt;

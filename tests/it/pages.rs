@@ -18,7 +18,8 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-fn files(folder: &Path, extension: &str) -> Vec<PathBuf> {
+/// The files below a folder with this extension, sorted.
+pub(crate) fn files(folder: &Path, extension: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
@@ -61,11 +62,34 @@ fn check(folder: &TempDir, flags: &[&str]) {
     assert!(output.status.success(), "{flags:?}: {output:?}");
 }
 
+/// Commands that are not countersign's, by their beginnings, and the test that runs them.
+const OTHERS: [(&str, &str); 17] = [
+    ("cargo bench --bench load -- --json ", "tests/run"),
+    ("cargo rustc --release --locked --bin countersign ", "tests/kube/profiling.rs"),
+    ("cp target/release/countersign countersign.symbols", "tests/kube/profiling.rs"),
+    ("curl --fail --output cpu.pb.gz ", "tests/kube/profiling.rs"),
+    ("docker build ", "tests/image/run"),
+    ("export SOURCE_DATE_EPOCH=", "tests/image/run"),
+    ("go install github.com/google/pprof@", "tests/kube/build"),
+    ("helm install countersign ", "tests/kube/deploy/cluster.rs"),
+    // Waiting for a Job, and its log, take a kubelet.
+    ("kubectl -n countersign ", "tests/kube/deploy/cluster.rs"),
+    ("kubectl apply -f deploy/kubernetes/load-test/job.yaml", "tests/kube/deploy/cluster.rs"),
+    ("kubectl apply -k deploy/", "tests/kube/deploy/cluster.rs"),
+    ("kubectl create namespace countersign", "tests/kube/deploy/cluster.rs"),
+    ("kubectl create secret generic countersign-", "tests/kube/deploy/cluster.rs"),
+    ("kubectl label namespace ", "tests/kube/deploy/cluster.rs"),
+    ("podman build ", "tests/image/run"),
+    ("pprof -top ", "tests/kube/profiling.rs"),
+    ("strip target/release/countersign", "tests/kube/profiling.rs"),
+];
+
 /// `serve` is tried as `check-config`, which does everything but listen; of other subcommands the flags are looked for in their help.
+/// kube-apiserver's flags are ours.
 /// A block of YAML that begins with the name of a file is that file to the commands of its page.
 #[test]
 fn commands_and_configurations_of_the_pages_work() {
-    let mut tried = 0;
+    let (mut tried, mut others) = (0, BTreeSet::new());
     for (path, text) in pages() {
         let folder = folder_of_files();
         for block in blocks(&text, "yaml") {
@@ -83,7 +107,10 @@ fn commands_and_configurations_of_the_pages_work() {
         for command in blocks(&text, "sh").into_iter().flat_map(commands) {
             let words: Vec<&str> = command.split(' ').collect();
             match words[..] {
-                ["countersign", "serve" | "check-config", ref flags @ ..] => check(&folder, flags),
+                ["countersign", "serve" | "check-config", ref flags @ ..]
+                | ["kube-apiserver", ref flags @ ..] => {
+                    check(&folder, flags);
+                }
                 ["countersign", subcommand, ref flags @ ..] => {
                     let help = countersign(subcommand, folder.path(), &["--help"]).output().unwrap().stdout;
                     let help = String::from_utf8(help).unwrap();
@@ -95,12 +122,18 @@ fn commands_and_configurations_of_the_pages_work() {
                 [script, ..] if script.starts_with("deploy/") || script.starts_with("tests/") => {
                     assert!(root().join(script).is_file(), "{command}");
                 }
-                _ => continue,
+                _ => {
+                    let elsewhere = OTHERS.iter().find(|(beginning, _)| command.starts_with(beginning));
+                    let (_, test) = elsewhere.unwrap_or_else(|| panic!("{}: {command}", path.display()));
+                    assert!(root().join(test).is_file(), "{test}");
+                    others.insert(*test);
+                }
             }
             tried += 1;
         }
     }
     assert!(tried >= 10, "{tried} were found");
+    assert!(OTHERS.iter().all(|(_, test)| others.contains(test)), "each is of some page: {others:?}");
 }
 
 /// A link with the name of a test, or of anything else of Rust, for its text leads to the file that has it.
@@ -141,10 +174,13 @@ fn anchor(heading: &str) -> String {
     text.chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c)).collect::<String>().replace(' ', "-")
 }
 
-/// Flags of others stand in the first column of a table, or in blocks; the capacity page also has those of its script.
+/// Flags of others stand in the first column of a table, or in blocks; the capacity page also has those of its script, and other pages
+/// those of `explain`.
 #[test]
 fn every_flag_that_the_pages_name_exists() {
     let script = fs::read_to_string(root().join("deploy/capacity/plan.py")).unwrap();
+    let explain = countersign("explain", root(), &["--help"]).output().unwrap().stdout;
+    let explain = String::from_utf8(explain).unwrap();
     for (path, text) in pages().into_iter().filter(|(path, _)| path.parent().unwrap().ends_with("docs")) {
         let prose: String = text.split("```").step_by(2).collect();
         let ours = prose.lines().map(|line| match line.strip_prefix("| ") {
@@ -154,7 +190,10 @@ fn every_flag_that_the_pages_name_exists() {
         for flag in ours.flat_map(quoted).filter_map(|quoted| quoted.strip_prefix("--")) {
             let name = flag.split(['=', ' ']).next().unwrap();
             let known = name == "config"
-                || OPTIONS.iter().any(|option| option.name == name)
+                || OPTIONS.iter().any(|option| {
+                    name.strip_suffix('*').map_or(option.name == name, |all| option.name.starts_with(all))
+                })
+                || explain.contains(&format!("--{name}"))
                 || path.ends_with("capacity.md") && script.contains(&format!("\"--{name}\""));
             assert!(known, "{}: --{name}", path.display());
         }
@@ -210,7 +249,11 @@ fn every_metric_that_the_pages_name_exists() {
                     .iter()
                     .find_map(|end| name.strip_suffix(end))
                     .unwrap_or(name);
-                assert!(sources.contains(&format!("\"{name}\"")), "{}: {name}", path.display());
+                let there = match name.strip_suffix('*') {
+                    Some(all) => format!("\"{all}"),
+                    None => format!("\"{name}\""),
+                };
+                assert!(sources.contains(&there), "{}: {name}", path.display());
                 named += 1;
             }
         }

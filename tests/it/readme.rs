@@ -1,4 +1,4 @@
-//! Every command in the README works.
+//! Every command in the README, and in the two pages that say more of what it says, works.
 
 use std::fs;
 use std::path::Path;
@@ -30,6 +30,7 @@ pub(crate) fn folder_of_files() -> TempDir {
         ("passwords.csv", "password-1,bob,2\n"),
         ("tls.crt", &certificate),
         ("ca.crt", &certificate),
+        ("front-proxy-ca.crt", &certificate),
         ("clients-ca.crt", &fs::read_to_string(world.join("ca/client-ca.pem")).unwrap()),
         ("tls.key", &key.serialize_pem()),
         ("upstream.token", "token-2"),
@@ -47,7 +48,8 @@ pub(crate) fn folder_of_files() -> TempDir {
 #[test]
 fn every_command_of_the_readme_works() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let readme = fs::read_to_string(root.join("README.md")).unwrap();
+    let read = |page: &str| fs::read_to_string(root.join(page)).unwrap();
+    let readme = ["README.md", "deploy/docs/credentials.md", "deploy/docs/operate.md"].map(read).concat();
     let folder = folder_of_files();
     for file in blocks(&readme, "yaml") {
         let name = file.lines().next().unwrap().strip_prefix("# ").unwrap();
