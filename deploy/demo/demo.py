@@ -144,6 +144,7 @@ def start(arguments, directory, children):
     address = countersign.until("a listening port", lambda: serving(countersign.log))
 
     certificate(directory / "certs")
+    shutil.copytree(ROOT / "deploy" / "envoy" / "sds", directory / "sds", dirs_exist_ok=True)
     configure(
         directory / "envoy.yaml",
         {

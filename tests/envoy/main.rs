@@ -18,6 +18,7 @@ mod front_proxy;
 mod identity;
 mod impersonation;
 mod jwt;
+mod listener_certificate;
 mod lua;
 mod never_drop;
 mod outages;

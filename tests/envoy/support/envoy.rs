@@ -244,10 +244,13 @@ fn command(directory: &Path, config: &Config) -> Command {
     for (name, text) in [
         ("identity_lines.lua", include_str!("../../../deploy/envoy/identity_lines.lua")),
         ("impersonate_lines.lua", include_str!("../../../deploy/envoy/impersonate_lines.lua")),
-        ("own_certificate.yaml", include_str!("../../../deploy/envoy/own_certificate.yaml")),
-        ("trusted_ca.yaml", include_str!("../../../deploy/envoy/trusted_ca.yaml")),
     ] {
         fs::write(directory.join(name), text).unwrap();
+    }
+    fs::create_dir_all(directory.join("sds")).unwrap();
+    for file in fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/envoy/sds")).unwrap() {
+        let file = file.unwrap();
+        fs::copy(file.path(), directory.join("sds").join(file.file_name())).unwrap();
     }
     let mut command = Command::new(binary());
     command.args(["-c", "envoy.yaml"]).current_dir(directory);
