@@ -220,7 +220,7 @@ impl Drop for Issuer {
 }
 
 /// A port that is taken, at which nobody listens.
-fn hold(port: u16) -> TcpSocket {
+pub(super) fn hold(port: u16) -> TcpSocket {
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_reuseaddr(true).unwrap();
     socket.bind(([127, 0, 0, 1], port).into()).unwrap();
