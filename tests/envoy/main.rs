@@ -18,6 +18,8 @@ mod front_proxy;
 mod identity;
 mod impersonation;
 mod jwt;
+#[path = "../support/lateness.rs"]
+mod lateness;
 mod lua;
 mod never_drop;
 mod outages;
