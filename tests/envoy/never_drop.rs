@@ -369,6 +369,10 @@ impl World {
         let fetches = |replica: usize| self.stack.countersign[replica].logged(FETCHED);
         let before = [0, 1].map(fetches);
         self.issuer.publish([&self.key, &new]);
+        // What was answered before may be logged after.
+        let published = Instant::now();
+        let asked = || self.issuer.asked().iter().filter(|(_, at)| *at > published).count();
+        eventually("both ask for the next key", async || (asked() >= 2).then_some(())).await;
         for (replica, before) in before.into_iter().enumerate() {
             eventually("the next key is seen", async || (fetches(replica) > before).then_some(())).await;
         }
