@@ -43,8 +43,10 @@ mod wire;
 mod x509;
 
 use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+use std::process::{self, Command};
 use std::time::{Duration, Instant};
-use std::{env, fs, path::Path};
+use std::{env, fs};
 
 use futures_util::{StreamExt, stream};
 use serde::Deserialize;
@@ -153,6 +155,23 @@ fn requests() -> usize {
 fn requests_or(default: usize) -> usize {
     env::var("COUNTERSIGN_TEST_KUBE_REQUESTS")
         .map_or(default, |n| n.parse().expect("COUNTERSIGN_TEST_KUBE_REQUESTS is a number"))
+}
+
+/// Builds the Go program in the folder of this name beside us.
+fn go_program(name: &str) -> PathBuf {
+    let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    // Another run of these tests may be about to execute the one that is there.
+    let own = program.with_extension(process::id().to_string());
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(name);
+    let built = Command::new("go")
+        .args(["build", "-buildvcs=false", "-o"])
+        .arg(&own)
+        .arg(".")
+        .current_dir(source)
+        .status();
+    assert!(built.expect("Go is there: tests/run says so where it is not").success());
+    fs::rename(own, &program).unwrap();
+    program
 }
 
 fn token_file(random: &mut Random) -> TokenFile {
