@@ -329,6 +329,8 @@ fn audited(log: &str) -> HashMap<String, User> {
         #[serde(default)]
         user: KubeUser,
     }
+    // The last line may be half written.
+    let (log, _) = log.rsplit_once('\n').unwrap_or_default();
     let events = log.lines().map(|line| serde_json::from_str::<Event>(line).unwrap());
     events
         .filter(|event| event.stage == "RequestReceived")
