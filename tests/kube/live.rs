@@ -20,7 +20,7 @@ use tempfile::TempDir;
 use tokio::time::sleep;
 use tonic::transport::Channel;
 
-use super::cluster::{Door, Process, START, binaries, etcd, free_ports, wait_for};
+use super::cluster::{Door, Port, Process, START, binaries, etcd, wait_for};
 use super::reviewed;
 use super::support::envoy::{ENCODINGS, Encoding, Request, check_request};
 use super::support::program::{PATIENCE, Server};
@@ -46,6 +46,8 @@ pub(crate) struct Live {
     /// Where the kubeconfig is.
     pub(crate) dir: TempDir,
     flags: Vec<String>,
+    /// Theirs, also while one of them is away.
+    _ports: [Port; 3],
 }
 
 /// The kubeconfig of countersign, in [`Live::dir`].
@@ -70,9 +72,11 @@ impl Live {
 
     /// The same without any object of countersign's.
     pub(crate) async fn start_bare(dir: TempDir, objects: &[Json], flags: &[&str]) -> Self {
-        let [port, etcd_port, peers] = free_ports();
+        let ports = Port::hold();
+        let [port, etcd_port, peers] = ports.each_ref().map(Port::number);
         let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
-        let mut live = Self { api: None, etcd: None, etcd_ports: [etcd_port, peers], port, dir, flags };
+        let mut live =
+            Self { api: None, etcd: None, etcd_ports: [etcd_port, peers], port, dir, flags, _ports: ports };
         live.write("tokens.csv", TOKENS);
         live.write("countersign.token", COUNTERSIGN);
         live.write(KUBECONFIG, &live.kubeconfig(""));
