@@ -98,6 +98,8 @@ pub(crate) struct Difference {
     theirs: Verdict,
     encoding: Encoding,
     ours: Result<Verdict, String>,
+    /// Whether no encoding says anything else than kube-apiserver but no.
+    pub(crate) only_refuses: bool,
 }
 
 impl fmt::Display for Difference {
@@ -151,8 +153,10 @@ pub(crate) fn compare(
             _ => None,
         };
         let Some(rule) = rule else {
+            let refuses = |ours: &Verdict| ours == theirs || *ours == Verdict::Refused;
+            let only_refuses = ours.iter().all(|(_, ours)| ours.as_ref().is_ok_and(refuses));
             let (request, theirs, ours) = (request.clone(), theirs.clone(), verdict.clone());
-            return Err(Box::new(Difference { request, theirs, encoding: *encoding, ours }));
+            return Err(Box::new(Difference { request, theirs, encoding: *encoding, ours, only_refuses }));
         };
         outcome = Outcome::Declared(rule.name);
     }

@@ -14,7 +14,7 @@ use serde_json::{Value as Json, json};
 use tokio::time::sleep;
 
 use super::bootstrap::{request, until};
-use super::live::{Live, live_vectors, recorded_objects, verdict, verdict_in};
+use super::live::{Live, decided, live_vectors, recorded_objects, verdict, verdict_in};
 use super::support::envoy::Encoding;
 use super::support::tokens::{ServiceAccounts, tokens};
 use super::support::verdict::Verdict;
@@ -47,7 +47,7 @@ async fn recorded_service_account_tokens_get_the_verdicts_of_kube_apiserver() {
             if !tokens(&request).iter().any(|token| accounts.issued(token)) {
                 continue;
             }
-            let (theirs, ours) = (vector.theirs(), verdict(&mut client, &request).await);
+            let (theirs, ours) = (vector.theirs(), decided(&server, &mut client, &request).await);
             if theirs != ours {
                 problems.push(format!("{}: theirs {theirs}, ours {ours}", vector.id));
             }
@@ -124,7 +124,7 @@ async fn a_token_ends_with_the_pod_account_or_secret_that_it_stands_for() {
     let live = team(&recorded_objects()).await;
     let server = live.subject(&data("world"), &FLAGS).await;
     let client = server.client().await;
-    let ours = async |token: &str| verdict(&mut client.clone(), &request(token)).await;
+    let ours = async |token: &str| decided(&server, &mut client.clone(), &request(token)).await;
     let gone = async |token: &str, unseen: &str, what: &str| {
         let took = until(&Verdict::Refused, &server, token, SOON).await;
         println!("{what}: noticed after {took:?}");
@@ -212,7 +212,8 @@ async fn without_the_right_to_read_secrets_all_other_tokens_count() {
     let mut client = server.client().await;
     live.create(&pod("web-0")).await;
     let bound = token(&live, WEB, Some(["Pod", "web-0"])).await;
-    assert_eq!(verdict(&mut client, &request(&bound)).await, Live::review(&live.nobody(), &bound).await);
+    let ours = decided(&server, &mut client, &request(&bound)).await;
+    assert_eq!(ours, Live::review(&live.nobody(), &bound).await);
     let to_secret = token(&live, ["apps", "batch"], Some(["Secret", "bound"])).await;
     assert_eq!(verdict(&mut client, &request(&to_secret)).await, Verdict::Refused);
     assert_eq!(server.wait_for("denied")["fields"]["rejected"], "serviceaccount: cluster_unavailable");
