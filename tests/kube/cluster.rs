@@ -16,7 +16,7 @@ use tokio::time::sleep;
 use super::support::envoy::Request;
 use super::wire::{self, SERVER_NAME};
 
-pub(crate) const START: Duration = Duration::from_secs(90);
+pub(crate) const START: Duration = Duration::from_secs(300);
 
 /// A row that every token file for a cluster has: its token is used to see whether the server is ready.
 pub(crate) const READY_ROW: &str = "readiness-probe,readiness-probe,readiness-probe\n";
@@ -168,10 +168,10 @@ pub(crate) fn etcd(dir: &Path, client: u16, peers: u16) -> Process {
 }
 
 /// Waits until there is something, and gives it.
-pub(crate) async fn wait_for<T>(within: Duration, what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+pub(crate) async fn wait_for<T>(within: Duration, what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + within;
     loop {
-        if let Some(found) = look() {
+        if let Some(found) = look().await {
             return found;
         }
         assert!(Instant::now() < deadline, "no {what}");

@@ -41,7 +41,7 @@ async fn kubectl_is_whoever_countersign_says_to_a_kube_apiserver_that_knows_nobo
     let front = front(&world, &[]).await;
     let kubectl = &front.kubectl;
     // The right to impersonate is known a moment after it is given.
-    wait_for(PATIENCE, "right to impersonate", || {
+    wait_for(PATIENCE, "right to impersonate", async || {
         (kubectl.run("edge", "alice", &["auth", "whoami"]).code == 0).then_some(())
     })
     .await;

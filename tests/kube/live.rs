@@ -99,7 +99,7 @@ impl Live {
     pub(crate) async fn start_etcd(&mut self) {
         let [clients, peers] = self.etcd_ports;
         self.etcd = Some(etcd(self.dir.path(), clients, peers));
-        wait_for(START, "etcd", || self.put("/countersign", b"").ok()).await;
+        wait_for(START, "etcd", async || self.put("/countersign", b"").ok()).await;
     }
 
     /// Kills etcd; what it has stays, and so does kube-apiserver.

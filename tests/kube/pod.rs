@@ -76,7 +76,7 @@ async fn a_pod_knows_its_cluster_and_outlives_its_token() {
         until(&theirs, &server, WEBHOOK_ONLY, Duration::ZERO).await;
     }
     println!("reviews are asked for with the new token after {:?}", rotated.elapsed());
-    wait_for(ROTATION, "watch with the new token", || (seen(&second).len() == 5).then_some(())).await;
+    wait_for(ROTATION, "watch with the new token", async || (seen(&second).len() == 5).then_some(())).await;
     println!("all watches have the new token after {:?}", rotated.elapsed());
     assert_eq!(seen(&second), seen(&first));
 
