@@ -53,13 +53,12 @@ use serde::Deserialize;
 use tempfile::TempDir;
 use tokio::time::sleep;
 
-use cluster::{Cluster, Door, READY_ROW};
+use cluster::{Cluster, Door, READY_ROW, START};
 use compare::{Outcome, RULES, compare};
 use generate::{ANONYMOUS_PATHS, Case, TokenFile};
 use random::Random;
 use support::envoy::Request;
 use support::issuers::Issuers;
-use support::program::PATIENCE;
 use support::subject::Subject;
 use support::verdict::{User, Verdict};
 
@@ -246,7 +245,8 @@ async fn until_accepted(
     mut is_accepted: impl AsyncFnMut() -> bool,
     log: impl Fn() -> String,
 ) {
-    let deadline = Instant::now() + PATIENCE;
+    // kube-apiserver goes to an issuer again after 10 s.
+    let deadline = Instant::now() + START;
     while !is_accepted().await {
         assert!(Instant::now() < deadline, "never accepted: {:?}\n{}", request.headers, log());
         sleep(Duration::from_millis(50)).await;
