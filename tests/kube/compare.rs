@@ -260,6 +260,17 @@ mod tests {
     }
 
     #[test]
+    fn a_difference_that_may_pass_lets_nobody_in() {
+        let only_refuses = |theirs: Verdict, ours: [Verdict; 2]| {
+            let ours = ours.map(|verdict| (Encoding::Raw, Ok(verdict)));
+            compare(&request("Bearer t"), &theirs, &ours).unwrap_err().only_refuses
+        };
+        assert!(only_refuses(user("alice"), [user("alice"), Verdict::Refused]));
+        assert!(!only_refuses(user("alice"), [Verdict::Refused, user("bob")]), "somebody else");
+        assert!(!only_refuses(Verdict::Refused, [Verdict::Refused, user("alice")]), "more permissive");
+    }
+
+    #[test]
     fn a_rule_explains_a_refusal_and_nothing_else() {
         let two = "Bearer a,Bearer b";
         assert!(matches!(judge(two, user("alice"), Verdict::Refused), Ok(Outcome::Declared(_))));
