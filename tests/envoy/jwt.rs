@@ -20,7 +20,6 @@ use crate::websocket::{handshake, seen_by_the_application, talk};
 use load::Load;
 
 const OFTEN: &str = "--reload-interval=100ms";
-const RELOADED: &str = "reloaded";
 const NOT_RELOADED: &str = "not reloaded; the old configuration goes on serving";
 const CANNOT_FETCH: &str = "cannot fetch keys";
 
@@ -141,9 +140,10 @@ async fn a_key_that_is_published_before_it_is_used_never_costs_a_refusal() {
     }
     load.was_never_refused().await;
 
-    let mut expected = vec![DOCUMENT];
-    expected.extend([KEYS; ROTATIONS + 1]);
-    assert_eq!(issuer.paths(), expected);
+    // More often than that only on a machine on which an interval passes between the last refusals of a round.
+    let paths = issuer.paths();
+    assert!(paths.len() >= ROTATIONS + 2, "{paths:?}");
+    assert_eq!(paths, [vec![DOCUMENT], vec![KEYS; paths.len() - 1]].concat());
     was_left_in_peace(&issuer);
 }
 
@@ -255,7 +255,7 @@ async fn an_issuer_comes_and_goes_with_the_configuration_and_the_others_never_no
             is_refused(edge, token, "of an issuer that is not there yet, or no more").await;
         }
         replace(stack.directory(), &both);
-        logs(&stack, RELOADED, 2 * round - 1).await;
+        is_taken(edge, &guests[0], "the issuer is there").await;
         for token in &guests {
             passes(edge, token, &AS_ALICE).await;
         }
@@ -266,7 +266,9 @@ async fn an_issuer_comes_and_goes_with_the_configuration_and_the_others_never_no
             passes(edge, token, &AS_ALICE).await;
         }
         replace(stack.directory(), &one);
-        logs(&stack, RELOADED, 2 * round).await;
+        let line = bearer(&guests[0]);
+        let is_gone = async || (edge.http1(&[&line]).await.status == 401).then_some(());
+        eventually("the issuer is taken out", is_gone).await;
         for token in &guests {
             is_refused(edge, token, "of an issuer that was taken out").await;
         }
@@ -441,10 +443,7 @@ async fn a_token_among_the_subprotocols_is_as_good_as_one_in_authorization() {
     let good = keys[0].sign(&erin(&issuer, json!({})));
     let expired = keys[0].sign(&erin(&issuer, json!({"exp": now() - 1})));
     let offer = |token| format!("base64url.bearer.authorization.k8s.io.{}, chat", encoded(token));
-    eventually("the keys are there", async || {
-        (stack.countersign[0].logged("fetched keys") > 0).then_some(())
-    })
-    .await;
+    stack.has_fetched_keys().await;
     let mut client = handshake(&stack, &[&offer(&expired)]).await;
     assert_eq!(client.head().await.unwrap().0, 401);
     let mut client = handshake(&stack, &[&offer(&good)]).await;

@@ -18,6 +18,9 @@ mod front_proxy;
 mod identity;
 mod impersonation;
 mod jwt;
+#[path = "../support/lateness.rs"]
+mod lateness;
+mod listener_certificate;
 mod lua;
 mod never_drop;
 mod outages;

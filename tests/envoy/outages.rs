@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::lateness::Lateness;
 use crate::support::{Config, Edge, Internal, Setup, eventually, validate};
 
 const ALICE: &str = "authorization: Bearer alice-token";
@@ -70,15 +71,24 @@ async fn over_a_unix_socket_the_verdicts_are_the_same() {
     assert_eq!(stack.envoy.edge.http1(&["authorization: Bearer stranger"]).await.status, 401);
 }
 
+/// How long the shipped file lets a Check take. Envoy is more patient here, as a machine that stalls must not make it call again.
+const LIMIT: Duration = Duration::from_secs(2);
+
 /// Calls without a pause until it is told to stop; returns what went wrong.
 async fn keep_calling(edge: Edge, stop: Arc<AtomicBool>, calls: Arc<AtomicU64>) -> Vec<String> {
     let mut failures = Vec::new();
+    let lateness = Lateness::watch();
     let mut connection = edge.connect1().await;
     while !stop.load(Ordering::Relaxed) {
-        match connection.get(&[ALICE.as_bytes()]).await {
-            Some(response) if response.status == 200 => _ = calls.fetch_add(1, Ordering::Relaxed),
+        let since = Instant::now();
+        let answer = connection.get(&[ALICE.as_bytes()]).await;
+        let took = since.elapsed();
+        match answer {
+            Some(response) if response.status == 200 && took < LIMIT + lateness.worst() => {
+                calls.fetch_add(1, Ordering::Relaxed);
+            }
             other => {
-                failures.push(format!("{other:?}"));
+                failures.push(format!("{other:?} after {took:?}"));
                 connection = edge.connect1().await;
             }
         }
@@ -108,12 +118,14 @@ async fn a_replica_goes_away_under_load_without_a_failed_call() {
         (one > 50 && other > 50).then_some(())
     })
     .await;
+    let repeated = stack.envoy.checks_repeated().await;
     let told = Instant::now();
     stack.countersign[0].terminate();
     let ended = eventually("the replica ends", async || stack.countersign[0].ended()).await;
     let took = told.elapsed();
     assert_eq!(ended.code(), Some(0));
-    assert!((Duration::from_secs(3)..Duration::from_secs(8)).contains(&took), "it took {took:?}");
+    assert!(took >= Duration::from_secs(3), "it took {took:?}");
+    assert_eq!(stack.countersign[0].logged("calls were still in flight"), 0, "it took {took:?}");
 
     // The load goes on for a while on the replica that is left. The Checks are read before the calls, as what Envoy is asked for
     // takes a while and the load does not pause for it; of the calls counted after that, those that were under way had theirs.
@@ -129,7 +141,7 @@ async fn a_replica_goes_away_under_load_without_a_failed_call() {
         assert_eq!(client.await.unwrap(), [""; 0]);
     }
     assert_eq!(stack.envoy.checks_sent_to(leaving).await, gone);
-    assert_eq!(stack.envoy.checks_repeated().await, 0, "retries hid that Checks failed");
+    assert_eq!(stack.envoy.checks_repeated().await, repeated, "retries hid that Checks failed");
     let stayed = stack.envoy.checks_sent_to(staying).await - kept;
     assert!(stayed >= 200, "{stayed} Checks went to the replica that stays");
 }

@@ -110,6 +110,7 @@ async fn a_session_of_envoys_login_becomes_a_bearer_token() {
         .flags(&["--authentication-config=authentication.yaml", "--anonymous-auth=false"])
         .start()
         .await;
+    stack.has_fetched_keys().await;
     let edge = &stack.envoy.edge;
     let claims = issuer
         .claims(json!({"sub": "1", "email": "al@example.com", "email_verified": true, "groups": ["staff"]}));
@@ -158,6 +159,7 @@ async fn an_access_token_of_a_session_may_be_the_bearer_token() {
         .flags(&["--authentication-config=authentication.yaml", "--anonymous-auth=false"])
         .start()
         .await;
+    stack.has_fetched_keys().await;
     let token = key.sign(&issuer.claims(json!({"sub": "alice"})));
     let session = session("app.test", [&token, "made.up.token"], SECRET);
     let seen = ["cookie: theme=dark", "x-remote-user: alice", "x-remote-group: system:authenticated"];
@@ -199,8 +201,9 @@ async fn symptoms_are_what_troubleshooting_says() {
     let large = format!("x-large: {}", "x".repeat(70_000));
     let large = [ALICE, &large];
     let slow = shipped().file("slow.csv", &format!("{},dave,4\n", bcrypt::hash("hidden", 12).unwrap()));
-    let slow =
-        slow.flags(&["--basic-auth-file=slow.csv"]).config(|config| config.with("timeout: 2s\n", "\n"));
+    let slow = slow
+        .flags(&["--basic-auth-file=slow.csv"])
+        .config(|_| Config::with_shipped_limits().with("timeout: 2s\n", "\n"));
     let open =
         shipped().config(|config| config.with("failure_mode_allow: false", "failure_mode_allow: true"));
     let renamed = shipped().flags(&["--identity-user-header=X-Other"]);

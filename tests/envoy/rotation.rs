@@ -68,7 +68,7 @@ impl Client {
 /// Waits for this many more answers.
 async fn goes_up(counter: &AtomicU64, what: &str) {
     let before = counter.load(Ordering::SeqCst);
-    eventually(what, async || (counter.load(Ordering::SeqCst) > before + 150).then_some(())).await;
+    eventually(what, async || (counter.load(Ordering::SeqCst) > before + 50).then_some(())).await;
 }
 
 /// Calls on connections that live for some requests each, so that there are always old and new ones.

@@ -21,7 +21,8 @@ async fn a_request_is_one_trace_from_the_client_through_envoy_to_countersign() {
     let stack = Setup::new()
         .file("tracing.yaml", &collector.configuration(0))
         .flags(&["--tracing-config-file=tracing.yaml"])
-        .config(|config| config.with_traces(collector.port))
+        // Envoy sends a span but once, and what it cannot send in its 0.25 s is lost.
+        .config(|config| config.with_traces(collector.port).with("timeout: 0.25s }", "timeout: 20s }"))
         .start()
         .await;
     let edge = &stack.envoy.edge;

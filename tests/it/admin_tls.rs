@@ -156,7 +156,7 @@ async fn without_a_client_ca_tls_changes_nothing_but_the_wire() {
 #[tokio::test]
 async fn a_new_ca_counts_from_the_next_connection_and_old_ones_end_with_their_age() {
     let world = world();
-    let mut server = start(&world, &[EVERYWHERE, MUTUAL, "--max-connection-age=300ms"]);
+    let mut server = start(&world, &[EVERYWHERE, MUTUAL, "--max-connection-age=3s"]);
     let ops = issue(&world.clients, uri("spiffe://lab/ops"));
     let mut silent = Vec::new();
     for _ in 0..50 {

@@ -164,7 +164,7 @@ async fn a_message_over_the_limit_is_refused_and_the_connection_lives_on() {
 #[tokio::test]
 async fn envoys_deadline_ends_a_call_without_a_verdict() {
     let folder = users();
-    let slow = bcrypt::hash("password-1", 13).unwrap();
+    let slow = bcrypt::hash("password-1", 11).unwrap();
     fs::write(folder.path().join("passwords.csv"), format!("{slow},bob,3\n")).unwrap();
     let server = Server::start(folder.path(), &FLAGS);
     let mut client = server.client().await;

@@ -14,7 +14,7 @@ mod verdict;
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use std::{fs, process::Stdio};
 
 use serde::Deserialize;
@@ -26,7 +26,7 @@ use vectors::{Config, configs, data, scenarios};
 
 use crate::support::envoy::Request;
 use crate::support::issuers::Issuers;
-use crate::support::program::countersign;
+use crate::support::program::{PATIENCE, countersign};
 use crate::support::subject::Subject;
 use crate::support::verdict::Verdict;
 use crate::support::webhook::Webhooks;
@@ -132,7 +132,8 @@ async fn every_recorded_request_in_reach_gets_the_verdict_of_kube_apiserver() {
 /// Asks until the verdict is a good one: keys are fetched in the background, and nobody says when they are there. It gives up in
 /// silence; whoever asks next sees what is wrong.
 async fn until(good: impl Fn(&Verdict) -> bool, server: &mut Subject, request: &Request) {
-    for _ in 0..100 {
+    let begun = Instant::now();
+    while begun.elapsed() < PATIENCE {
         if server.verdicts(request).await.iter().all(|(_, verdict)| verdict.as_ref().is_ok_and(&good)) {
             return;
         }

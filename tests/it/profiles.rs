@@ -245,10 +245,11 @@ async fn a_profile_that_stays_is_always_there() {
     ];
     write_profiles(folder.path(), profiles[0]);
     let server = Server::start(folder.path(), &[&FLAGS[..], &["--reload-interval=20ms"]].concat());
-    let (mut client, mut reloads, begun) = (server.client().await, 0, SystemTime::now());
+    let (mut client, mut reloads) = (server.client().await, 0);
     while reloads < 10 {
         write_profiles(folder.path(), profiles[(reloads + 1) % 2]);
-        let generation = format!("countersign_config_generation {}\n", reloads + 2);
+        let (generation, begun) =
+            (format!("countersign_config_generation {}\n", reloads + 2), SystemTime::now());
         while !server.admin_page("/metrics").await.1.contains(&generation) {
             assert!(begun.elapsed().unwrap() < PATIENCE, "no generation {}", reloads + 2);
             for (profile, expected) in [("a", Ok("alice".to_owned())), ("b", Err(401))] {

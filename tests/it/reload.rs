@@ -2,6 +2,8 @@
 
 use std::fs;
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use crate::message::{get, verdict};
@@ -29,7 +31,8 @@ async fn a_kubernetes_volume_that_changes_is_served_without_a_restart() {
     assert_eq!(user(&server, "two").await, Ok("alice".to_owned()));
 }
 
-/// Reading and hashing tokens takes its time, which is not the Checks'.
+/// Reading and hashing tokens takes its time, which is not the Checks'. Three times at most, since the machine may have stood still for a
+/// while; Checks that wait for the file would do so each time.
 #[tokio::test]
 async fn a_large_file_is_loaded_beside_the_checks() {
     let folder = tempfile::tempdir().unwrap();
@@ -46,19 +49,24 @@ async fn a_large_file_is_loaded_beside_the_checks() {
         (verdict(client.check(request).await.unwrap().get_ref()), start.elapsed())
     };
     assert_eq!(ask("token-1-777").await.0, Ok("user-777".to_owned()));
-    fs::write(folder.path().join("new"), file(2)).unwrap();
-    fs::rename(folder.path().join("new"), folder.path().join("tokens.csv")).unwrap();
-    let (start, mut times) = (Instant::now(), Vec::new());
-    while ask("token-2-777").await.0 == Err(401) {
-        let (user, took) = ask("one").await;
-        assert_eq!(user, Ok("alice".to_owned()));
-        assert!(start.elapsed() < PATIENCE, "never loaded");
-        times.push(took);
+    for generation in 2..5 {
+        fs::write(folder.path().join("new"), file(generation)).unwrap();
+        fs::rename(folder.path().join("new"), folder.path().join("tokens.csv")).unwrap();
+        let (start, mut times) = (Instant::now(), Vec::new());
+        while ask(&format!("token-{generation}-777")).await.0 == Err(401) {
+            let (user, took) = ask("one").await;
+            assert_eq!(user, Ok("alice".to_owned()));
+            assert!(start.elapsed() < PATIENCE, "never loaded");
+            times.push(took);
+        }
+        assert_eq!(ask(&format!("token-{}-777", generation - 1)).await.0, Err(401));
+        let (loaded, slowest) = (start.elapsed(), times.iter().max());
+        println!("loaded after {loaded:?}; {} Checks meanwhile, the slowest in {slowest:?}", times.len());
+        if slowest.is_some_and(|slowest| *slowest < loaded / 2) {
+            return;
+        }
     }
-    let (loaded, slowest) = (start.elapsed(), times.iter().max().unwrap());
-    println!("loaded after {loaded:?}; {} Checks meanwhile, the slowest in {slowest:?}", times.len());
-    assert!(*slowest < loaded / 2, "{slowest:?} of {loaded:?}");
-    assert_eq!(ask("token-1-777").await.0, Err(401));
+    panic!("Checks waited for the file each time");
 }
 
 /// A bad file changes nothing, is reported once, and is tried again when it has changed.
@@ -66,9 +74,13 @@ async fn a_large_file_is_loaded_beside_the_checks() {
 async fn a_bad_file_keeps_the_old_configuration_serving() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("tokens.csv");
-    fs::write(&file, "one,alice,1\n").unwrap();
+    let write = |text: &str| {
+        fs::write(folder.path().join("new"), text).unwrap();
+        fs::rename(folder.path().join("new"), &file).unwrap();
+    };
+    write("one,alice,1\n");
     let mut server = Server::start(folder.path(), &FLAGS);
-    fs::write(&file, "s3cret\n").unwrap();
+    write("s3cret\n");
     let event = server.wait_for("not reloaded; the old configuration goes on serving");
     let error = event["fields"]["error"].as_str().unwrap().to_owned();
     assert!(
@@ -84,7 +96,7 @@ async fn a_bad_file_keeps_the_old_configuration_serving() {
     assert_eq!(user(&server, "one").await, Ok("alice".to_owned()), "and a pipe is not waited for");
     fs::remove_file(&file).unwrap();
     server.wait_for("not reloaded; the old configuration goes on serving");
-    fs::write(&file, "two,alice,1\n").unwrap();
+    write("two,alice,1\n");
     server.wait_for("reloaded");
     assert_eq!((user(&server, "one").await, user(&server, "two").await), (Err(401), Ok("alice".to_owned())));
     let reports = server.logged().matches("not reloaded").count();
@@ -126,21 +138,25 @@ async fn no_request_is_refused_while_files_change() {
     let flags = ["--token-auth-file=tokens.csv", "--reload-interval=10ms"];
     let mut server = Server::start(folder.path(), &flags);
     let mut client = server.client().await;
-    let asking = tokio::spawn(async move {
-        let (begin, mut answers) = (Instant::now(), 0);
-        while begin.elapsed().as_secs() < 2 {
-            let response = client.check(get("/", &[("authorization", b"Bearer one")])).await.unwrap();
-            assert_eq!(verdict(response.get_ref()), Ok("alice".to_owned()));
-            answers += 1;
+    let answers = Arc::new(AtomicUsize::new(0));
+    let asking = tokio::spawn({
+        let answers = Arc::clone(&answers);
+        async move {
+            loop {
+                let response = client.check(get("/", &[("authorization", b"Bearer one")])).await.unwrap();
+                assert_eq!(verdict(response.get_ref()), Ok("alice".to_owned()));
+                answers.fetch_add(1, Ordering::Relaxed);
+            }
         }
-        answers
     });
-    let mut version = 0;
-    while !asking.is_finished() {
+    let (begun, mut version) = (Instant::now(), 0);
+    while version < 50 || answers.load(Ordering::Relaxed) < 100 {
+        assert!(!asking.is_finished(), "a token was refused");
         version += 1;
         write(version);
         server.wait_for("reloaded");
+        assert!(begun.elapsed() < 10 * PATIENCE, "{answers:?} answers over {version} versions");
     }
-    let answers = tokio::time::timeout(PATIENCE, asking).await.unwrap().unwrap();
-    assert!(answers > 100 && version > 10, "{answers} answers over {version} versions");
+    asking.abort();
+    assert!(asking.await.is_err_and(|end| end.is_cancelled()), "a token was refused");
 }

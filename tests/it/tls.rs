@@ -177,10 +177,10 @@ async fn handshakes_that_never_end_are_counted_like_those_that_fail() {
     let server = Server::start(world.path(), &TLS);
     assert!(world.handshake(&server, None, TLS13).await.is_ok());
     assert_eq!(handshake_errors(&server).await, 0);
-    let mut silent = TcpStream::connect(&server.address).await.unwrap();
     let mut plain = TcpStream::connect(&server.address).await.unwrap();
     plain.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.unwrap();
     until("plaintext is counted", async || handshake_errors(&server).await == 1).await;
+    let mut silent = TcpStream::connect(&server.address).await.unwrap();
     let read = timeout(PATIENCE, silent.read(&mut [0; 1])).await.unwrap();
     assert_eq!(read.unwrap(), 0, "it has had its time");
     until("silence is counted", async || handshake_errors(&server).await == 2).await;

@@ -39,7 +39,8 @@ pub(crate) struct Webhook {
     heads: Arc<Mutex<Vec<String>>>,
     /// Alice's tokens.
     good: Arc<Mutex<Vec<String>>>,
-    held: Option<TcpSocket>,
+    /// Its port: here nobody ever listens.
+    _held: TcpSocket,
     serving: Option<JoinHandle<()>>,
 }
 
@@ -59,13 +60,13 @@ impl Webhook {
             mood: Arc::new(Mutex::new(Mood::Well)),
             heads: Arc::default(),
             good: Arc::new(Mutex::new(GOOD.map(str::to_owned).into())),
-            held: Some(held),
+            _held: held,
             serving: None,
         }
     }
 
     pub(crate) fn come_up(&mut self) {
-        let listener = self.held.take().unwrap().listen(64).unwrap();
+        let listener = hold(self.port).listen(64).unwrap();
         let (mood, heads, good) = (Arc::clone(&self.mood), Arc::clone(&self.heads), Arc::clone(&self.good));
         self.serving = Some(tokio::spawn(serve(listener, self.tls.clone(), mood, heads, good)));
     }
@@ -85,7 +86,6 @@ impl Webhook {
         let task = self.serving.take().unwrap();
         task.abort();
         assert!(task.await.unwrap_err().is_cancelled());
-        self.held = Some(hold(self.port));
     }
 
     fn is(&self, mood: Mood) {

@@ -12,6 +12,7 @@ use countersign::cel::{Expression, Input, Returns, Scope, UserInfo};
 use countersign::json::Value;
 use serde_json::{Value as Json, json};
 
+use super::go_program;
 use super::random::Random;
 
 /// How many random expressions; `COUNTERSIGN_TEST_KUBE_REQUESTS` says otherwise.
@@ -34,7 +35,7 @@ const STRICTER: [&str; 11] = [
 
 #[test]
 fn the_functions_are_those_of_kubernetes() {
-    let listed = Command::new(go_program()).arg("declarations").output().unwrap();
+    let listed = Command::new(&*GO_PROGRAM).arg("declarations").output().unwrap();
     let ours = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/cel/declarations.txt");
     let ours = fs::read_to_string(ours).unwrap();
     assert_eq!(functions(&ours), functions(&String::from_utf8(listed.stdout).unwrap()));
@@ -387,24 +388,11 @@ fn ask_us(question: &Question) -> Json {
     }
 }
 
-/// Builds the program in `tests/go-cel`, once.
-fn go_program() -> &'static Path {
-    static PROGRAM: LazyLock<PathBuf> = LazyLock::new(|| {
-        let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join("go-cel");
-        let built = Command::new("go")
-            .args(["build", "-buildvcs=false", "-o"])
-            .arg(&program)
-            .arg(".")
-            .current_dir(source())
-            .status();
-        assert!(built.expect("Go is there: tests/run says so where it is not").success());
-        program
-    });
-    &PROGRAM
-}
+/// The program in `tests/go-cel`.
+static GO_PROGRAM: LazyLock<PathBuf> = LazyLock::new(|| go_program("go-cel"));
 
 fn ask_go(questions: &[Question]) -> Vec<Json> {
-    let mut go = Command::new(go_program()).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut go = Command::new(&*GO_PROGRAM).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let lines: Vec<String> = questions
         .iter()
         .map(|q| {

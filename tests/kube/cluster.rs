@@ -1,6 +1,6 @@
 //! A real kube-apiserver with its etcd.
 
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -10,12 +10,13 @@ use s2n_tls::config::{self, Config};
 use s2n_tls::enums::ClientAuthType;
 use s2n_tls::security::DEFAULT_TLS13;
 use tempfile::TempDir;
+use tokio::net::TcpSocket;
 use tokio::time::sleep;
 
 use super::support::envoy::Request;
 use super::wire::{self, SERVER_NAME};
 
-pub(crate) const START: Duration = Duration::from_secs(90);
+pub(crate) const START: Duration = Duration::from_secs(300);
 
 /// A row that every token file for a cluster has: its token is used to see whether the server is ready.
 pub(crate) const READY_ROW: &str = "readiness-probe,readiness-probe,readiness-probe\n";
@@ -36,6 +37,7 @@ pub(crate) struct Cluster {
     api: Process,
     dir: TempDir,
     pub(crate) door: Door,
+    _ports: [Port; 3],
 }
 
 /// Where a kube-apiserver listens, and how it proves who it is.
@@ -77,7 +79,8 @@ impl Cluster {
     pub(crate) async fn start(world: &Path, flags: &[String]) -> Self {
         let binaries = binaries();
         let dir = TempDir::new().unwrap();
-        let [port, client, peers] = free_ports();
+        let ports = Port::hold();
+        let [port, client, peers] = ports.each_ref().map(Port::number);
         let etcd = etcd(dir.path(), client, peers);
 
         let file = |name: &str, content: &str| {
@@ -109,7 +112,7 @@ impl Cluster {
         let api = Process::start("kube-apiserver", command, dir.path());
 
         let door = Door::new(port, dir.path().join("certificates/apiserver.crt"));
-        let mut cluster = Self { etcd, api, dir, door };
+        let mut cluster = Self { etcd, api, dir, door, _ports: ports };
         cluster.wait().await;
         cluster
     }
@@ -165,10 +168,10 @@ pub(crate) fn etcd(dir: &Path, client: u16, peers: u16) -> Process {
 }
 
 /// Waits until there is something, and gives it.
-pub(crate) async fn wait_for<T>(within: Duration, what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+pub(crate) async fn wait_for<T>(within: Duration, what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + within;
     loop {
-        if let Some(found) = look() {
+        if let Some(found) = look().await {
             return found;
         }
         assert!(Instant::now() < deadline, "no {what}");
@@ -204,9 +207,23 @@ pub(crate) fn binaries() -> PathBuf {
     )
 }
 
-pub(crate) fn free_ports() -> [u16; 3] {
-    let listeners = [(); 3].map(|()| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap());
-    listeners.map(|listener| listener.local_addr().unwrap().port())
+/// A port of this host that nobody else is given as long as this is there: it is taken, and nobody listens. Whoever has its number may, since
+/// Go and tokio, as we do, set SO_REUSEADDR.
+pub(crate) struct Port(TcpSocket);
+
+impl Port {
+    pub(crate) fn hold<const N: usize>() -> [Self; N] {
+        [(); N].map(|()| {
+            let socket = TcpSocket::new_v4().unwrap();
+            socket.set_reuseaddr(true).unwrap();
+            socket.bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+            Self(socket)
+        })
+    }
+
+    pub(crate) fn number(&self) -> u16 {
+        self.0.local_addr().unwrap().port()
+    }
 }
 
 /// A child process that logs into a file and is killed with the value.

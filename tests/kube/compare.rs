@@ -98,6 +98,8 @@ pub(crate) struct Difference {
     theirs: Verdict,
     encoding: Encoding,
     ours: Result<Verdict, String>,
+    /// Whether no encoding says anything else than kube-apiserver but no.
+    pub(crate) only_refuses: bool,
 }
 
 impl fmt::Display for Difference {
@@ -151,8 +153,10 @@ pub(crate) fn compare(
             _ => None,
         };
         let Some(rule) = rule else {
+            let refuses = |ours: &Verdict| ours == theirs || *ours == Verdict::Refused;
+            let only_refuses = ours.iter().all(|(_, ours)| ours.as_ref().is_ok_and(refuses));
             let (request, theirs, ours) = (request.clone(), theirs.clone(), verdict.clone());
-            return Err(Box::new(Difference { request, theirs, encoding: *encoding, ours }));
+            return Err(Box::new(Difference { request, theirs, encoding: *encoding, ours, only_refuses }));
         };
         outcome = Outcome::Declared(rule.name);
     }
@@ -253,6 +257,17 @@ mod tests {
     fn a_difference_without_a_rule_is_one() {
         assert!(judge("Bearer t", user("alice"), Verdict::Refused).is_err());
         assert!(judge("Bearer t", user("alice"), user("system:anonymous")).is_err());
+    }
+
+    #[test]
+    fn a_difference_that_may_pass_lets_nobody_in() {
+        let only_refuses = |theirs: Verdict, ours: [Verdict; 2]| {
+            let ours = ours.map(|verdict| (Encoding::Raw, Ok(verdict)));
+            compare(&request("Bearer t"), &theirs, &ours).unwrap_err().only_refuses
+        };
+        assert!(only_refuses(user("alice"), [user("alice"), Verdict::Refused]));
+        assert!(!only_refuses(user("alice"), [Verdict::Refused, user("bob")]), "somebody else");
+        assert!(!only_refuses(Verdict::Refused, [Verdict::Refused, user("alice")]), "more permissive");
     }
 
     #[test]

@@ -2,7 +2,6 @@
 //! requests that combine them.
 
 use std::fs;
-use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
 
 use base64::Engine;
@@ -10,7 +9,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value as Json, json};
 use tempfile::TempDir;
 
-use super::cluster::AUDIT_POLICY;
+use super::cluster::{AUDIT_POLICY, Port};
 use super::compare::Outcome;
 use super::generate::{ANONYMOUS_PATHS, Case, Line, TokenFile, as_target, authorization, websocket};
 use super::json::{self, quoted, text};
@@ -84,7 +83,6 @@ const PLACES: [&str; 16] = [
 async fn all_credentials_at_once_get_the_verdicts_of_kube_apiserver() {
     let mut random = Random::from_env("all credentials");
     let folder = TempDir::new().unwrap();
-    // At once: nobody keeps the ports that they have chosen.
     let issuers = jwt::Forge::new(folder.path(), &mut random);
     let _issuers = Issuers::start(folder.path()).await;
     let webhook = webhook(folder.path());
@@ -135,6 +133,7 @@ struct WebhookTokens {
     answered: Vec<String>,
     /// It fails at these, and is therefore asked about them for seconds.
     failing: Vec<String>,
+    _port: Port,
 }
 
 /// So many Secrets of bootstrap tokens are in the cluster.
@@ -309,10 +308,11 @@ fn recorded_tokens() -> Vec<String> {
     tokens.filter(|token| accounts.issued(token)).collect()
 }
 
-/// Writes the recorded webhook, at an address that is free now, and how to get there.
+/// Writes the recorded webhook, at an address of its own, and how to get there.
 fn webhook(folder: &Path) -> WebhookTokens {
     let world = data("world");
-    let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
+    let [held] = Port::hold();
+    let port = held.number();
     let table = fs::read_to_string(world.join("webhook/table.json")).unwrap();
     let mut table: Json = serde_json::from_str(&table).unwrap();
     table["servers"] = json!([{
@@ -328,7 +328,7 @@ fn webhook(folder: &Path) -> WebhookTokens {
     };
     let (failing, answered): (Vec<_>, Vec<_>) = answers.iter().partition(|(_, answer)| fails(answer));
     let names = |tokens: Vec<(&String, &Json)>| tokens.into_iter().map(|(token, _)| token.clone()).collect();
-    let tokens = WebhookTokens { answered: names(answered), failing: names(failing) };
+    let tokens = WebhookTokens { answered: names(answered), failing: names(failing), _port: held };
     let kubeconfig = json!({
         "apiVersion": "v1", "kind": "Config", "current-context": "c",
         "contexts": [{"name": "c", "context": {"cluster": "c", "user": "c"}}],

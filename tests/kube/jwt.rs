@@ -6,7 +6,6 @@ mod signing;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -17,6 +16,7 @@ use rcgen::CertifiedKey;
 use serde_json::{Value, json};
 
 use self::signing::{Pair, RSA, SIGNERS, in_der, published, to_be_signed};
+use super::cluster::Port;
 use super::generate::{Case, other_trailing_bits};
 use super::json::{Json, quoted, text};
 use super::random::Random;
@@ -73,12 +73,14 @@ pub(crate) struct Forge {
     public: BTreeMap<String, Value>,
     /// One for a header's `x5c`, in base64.
     certificate: String,
+    _port: Port,
 }
 
 impl Forge {
     /// Writes what [`FLAGS`] name, and what the issuers serve, into `folder`.
     pub(crate) fn new(folder: &Path, random: &mut Random) -> Self {
-        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
+        let [held] = Port::hold();
+        let port = held.number();
         let CertifiedKey { cert, signing_key } =
             rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
@@ -88,6 +90,7 @@ impl Forge {
             keys: SIGNERS.map(|(name, ..)| (name, Pair::new(name))).into(),
             public: published(),
             certificate: STANDARD.encode(cert.der()),
+            _port: held,
         };
         let servers = json!([{
             "listen": format!("127.0.0.1:{port}"),

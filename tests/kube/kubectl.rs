@@ -307,7 +307,7 @@ impl Front {
     /// What Envoy has logged, up to what [`Self::assert_strangers_are_kept_out`] does last.
     pub(super) async fn requests(&self) -> Vec<Json> {
         let log = self.dir.path().join("envoy.log");
-        let requests = wait_for(PATIENCE, "request that was turned away in Envoy's log", || {
+        let requests = wait_for(PATIENCE, "request that was turned away in Envoy's log", async || {
             let log = fs::read_to_string(&log).unwrap();
             let lines = log.lines().filter(|line| line.ends_with('}'));
             let requests: Vec<Json> = lines.filter_map(|line| serde_json::from_str(line).ok()).collect();
@@ -384,7 +384,7 @@ impl Kubectl {
 
     /// Names and states, once there is a right to see them: kube-apiserver hears of a new one a moment later.
     pub(super) async fn namespaces(&self, cluster: &str, user: &str) -> Vec<[String; 2]> {
-        let table = wait_for(PATIENCE, "right to list namespaces", || {
+        let table = wait_for(PATIENCE, "right to list namespaces", async || {
             let ran = self.run(cluster, user, &["get", "ns"]);
             (ran.code == 0).then_some(ran.answer)
         })

@@ -20,12 +20,12 @@ use tempfile::TempDir;
 use tokio::time::sleep;
 use tonic::transport::Channel;
 
-use super::cluster::{Door, Process, START, binaries, etcd, free_ports, wait_for};
-use super::reviewed;
+use super::cluster::{Door, Port, Process, START, binaries, etcd, wait_for};
 use super::support::envoy::{ENCODINGS, Encoding, Request, check_request};
 use super::support::program::{PATIENCE, Server};
 use super::support::verdict::{Verdict, read};
 use super::wire::SELF_SUBJECT_REVIEW;
+use super::{AGAIN, reviewed};
 
 /// Who may do everything.
 pub(crate) const ADMIN: &str = "admin-token";
@@ -46,6 +46,8 @@ pub(crate) struct Live {
     /// Where the kubeconfig is.
     pub(crate) dir: TempDir,
     flags: Vec<String>,
+    /// Theirs, also while one of them is away.
+    _ports: [Port; 3],
 }
 
 /// The kubeconfig of countersign, in [`Live::dir`].
@@ -70,9 +72,11 @@ impl Live {
 
     /// The same without any object of countersign's.
     pub(crate) async fn start_bare(dir: TempDir, objects: &[Json], flags: &[&str]) -> Self {
-        let [port, etcd_port, peers] = free_ports();
+        let ports = Port::hold();
+        let [port, etcd_port, peers] = ports.each_ref().map(Port::number);
         let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
-        let mut live = Self { api: None, etcd: None, etcd_ports: [etcd_port, peers], port, dir, flags };
+        let mut live =
+            Self { api: None, etcd: None, etcd_ports: [etcd_port, peers], port, dir, flags, _ports: ports };
         live.write("tokens.csv", TOKENS);
         live.write("countersign.token", COUNTERSIGN);
         live.write(KUBECONFIG, &live.kubeconfig(""));
@@ -95,7 +99,7 @@ impl Live {
     pub(crate) async fn start_etcd(&mut self) {
         let [clients, peers] = self.etcd_ports;
         self.etcd = Some(etcd(self.dir.path(), clients, peers));
-        wait_for(START, "etcd", || self.put("/countersign", b"").ok()).await;
+        wait_for(START, "etcd", async || self.put("/countersign", b"").ok()).await;
     }
 
     /// Kills etcd; what it has stays, and so does kube-apiserver.
@@ -308,8 +312,45 @@ pub(crate) async fn verdict(client: &mut AuthorizationClient<Channel>, request: 
     for encoding in ENCODINGS {
         verdicts.push(verdict_in(client, request, encoding).await);
     }
+    same(request, verdicts)
+}
+
+fn same(request: &Request, mut verdicts: Vec<Verdict>) -> Verdict {
     assert!(verdicts.iter().all(|verdict| *verdict == verdicts[0]), "{request:?}: {verdicts:?}");
     verdicts.swap_remove(0)
+}
+
+/// The same, once countersign knows: it waits two seconds for kube-apiserver, which on a slow machine may say nothing for as long, and then
+/// counts a refusal for want of an answer.
+pub(crate) async fn decided(
+    server: &Server,
+    client: &mut AuthorizationClient<Channel>,
+    request: &Request,
+) -> Verdict {
+    let undecided = async || {
+        let (_, page) = server.admin_page("/metrics").await;
+        let lines = page.lines().filter(|line| line.contains("reason=\"cluster_unavailable\""));
+        lines.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let mut verdicts = Vec::new();
+    for encoding in ENCODINGS {
+        let mut before = undecided().await;
+        let mut ours = verdict_in(client, request, encoding).await;
+        for pause in AGAIN {
+            if ours != Verdict::Refused {
+                break;
+            }
+            let after = undecided().await;
+            if after == before {
+                break;
+            }
+            println!("asked again after {pause:?}: {after:?}");
+            sleep(pause).await;
+            (before, ours) = (after, verdict_in(client, request, encoding).await);
+        }
+        verdicts.push(ours);
+    }
+    same(request, verdicts)
 }
 
 /// The verdict on a request in one encoding, while objects come and go.

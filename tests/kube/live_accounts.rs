@@ -13,9 +13,13 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value as Json, json};
 use tokio::time::sleep;
 
-use super::bootstrap::{request, until};
-use super::live::{Live, live_vectors, recorded_objects, verdict, verdict_in};
+use super::bootstrap::{LONGEST_PAUSE, SOON, request, until};
+use super::cluster::wait_for;
+use super::faults::{LOOKUP, MARGIN};
+use super::live::{Live, decided, live_vectors, recorded_objects, verdict, verdict_in};
 use super::support::envoy::Encoding;
+use super::support::lateness::Lateness;
+use super::support::program::PATIENCE;
 use super::support::tokens::{ServiceAccounts, tokens};
 use super::support::verdict::Verdict;
 use super::vectors::{Scenario, data, scenarios};
@@ -47,7 +51,7 @@ async fn recorded_service_account_tokens_get_the_verdicts_of_kube_apiserver() {
             if !tokens(&request).iter().any(|token| accounts.issued(token)) {
                 continue;
             }
-            let (theirs, ours) = (vector.theirs(), verdict(&mut client, &request).await);
+            let (theirs, ours) = (vector.theirs(), decided(&server, &mut client, &request).await);
             if theirs != ours {
                 problems.push(format!("{}: theirs {theirs}, ours {ours}", vector.id));
             }
@@ -67,9 +71,6 @@ async fn recorded_service_account_tokens_get_the_verdicts_of_kube_apiserver() {
 /// As kube-apiserver is told, where [`Live`] says nothing else.
 pub(super) const FLAGS: [&str; 2] =
     ["--service-account-key-file=sa/rsa1.pub", "--service-account-issuer=https://issuer.example.test"];
-
-/// What is deleted is noticed so soon.
-pub(super) const SOON: Duration = Duration::from_secs(2);
 
 /// A Pod, which no Node runs, so that nothing keeps it once it is deleted.
 pub(super) fn pod(name: &str) -> Json {
@@ -124,14 +125,14 @@ async fn a_token_ends_with_the_pod_account_or_secret_that_it_stands_for() {
     let live = team(&recorded_objects()).await;
     let server = live.subject(&data("world"), &FLAGS).await;
     let client = server.client().await;
-    let ours = async |token: &str| verdict(&mut client.clone(), &request(token)).await;
+    let ours = async |token: &str| decided(&server, &mut client.clone(), &request(token)).await;
     let gone = async |token: &str, unseen: &str, what: &str| {
         let took = until(&Verdict::Refused, &server, token, SOON).await;
         println!("{what}: noticed after {took:?}");
-        assert_eq!(
-            (ours(unseen).await, Live::review(&live.nobody(), unseen).await),
-            (Verdict::Refused, Verdict::Refused)
-        );
+        assert_eq!(ours(unseen).await, Verdict::Refused);
+        // It may notice later than we do, and then remembers for ten seconds what it said.
+        let theirs = async || (Live::review(&live.nobody(), unseen).await == Verdict::Refused).then_some(());
+        wait_for(PATIENCE, "refusal of kube-apiserver's", theirs).await;
     };
 
     live.create(&pod("web-0")).await;
@@ -189,11 +190,11 @@ async fn a_token_ends_with_the_pod_account_or_secret_that_it_stands_for() {
     patch(label("2026-01-01".into())).await;
     gone(&legacy, &legacy, "an invalidated legacy token").await;
     patch(label(Json::Null)).await;
-    until(&legacy_user, &server, &legacy, SOON).await;
+    until(&legacy_user, &server, &legacy, PATIENCE).await;
     patch(json!({"stringData": {"token": "another"}})).await;
     gone(&legacy, &legacy, "a legacy token that was replaced").await;
     patch(json!({"stringData": {"token": legacy}})).await;
-    until(&legacy_user, &server, &legacy, SOON).await;
+    until(&legacy_user, &server, &legacy, PATIENCE).await;
     delete::<Secret>(&live, "apps", "legacy-manual").await;
     gone(&legacy, &legacy, "the secret of a legacy token").await;
 }
@@ -212,7 +213,8 @@ async fn without_the_right_to_read_secrets_all_other_tokens_count() {
     let mut client = server.client().await;
     live.create(&pod("web-0")).await;
     let bound = token(&live, WEB, Some(["Pod", "web-0"])).await;
-    assert_eq!(verdict(&mut client, &request(&bound)).await, Live::review(&live.nobody(), &bound).await);
+    let ours = decided(&server, &mut client, &request(&bound)).await;
+    assert_eq!(ours, Live::review(&live.nobody(), &bound).await);
     let to_secret = token(&live, ["apps", "batch"], Some(["Secret", "bound"])).await;
     assert_eq!(verdict(&mut client, &request(&to_secret)).await, Verdict::Refused);
     assert_eq!(server.wait_for("denied")["fields"]["rejected"], "serviceaccount: cluster_unavailable");
@@ -231,7 +233,7 @@ async fn a_token_counts_a_minute_longer_than_its_pod_was_to_live_if_that_is_stil
     }
     let pods: Api<Pod> = Api::namespaced(live.admin(), "team");
     let mut terminating = serde_json::to_value(pods.get("web-0").await.unwrap()).unwrap();
-    let deletion = Timestamp::now().round(Unit::Second).unwrap() - 54.seconds();
+    let deletion = Timestamp::now().round(Unit::Second).unwrap() - 45.seconds();
     terminating["metadata"]["deletionTimestamp"] = deletion.to_string().into();
     terminating["metadata"]["deletionGracePeriodSeconds"] = 0.into();
     terminating["metadata"]["finalizers"] = json!(["test.test/keep"]);
@@ -251,7 +253,7 @@ async fn a_token_counts_a_minute_longer_than_its_pod_was_to_live_if_that_is_stil
             assert_eq!(verdicts.map(|verdict| verdict == Verdict::Refused), [ended; 2], "{before} {end}");
             counts[usize::from(ended)] += 1;
         }
-        sleep(Duration::from_millis(100)).await;
+        sleep(Duration::from_millis(250)).await;
     }
     println!("{} asked before the end, {} after it", counts[0], counts[1]);
     assert!(counts[0] > 0, "{counts:?}");
@@ -270,9 +272,9 @@ async fn an_api_server_that_is_away_is_missed_for_what_is_new_only() {
     let [known, deleted, late] =
         [bound(&live, "known").await, bound(&live, "deleted").await, bound(&live, "late").await];
     let counts = Live::review(&live.nobody(), &known).await;
-    until(&counts, &server, &known, SOON).await;
+    until(&counts, &server, &known, PATIENCE).await;
     delete::<Pod>(&live, "team", "deleted").await;
-    until(&Verdict::Refused, &server, &deleted, SOON).await;
+    until(&Verdict::Refused, &server, &deleted, PATIENCE).await;
     let stored =
         serde_json::to_value(Api::<Pod>::namespaced(live.admin(), "team").get("late").await.unwrap())
             .unwrap();
@@ -282,9 +284,10 @@ async fn an_api_server_that_is_away_is_missed_for_what_is_new_only() {
         assert_eq!(verdict(&mut client, &request(&known)).await, counts);
         sleep(Duration::from_millis(100)).await;
     }
-    let start = Instant::now();
+    let (start, lateness) = (Instant::now(), Lateness::watch());
     assert_eq!(verdict(&mut client, &request(&deleted)).await, Verdict::Refused);
-    assert!(start.elapsed() < SOON, "{:?}", start.elapsed());
+    let took = start.elapsed();
+    assert!(took < LOOKUP + lateness.worst(), "{took:?}, and the machine was late by {:?}", lateness.worst());
     while server.wait_for("denied")["fields"]["rejected"] != "serviceaccount: cluster_unavailable" {}
     let (status, page) = server.admin_page("/readyz?verbose").await;
     assert_eq!((status, page.contains("last: ")), (200, true), "{page}");
@@ -297,7 +300,7 @@ async fn an_api_server_that_is_away_is_missed_for_what_is_new_only() {
     let theirs = Live::review(&live.nobody(), &new).await;
     let took = until(&theirs, &server, &new, SOON).await;
     println!("a new pod counts after {took:?}");
-    let took = until(&Verdict::Refused, &server, &late, RECOVERY).await;
+    let took = until(&Verdict::Refused, &server, &late, LONGEST_PAUSE).await;
     println!("what went while nobody watched is noticed after {took:?}");
     assert_eq!(verdict(&mut client, &request(&known)).await, counts);
     delete::<Pod>(&live, "team", "known").await;
@@ -316,9 +319,9 @@ async fn an_etcd_that_says_nothing_is_missed_for_what_is_new_only() {
     }
     let [seen, unseen, deleted] = [bound("known").await, bound("known").await, bound("deleted").await];
     let counts = Live::review(&live.nobody(), &seen).await;
-    until(&counts, &server, &seen, SOON).await;
+    until(&counts, &server, &seen, PATIENCE).await;
     delete::<Pod>(&live, "team", "deleted").await;
-    until(&Verdict::Refused, &server, &deleted, SOON).await;
+    until(&Verdict::Refused, &server, &deleted, PATIENCE).await;
 
     let to_secret = token(&live, ["apps", "batch"], Some(["Secret", "bound"])).await;
     let of_secret = Live::review(&live.nobody(), &to_secret).await;
@@ -338,7 +341,7 @@ async fn an_etcd_that_says_nothing_is_missed_for_what_is_new_only() {
             let ours = verdict_in(&mut client, &request(token), Encoding::Raw).await;
             println!("{what}: {ours} after {:?}", start.elapsed());
             assert_eq!(ours, Verdict::Refused);
-            assert!(start.elapsed() < 2 * SOON, "{:?}", start.elapsed());
+            assert!(start.elapsed() < LOOKUP + MARGIN, "{:?}", start.elapsed());
         }
     }
     while server.wait_for("denied")["fields"]["rejected"] != "serviceaccount: cluster_unavailable" {}
@@ -346,7 +349,7 @@ async fn an_etcd_that_says_nothing_is_missed_for_what_is_new_only() {
     assert_eq!(status, 200, "{page}");
 
     live.signal_etcd("CONT");
-    until(&of_secret, &server, &to_secret, 2 * SOON).await;
+    until(&of_secret, &server, &to_secret, SOON).await;
     live.create(&pod("new")).await;
     let new = bound("new").await;
     let theirs = Live::review(&live.nobody(), &new).await;
@@ -356,6 +359,3 @@ async fn an_etcd_that_says_nothing_is_missed_for_what_is_new_only() {
     delete::<Pod>(&live, "team", "known").await;
     until(&Verdict::Refused, &server, &seen, SOON).await;
 }
-
-/// The pause before a watch is tried again grows to 30 s, and half more by chance.
-pub(super) const RECOVERY: Duration = Duration::from_secs(50);

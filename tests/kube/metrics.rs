@@ -19,7 +19,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::cluster::{Cluster, READY_ROW, READY_TOKEN, binaries};
+use super::cluster::{Cluster, READY_ROW, READY_TOKEN, START, binaries, wait_for};
 use super::edge::issuer::configuration;
 use super::edge::{Authority, Certified, Issuer, SigningKey};
 use super::support::envoy::{Encoding, Request, check_request};
@@ -56,7 +56,8 @@ async fn metrics_of_kubernetes_are_what_they_are_there_and_dashboard_and_alerts_
     let theirs = async |request: &Request| wire::ask(&cluster.door, request, "metrics").await.unwrap().status;
     // It fetches the issuer's keys in the background.
     for request in &requests[..GOOD] {
-        until("kube-apiserver accepts what is good", async || theirs(request).await == 201).await;
+        wait_for(START, "acceptance of what is good", async || (theirs(request).await == 201).then_some(()))
+            .await;
     }
     let before = (samples(&scrape(&cluster).await), samples(&page(&ours).await));
     let mut client = ours.client().await;
@@ -69,7 +70,8 @@ async fn metrics_of_kubernetes_are_what_they_are_there_and_dashboard_and_alerts_
     fs::write(world.dir.path().join("next"), world.authentication() + "\n").unwrap();
     fs::rename(world.dir.path().join("next"), world.dir.path().join("authentication.yaml")).unwrap();
     let reloads = "apiserver_authentication_config_controller_automatic_reload_last_timestamp_seconds{";
-    until("kube-apiserver's reload", async || scrape(&cluster).await.contains(reloads)).await;
+    let reloaded = async || scrape(&cluster).await.contains(reloads).then_some(());
+    wait_for(START, "reload of kube-apiserver's", reloaded).await;
     until("our reload", async || page(&ours).await.contains(reloads)).await;
 
     // kube-apiserver has no metrics of impersonation before somebody tries, whom nothing that is compared counts.

@@ -36,6 +36,9 @@ use super::support::verdict::User;
 /// How many tokens; `COUNTERSIGN_TEST_KUBE_REQUESTS` says otherwise.
 const TOKENS: usize = 10_000;
 
+/// So many are made and judged at a time.
+const PART: usize = 500;
+
 /// The keys that both sides know, of the recorded world.
 pub(crate) const KEY_FILES: [&str; 2] = ["rsa1.pub", "rsa2-and-ec256.pub"];
 /// The keys that sign, and how.
@@ -53,23 +56,26 @@ pub(crate) fn world(path: &str) -> PathBuf {
 #[test]
 fn odd_service_account_tokens_get_the_verdicts_of_kubernetes() {
     let mut random = Random::from_env("service accounts");
-    let forge = Forge::new(&[0, 1400, 4950, 5000, 5010, 5070, 8600]);
-    let tokens: Vec<Vec<u8>> = (0..super::requests_or(TOKENS)).map(|_| forge.token(&mut random)).collect();
-    let ours = Ours::new();
+    let (ours, all) = (Ours::new(), super::requests_or(TOKENS));
     let mut counts = BTreeMap::<String, usize>::new();
-    for (token, go) in tokens.iter().zip(ask_kubernetes(&tokens)) {
-        for (kind, ours) in ours.verdicts(token) {
-            let outcome = compare(ours, &go[kind]).unwrap_or_else(|difference| {
-                panic!("{kind}: {difference}: {}", String::from_utf8_lossy(token))
-            });
-            *counts.entry(format!("{kind}: {outcome}")).or_default() += 1;
+    // Some times cease to matter 50 s after the forge has been made, so it makes a part of the tokens.
+    for part in (0..all).step_by(PART).map(|begin| begin..all.min(begin + PART)) {
+        let forge = Forge::new(&[0, 1400, 4950, 5000, 5010, 5070, 8600]);
+        let tokens: Vec<Vec<u8>> = part.map(|_| forge.token(&mut random)).collect();
+        for (token, go) in tokens.iter().zip(ask_kubernetes(&tokens)) {
+            for (kind, ours) in ours.verdicts(token) {
+                let outcome = compare(ours, &go[kind]).unwrap_or_else(|difference| {
+                    panic!("{kind}: {difference}: {}", String::from_utf8_lossy(token))
+                });
+                *counts.entry(format!("{kind}: {outcome}")).or_default() += 1;
+            }
         }
     }
     println!("{counts:#?}");
     for kind in ["legacy", "bound"] {
         for outcome in ["accepted", "refused", "left to others"] {
             let count = counts.get(&format!("{kind}: {outcome}")).copied().unwrap_or_default();
-            assert!(count * 100 > tokens.len(), "{kind}: {outcome}: {count}: the tokens prove nothing");
+            assert!(count * 100 > all, "{kind}: {outcome}: {count}: the tokens prove nothing");
         }
     }
 }

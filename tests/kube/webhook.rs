@@ -1,12 +1,11 @@
 //! A real kube-apiserver as the webhook: its TokenReview API says whose a token is. And one that has a webhook itself.
 
 use std::fs;
-use std::net::{Ipv4Addr, TcpListener};
 
 use serde_json::json;
 use tempfile::TempDir;
 
-use super::cluster::{Cluster, READY_ROW, READY_TOKEN};
+use super::cluster::{Cluster, Port, READY_ROW, READY_TOKEN};
 use super::generate::Case;
 use super::random::Random;
 use super::support::envoy::Request;
@@ -81,7 +80,8 @@ async fn a_token_that_its_issuer_refuses_may_still_be_known_to_the_webhook() {
     let [known, unknown] = ["AAAA", "BBBB"].map(|signature| format!("{signed}.{signature}"));
 
     let world = data("world");
-    let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
+    let [held] = Port::hold();
+    let port = held.number();
     let mallory = json!({"status": {"authenticated": true, "user": {"username": "mallory"}}});
     let table = json!({
         "servers": [{

@@ -13,6 +13,7 @@ use base64::engine::general_purpose::STANDARD;
 use countersign::pki::{CertPool, Certificate, VerifyError, certificates_from_pem, verify};
 use serde_json::{Value, json};
 
+use super::go_program;
 use super::random::Random;
 
 /// How many mutants; `COUNTERSIGN_TEST_KUBE_REQUESTS` says otherwise.
@@ -111,16 +112,8 @@ struct Answer {
 }
 
 fn ask_go(questions: &[Question]) -> Vec<Answer> {
-    let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join("go-x509");
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/go-x509");
-    let built = Command::new("go")
-        .args(["build", "-buildvcs=false", "-o"])
-        .arg(&program)
-        .arg(".")
-        .current_dir(source)
-        .status();
-    assert!(built.expect("Go is there: tests/run says so where it is not").success());
-    let mut go = Command::new(program).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut go =
+        Command::new(go_program("go-x509")).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let encode = |ders: &[Vec<u8>]| ders.iter().map(|der| STANDARD.encode(der)).collect::<Vec<_>>();
     let lines: Vec<String> = questions
         .iter()

@@ -36,7 +36,7 @@ impl Cpu {
     /// What came to it after `earlier`. Threads that have ended take theirs with them: those that answer Checks never do.
     pub(crate) fn since(&self, earlier: &Self) -> Duration {
         let before = |thread| earlier.0.get(thread).copied().unwrap_or_default();
-        self.0.iter().map(|(thread, spent)| *spent - before(thread)).sum()
+        self.0.iter().map(|(thread, spent)| spent.saturating_sub(before(thread))).sum()
     }
 }
 

@@ -5,6 +5,7 @@ pub(crate) mod api_server;
 pub(crate) mod collector;
 pub(crate) mod envoy;
 pub(crate) mod issuers;
+pub(crate) mod lateness;
 pub(crate) mod program;
 pub(crate) mod subject;
 pub(crate) mod tls;

@@ -2,11 +2,12 @@ mod profiles;
 
 use std::fs;
 use std::io::{self, Write};
-use std::sync::Mutex;
+use std::sync::{Mutex, Once};
 use std::time::{Duration, UNIX_EPOCH};
 
 use serde_json::Value;
 use strum::VariantArray;
+use tracing::subscriber::DefaultGuard;
 use tracing_subscriber::fmt::MakeWriter;
 
 use super::*;
@@ -35,6 +36,15 @@ impl MakeWriter<'_> for Lines {
     fn make_writer(&self) -> Self {
         self.clone()
     }
+}
+
+/// Takes the lines of this thread, until the guard is dropped.
+fn taken_in(log: &Lines) -> DefaultGuard {
+    // A place that is reached first by a thread without a subscriber while there is one in all, ours, would be silent from then on, for us too:
+    // so there is another, for all threads.
+    static OTHER: Once = Once::new();
+    OTHER.call_once(|| tracing_subscriber::fmt().with_writer(io::sink).init());
+    tracing::subscriber::set_default(tracing_subscriber::fmt().json().with_writer(log.clone()).finish())
 }
 
 fn reply_config() -> ReplyConfig {
@@ -70,16 +80,15 @@ async fn every_reason_has_one_code_in_the_log_the_audit_log_and_the_metrics() {
     let config = AuditConfig { level: Level::Denied, path: Some(path.clone()) };
     let auditor = Auditor::start(&config, Arc::clone(&metrics.audit)).expect("it starts");
     let (snapshot, log) = (snapshot(), Lines::default());
-    let subscriber = tracing_subscriber::fmt().json().with_writer(log.clone()).finish();
-    tracing::subscriber::with_default(subscriber, || {
-        for reason in Reason::VARIANTS {
-            let in_flight = metrics.checks.begin();
-            let denial = Denial::new(Authenticator::Jwt, *reason);
-            let decided = snapshot.default.deny(denial);
-            decided.tell(&Incoming(None), None, Now(UNIX_EPOCH), Some(&auditor));
-            in_flight.end(&decided.decision);
-        }
-    });
+    let taken = taken_in(&log);
+    for reason in Reason::VARIANTS {
+        let in_flight = metrics.checks.begin();
+        let denial = Denial::new(Authenticator::Jwt, *reason);
+        let decided = snapshot.default.deny(denial);
+        decided.tell(&Incoming(None), None, Now(UNIX_EPOCH), Some(&auditor));
+        in_flight.end(&decided.decision);
+    }
+    drop(taken);
     auditor.flush(Duration::from_secs(20)).await;
 
     let log = log.0.lock().expect("not poisoned").clone();

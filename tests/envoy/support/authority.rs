@@ -10,6 +10,7 @@ use time::{Duration, OffsetDateTime};
 
 /// A CA.
 pub(crate) struct Authority {
+    pub(crate) name: String,
     /// Its own certificate (PEM).
     pub(crate) pem: String,
     issuer: Issuer<'static, KeyPair>,
@@ -38,7 +39,7 @@ impl Authority {
         let key = KeyPair::generate().unwrap();
         let params = authority(name);
         let pem = params.self_signed(&key).unwrap().pem();
-        Self { pem, issuer: Issuer::new(params, key), intermediates: String::new() }
+        Self { name: name.to_owned(), pem, issuer: Issuer::new(params, key), intermediates: String::new() }
     }
 
     /// One that this one vouches for.
@@ -47,7 +48,7 @@ impl Authority {
         let params = authority(name);
         let pem = params.signed_by(&key, &self.issuer).unwrap().pem();
         let intermediates = format!("{pem}{}", self.intermediates);
-        Self { pem, issuer: Issuer::new(params, key), intermediates }
+        Self { name: name.to_owned(), pem, issuer: Issuer::new(params, key), intermediates }
     }
 
     /// A certificate for client authentication, valid for a day.
@@ -87,8 +88,7 @@ impl Authority {
         change(&mut params);
 
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
-        let hash: String =
-            digest(&SHA256, certificate.der()).as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+        let hash = fingerprint(certificate.der());
         Certified {
             leaf: certificate.pem(),
             chain: format!("{}{}", certificate.pem(), self.intermediates),
@@ -98,6 +98,11 @@ impl Authority {
             not_after: params.not_after,
         }
     }
+}
+
+/// SHA-256 of a certificate, in hex.
+pub(super) fn fingerprint(der: &[u8]) -> String {
+    digest(&SHA256, der).as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Sets the validity, relative to now.

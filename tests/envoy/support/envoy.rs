@@ -24,8 +24,19 @@ impl Config {
         Self(include_str!("../../../deploy/envoy/envoy.yaml").to_owned())
     }
 
-    /// As it is shipped, but on ports that nobody else has.
+    /// As it is shipped, but on ports that nobody else has, and with so much patience with countersign that a machine which stalls for
+    /// some seconds changes no verdict.
     pub(crate) fn shipped() -> Self {
+        Self::with_shipped_limits()
+            .with("timeout: 2s\n", "timeout: 20s\n")
+            .with("max_interval: 1s", "max_interval: 20s")
+            .with("connect_timeout: 0.25s\n      lb_policy", "connect_timeout: 20s\n      lb_policy")
+            .with("- timeout: 1s\n", "- timeout: 20s\n")
+            .with("interval: 10s, timeout: 2s", "interval: 10s, timeout: 20s")
+    }
+
+    /// The same, with the time limits that are shipped as well.
+    pub(crate) fn with_shipped_limits() -> Self {
         Self::untouched().with("port_value: 10000", "port_value: 0").with("port_value: 9901", "port_value: 0")
     }
 
@@ -182,12 +193,12 @@ impl Envoy {
         let mut process = Process::start(&mut command, &directory.join("envoy.log"));
 
         let file = directory.join("admin");
-        let admin = process
-            .until("Envoy has an admin port", async |_| fs::read_to_string(&file).ok()?.parse().ok())
-            .await;
-        process
-            .until("Envoy is ready", async |_| (admin_page(admin, "/ready").await? == "LIVE\n").then_some(()))
-            .await;
+        let ready = async |_: &Process| {
+            // Read anew each time: half of what Envoy writes is a port as well.
+            let admin = fs::read_to_string(&file).ok()?.parse().ok()?;
+            (admin_page(admin, "/ready").await? == "LIVE\n").then_some(admin)
+        };
+        let admin = process.until("Envoy is ready", ready).await;
 
         let listeners = admin_page(admin, "/listeners?format=json").await.unwrap();
         let listeners: Value = serde_json::from_str(&listeners).unwrap();
@@ -244,10 +255,13 @@ fn command(directory: &Path, config: &Config) -> Command {
     for (name, text) in [
         ("identity_lines.lua", include_str!("../../../deploy/envoy/identity_lines.lua")),
         ("impersonate_lines.lua", include_str!("../../../deploy/envoy/impersonate_lines.lua")),
-        ("own_certificate.yaml", include_str!("../../../deploy/envoy/own_certificate.yaml")),
-        ("trusted_ca.yaml", include_str!("../../../deploy/envoy/trusted_ca.yaml")),
     ] {
         fs::write(directory.join(name), text).unwrap();
+    }
+    fs::create_dir_all(directory.join("sds")).unwrap();
+    for file in fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/envoy/sds")).unwrap() {
+        let file = file.unwrap();
+        fs::copy(file.path(), directory.join("sds").join(file.file_name())).unwrap();
     }
     let mut command = Command::new(binary());
     command.args(["-c", "envoy.yaml"]).current_dir(directory);

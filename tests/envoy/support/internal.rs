@@ -4,8 +4,11 @@ use std::fs;
 use std::path::Path;
 
 use rcgen::{PKCS_ECDSA_P256_SHA256, SanType};
+use s2n_tls_tokio::TlsConnector;
+use tokio::net::TcpStream;
 
-use super::authority::{Authority, Certified};
+use super::authority::{Authority, Certified, fingerprint};
+use super::certificate;
 
 /// Where Envoy has its own certificate and countersign's CA.
 pub(crate) const ENVOYS: &str = "certs/countersign";
@@ -45,6 +48,15 @@ impl Internal {
         ] {
             fs::write(directory.join(name), text).unwrap();
         }
+    }
+
+    /// Whether a countersign at this address shows this certificate, of this CA.
+    pub(crate) async fn is_shown_at(&self, address: &str, certificate: &Certified) -> bool {
+        let tls = certificate::client(&self.authority.pem, "h2", Some(&self.envoy));
+        let stream = TcpStream::connect(address).await.unwrap();
+        let Ok(stream) = TlsConnector::new(tls).connect("countersign", stream).await else { return false };
+        let chain = stream.as_ref().peer_cert_chain().unwrap();
+        fingerprint(chain.iter().next().unwrap().unwrap().der().unwrap()) == certificate.hash
     }
 
     /// Envoy's own certificate, and CAs of countersign's, by the names that cert-manager gives them.

@@ -117,8 +117,8 @@ pub(crate) struct Issuer {
     authority: Authority,
     tls: Config,
     site: Arc<Mutex<Site>>,
-    /// Its port while it is down: connections are refused.
-    held: Option<TcpSocket>,
+    /// Its port: here nobody ever listens.
+    held: TcpSocket,
     /// What serves while it is up.
     serving: Option<JoinHandle<()>>,
 }
@@ -147,7 +147,7 @@ impl Issuer {
         let document = json!({"issuer": url, "jwks_uri": format!("{url}{KEYS}")}).to_string();
         let site = Site { document, keys: key_set(&[]), asked: Vec::new() };
         let (tls, site) = (tls.build().unwrap(), Arc::new(Mutex::new(site)));
-        Self { url, authority, tls, site, held: Some(socket), serving: None }
+        Self { url, authority, tls, site, held: socket, serving: None }
     }
 
     /// One that publishes these keys.
@@ -159,7 +159,8 @@ impl Issuer {
     }
 
     pub(crate) fn come_up(&mut self) {
-        let listener = self.held.take().unwrap().listen(1024).unwrap();
+        let port = self.held.local_addr().unwrap().port();
+        let listener = hold(port).listen(1024).unwrap();
         let served = serve(listener, TlsAcceptor::new(self.tls.clone()), Arc::clone(&self.site));
         self.serving = Some(tokio::spawn(served));
     }
@@ -169,7 +170,6 @@ impl Issuer {
         let task = self.serving.take().unwrap();
         task.abort();
         assert!(task.await.unwrap_err().is_cancelled());
-        self.held = Some(hold(self.url.rsplit_once(':').unwrap().1.parse().unwrap()));
     }
 
     /// From now on these are its keys, for an hour as it says.
@@ -220,7 +220,7 @@ impl Drop for Issuer {
 }
 
 /// A port that is taken, at which nobody listens.
-fn hold(port: u16) -> TcpSocket {
+pub(super) fn hold(port: u16) -> TcpSocket {
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_reuseaddr(true).unwrap();
     socket.bind(([127, 0, 0, 1], port).into()).unwrap();

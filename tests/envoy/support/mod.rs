@@ -1,7 +1,7 @@
 //! What stands around a test: the processes, a client and the application.
 
 mod authority;
-mod certificate;
+pub(crate) mod certificate;
 mod client;
 mod countersign;
 mod envoy;

@@ -4,10 +4,13 @@ use std::fs;
 use std::path::Path;
 
 use tempfile::TempDir;
+use tokio::net::TcpSocket;
 
 use super::certificate;
 use super::countersign::Countersign;
 use super::envoy::{Config, Envoy};
+use super::issuer::hold;
+use super::process::eventually;
 use super::upstream::Upstream;
 
 /// Tokens that every countersign here knows.
@@ -98,11 +101,16 @@ impl Setup {
         fs::write(path.join("passwords.csv"), PASSWORDS).unwrap();
         self.flags.push("--token-auth-file=tokens.csv".to_owned());
 
-        let mut countersign = Vec::new();
+        let (mut countersign, mut ports) = (Vec::new(), Vec::new());
         for replica in 0..self.replicas {
             let listen = match self.unix {
                 true => format!("unix:{}", path.join(format!("{replica}.sock")).display()),
-                false => "127.0.0.1:0".to_owned(),
+                false => {
+                    let port = hold(0);
+                    let address = port.local_addr().unwrap().to_string();
+                    ports.push(port);
+                    address
+                }
             };
             let log = format!("countersign-{replica}.log");
             countersign.push(Countersign::start(path, &log, &listen, &self.flags).await);
@@ -112,7 +120,7 @@ impl Setup {
         let addresses: Vec<&str> = countersign.iter().map(|replica| replica.address.as_str()).collect();
         let config = self.config.countersign(&addresses).application(upstream.port);
         let envoy = Envoy::start(path, &config).await;
-        Stack { envoy, countersign, upstream, flags: self.flags, directory: self.directory }
+        Stack { envoy, countersign, upstream, flags: self.flags, directory: self.directory, _ports: ports }
     }
 }
 
@@ -123,12 +131,20 @@ pub(crate) struct Stack {
     pub(crate) upstream: Upstream,
     flags: Vec<String>,
     directory: TempDir,
+    /// Those of the replicas, which nobody else gets while one of them is down.
+    _ports: Vec<TcpSocket>,
 }
 
 impl Stack {
     /// Where everything was started.
     pub(crate) fn directory(&self) -> &Path {
         self.directory.path()
+    }
+
+    /// Waits until the first replica knows an issuer's keys.
+    pub(crate) async fn has_fetched_keys(&self) {
+        let fetched = async || (self.countersign[0].logged("fetched keys") > 0).then_some(());
+        eventually("the keys are there", fetched).await;
     }
 
     /// Starts a replica that has ended, where it was and as it was.

@@ -12,7 +12,7 @@ use rcgen::{CertificateParams, KeyPair};
 use serde_json::{Value as Json, json};
 use tempfile::TempDir;
 
-use super::super::cluster::{START, binaries};
+use super::super::cluster::{START, binaries, wait_for};
 use super::super::live::{ADMIN, Live};
 use super::rendered::{
     Objects, alone, deployment, helm, kustomizations, kustomize, of_kind, output, overlay, tool,
@@ -38,8 +38,19 @@ pub(super) async fn bare() -> Live {
         &live,
         tool("kubectl").args(["apply", "--server-side", "--filename"]).arg(&definitions),
     ));
-    let wait = ["wait", "--for=condition=Established", "--timeout=60s", "crd", "--all"];
+    // A kind that is established is discovered a moment later.
+    let wait =
+        ["wait", "--for=condition=Established", &format!("--timeout={}s", START.as_secs()), "crd", "--all"];
     output(with_rights(&live, tool("kubectl").args(wait)));
+    let names = output(with_rights(&live, tool("kubectl").args(["get", "crd", "--output=name"])));
+    let names: Vec<_> = names.lines().map(|name| name.split_once('/').unwrap().1).collect();
+    wait_for(START, "discovery of all kinds", async || {
+        let mut discover = tool("kubectl");
+        let there = with_rights(&live, discover.args(["api-resources", "--output=name"])).output().unwrap();
+        let there = String::from_utf8(there.stdout).unwrap();
+        names.iter().all(|name| there.lines().any(|line| line == *name)).then_some(())
+    })
+    .await;
     live
 }
 

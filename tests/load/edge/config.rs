@@ -152,7 +152,8 @@ fn filter(wiring: &Wiring, issuer: &str, keys: &Value) -> Option<Value> {
                 "transport_api_version": "V3",
                 "grpc_service": {
                     "envoy_grpc": {"cluster_name": "countersign", "authority": "countersign"},
-                    "timeout": "2s",
+                    // There 2 s. Every answer must come, and twenty Envoys run at once.
+                    "timeout": "20s",
                 },
                 "failure_mode_allow": false,
                 "include_peer_certificate": certificate,

@@ -324,8 +324,7 @@ async fn the_name_of_the_profile_is_told() {
     let (auditor, log) = (Arc::new(auditor), Lines::default());
     let current = Arc::new(ArcSwap::from_pointee(snapshot));
     let service = CheckService::new(current, Arc::clone(&metrics), Some(Arc::clone(&auditor)));
-    let subscriber = tracing_subscriber::fmt().json().with_writer(log.clone()).finish();
-    let _guard = tracing::subscriber::set_default(subscriber);
+    let _taken = taken_in(&log);
     for (extensions, header) in [
         (&[][..], ALICE),
         (&[(KEY, "copy")], ALICE),
