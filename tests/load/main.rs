@@ -39,6 +39,9 @@ mod process;
 mod report;
 mod resources;
 mod soak;
+#[path = "../../src/server/stream.rs"]
+#[allow(dead_code, reason = "how much it copies is the server's business")]
+mod stream;
 #[path = "../support/tls.rs"]
 #[allow(dead_code, reason = "no client shows a certificate here")]
 mod tls;
