@@ -75,9 +75,13 @@ impl Connections {
     /// When it is old enough, or `drained`: GOAWAY, and then whatever the calls in flight take, which Envoy's deadline bounds.
     async fn http2(self, stream: Stream, mut drained: watch::Receiver<bool>) {
         let Self { services, http2, max_age, .. } = self;
+        let begun = stream.begun();
         let answer = service_fn(move |request| {
-            let services = Arc::clone(&services);
-            async move { Ok::<_, Infallible>(services.call(request).await) }
+            let (services, begun) = (Arc::clone(&services), begun.clone());
+            async move {
+                begun.another().await;
+                Ok::<_, Infallible>(services.call(request).await)
+            }
         });
         let mut connection = pin!(http2.serve_connection(TokioIo::new(stream), answer));
         tokio::select! {

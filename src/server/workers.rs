@@ -6,7 +6,7 @@
 //!
 //! Not one runtime of several threads: there, whoever has finished a Check wakes its connection, which comes next and writes, a
 //! system call for each reply. A runtime of one thread takes tasks in the order in which they became ready, so a connection
-//! writes the replies to all the Checks that it had read at once ([`Stream`] sees to that); that halves what a Check costs
+//! writes the replies to many Checks that it had read at once together ([`Stream`] sees to that); that halves what a Check costs
 //! (`cargo bench --bench load`). The price is that the Checks of one connection are answered by one core. Envoy has a connection
 //! for each of its own workers.
 

@@ -126,5 +126,17 @@ async fn against(
 
 /// The server that we are measured against, with so many threads.
 pub(crate) fn bare(folder: &Path, threads: usize) -> Server {
-    Server::start(env::current_exe().unwrap().to_str().unwrap(), &["bare"], folder, threads)
+    start_bare(&["bare"], folder, threads)
 }
+
+/// The same, but it answers with dynamic metadata too.
+pub(crate) fn bare_with_metadata(folder: &Path, threads: usize) -> Server {
+    start_bare(&["bare", METADATA], folder, threads)
+}
+
+fn start_bare(arguments: &[&str], folder: &Path, threads: usize) -> Server {
+    Server::start(env::current_exe().unwrap().to_str().unwrap(), arguments, folder, threads)
+}
+
+/// Tells the bare server to.
+pub(crate) const METADATA: &str = "metadata";

@@ -110,7 +110,7 @@ fn main() {
     let modes = ["bare", "envoy", "latency", "soak"];
     let mode = arguments.next_if(|argument| modes.contains(&&**argument)).unwrap_or_default();
     if mode == "bare" {
-        return bare::serve();
+        return bare::serve(arguments.next().as_deref() == Some(contest::METADATA));
     }
     let plan = Plan::of(&mode, arguments);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

@@ -20,19 +20,23 @@ pub(super) struct Wiring {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Filter {
     Nothing,
-    JwtAuthn {
-        remembers: bool,
-    },
-    ExtAuthz {
-        /// The bare server is asked, not countersign.
-        bare: bool,
-        /// Tokens are not verified each time.
-        remembers: bool,
-        /// `encode_raw_headers`.
-        raw: bool,
-        /// `include_peer_certificate`.
-        certificate: bool,
-    },
+    JwtAuthn { remembers: bool },
+    ExtAuthz(Asks),
+}
+
+/// Who is asked and what, and for what in answer.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Asks {
+    /// The bare server, not countersign.
+    pub(super) bare: bool,
+    /// Tokens are not verified each time.
+    pub(super) remembers: bool,
+    /// `encode_raw_headers`.
+    pub(super) raw: bool,
+    /// `include_peer_certificate`.
+    pub(super) certificate: bool,
+    /// The identity as dynamic metadata too.
+    pub(super) metadata: bool,
 }
 
 impl Filter {
@@ -41,7 +45,7 @@ impl Filter {
         match self {
             Self::Nothing => false,
             Self::JwtAuthn { .. } => true,
-            Self::ExtAuthz { bare, certificate, .. } => !bare && !certificate,
+            Self::ExtAuthz(asks) => !asks.bare && !asks.certificate,
         }
     }
 }
@@ -56,12 +60,15 @@ impl Wiring {
 
 /// Each differs in one thing from another.
 pub(super) fn wirings() -> Vec<Wiring> {
-    let countersign = Filter::ExtAuthz { bare: false, remembers: true, raw: true, certificate: false };
-    let plain = Filter::ExtAuthz { bare: false, remembers: true, raw: false, certificate: false };
-    let bare = Filter::ExtAuthz { bare: true, remembers: true, raw: true, certificate: false };
-    let bare_plain = Filter::ExtAuthz { bare: true, remembers: true, raw: false, certificate: false };
-    let verified = Filter::ExtAuthz { bare: false, remembers: false, raw: true, certificate: false };
-    let certificate = Filter::ExtAuthz { bare: false, remembers: true, raw: true, certificate: true };
+    let asks = Asks { bare: false, remembers: true, raw: true, certificate: false, metadata: true };
+    let countersign = Filter::ExtAuthz(asks);
+    let plain = Filter::ExtAuthz(Asks { raw: false, ..asks });
+    let headers_alone = Filter::ExtAuthz(Asks { metadata: false, ..asks });
+    let bare = Filter::ExtAuthz(Asks { bare: true, metadata: false, ..asks });
+    let bare_plain = Filter::ExtAuthz(Asks { bare: true, metadata: false, raw: false, ..asks });
+    let bare_metadata = Filter::ExtAuthz(Asks { bare: true, ..asks });
+    let verified = Filter::ExtAuthz(Asks { remembers: false, ..asks });
+    let certificate = Filter::ExtAuthz(Asks { certificate: true, ..asks });
     let usual = |name, filter| Wiring { name, filter, unix: false, large: false, tls: false, concurrency: 1 };
     let unix = |name, filter| Wiring { unix: true, ..usual(name, filter) };
     let large = |name, filter| Wiring { large: true, ..usual(name, filter) };
@@ -73,7 +80,9 @@ pub(super) fn wirings() -> Vec<Wiring> {
         usual("jwt_authn, remembering", Filter::JwtAuthn { remembers: true }),
         usual("bare server", bare),
         usual("bare server, plain headers", bare_plain),
+        usual("bare server, dynamic metadata", bare_metadata),
         usual("countersign", countersign),
+        usual("countersign, no dynamic metadata", headers_alone),
         usual("countersign, remembering nothing", verified),
         usual("countersign, plain headers", plain),
         unix("countersign, unix socket", countersign),
@@ -88,6 +97,7 @@ pub(super) fn wirings() -> Vec<Wiring> {
         two("nobody, two workers", Filter::Nothing),
         two("bare server, two workers", bare),
         two("countersign, two workers", countersign),
+        two("countersign, two workers, no dynamic metadata", headers_alone),
     ]
 }
 
@@ -146,13 +156,13 @@ fn filter(wiring: &Wiring, issuer: &str, keys: &Value) -> Option<Value> {
             let config = typed("envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication", config);
             Some(json!({"name": "envoy.filters.http.jwt_authn", "typed_config": config}))
         }
-        Filter::ExtAuthz { raw, certificate, .. } => {
+        Filter::ExtAuthz(Asks { raw, certificate, .. }) => {
             // As in deploy/envoy/envoy.yaml, as far as it costs something.
             let config = json!({
                 "transport_api_version": "V3",
                 "grpc_service": {
                     "envoy_grpc": {"cluster_name": "countersign", "authority": "countersign"},
-                    // There 2 s. Every answer must come, and twenty Envoys run at once.
+                    // There 2 s. Every answer must come, and many Envoys run at once.
                     "timeout": "20s",
                 },
                 "failure_mode_allow": false,

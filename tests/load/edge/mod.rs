@@ -20,7 +20,7 @@ use tempfile::TempDir;
 
 use crate::Plan;
 use crate::cases::bearer;
-use crate::contest::bare;
+use crate::contest::{bare, bare_with_metadata};
 use crate::issuer::Issuers;
 use crate::jwt;
 use crate::process::{Cpu, Server};
@@ -79,7 +79,7 @@ impl World {
 pub(crate) async fn measure(plan: &Plan) {
     let world = World::new();
     let mut stands = Vec::new();
-    for wiring in config::wirings() {
+    for wiring in config::wirings().into_iter().filter(|wiring| plan.wants(wiring.name)) {
         stands.push(Stand::start(wiring, &world).await);
     }
     // The first round warms up.
@@ -157,11 +157,12 @@ const LARGE: usize = 8 * 1024;
 
 /// Who is asked in this wiring.
 fn server(wiring: &Wiring, world: &World, folder: &Path) -> Option<Server> {
-    let Filter::ExtAuthz { bare: is_bare, remembers, .. } = wiring.filter else {
+    let Filter::ExtAuthz(asks) = wiring.filter else {
         return None;
     };
-    if is_bare {
-        return Some(bare(folder, wiring.concurrency));
+    if asks.bare {
+        let start = if asks.metadata { bare_with_metadata } else { bare };
+        return Some(start(folder, wiring.concurrency));
     }
     let configuration = jwt::configuration(&[jwt::issuer(&world.issuers, 0)]);
     fs::write(folder.join("authentication.json"), configuration.to_string()).unwrap();
@@ -175,8 +176,11 @@ fn server(wiring: &Wiring, world: &World, folder: &Path) -> Option<Server> {
     if wiring.unix {
         flags.push(&listen);
     }
-    if !remembers {
+    if !asks.remembers {
         flags.push("--token-success-cache-ttl=0s");
+    }
+    if !asks.metadata {
+        flags.push("--dynamic-metadata=false");
     }
     Some(Server::countersign(&flags, folder))
 }
@@ -248,7 +252,8 @@ fn report(stands: &[Stand], file: &Path) {
     println!("|---|---|---|---|---|---|");
     let mut rows = Vec::new();
     for stand in stands {
-        let nobody = stands.iter().find(|other| other.wiring.is_baseline_of(&stand.wiring)).unwrap();
+        let nobody = stands.iter().find(|other| other.wiring.is_baseline_of(&stand.wiring));
+        let nobody = nobody.expect("the same that asks nobody is measured too");
         let cell = |figure: &dyn Fn(&Round) -> f64| {
             let (figure, nobody) = (stand.middle(figure), nobody.middle(figure));
             format!("{figure:.0} ({:+.0})", figure - nobody)
