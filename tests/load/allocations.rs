@@ -65,10 +65,10 @@ const PINNED: [Allocations; 9] = [
     Allocations { case: "unknown-token", check: 3, call: 7, connection: 24 },
     Allocations { case: "anonymous", check: 3, call: 7, connection: 24 },
     Allocations { case: "remembered-certificate", check: 4, call: 8, connection: 25 },
-    Allocations { case: "first-seen-certificate", check: 92, call: 96, connection: 114 },
-    Allocations { case: "first-seen-leaf", check: 73, call: 77, connection: 95 },
-    Allocations { case: "rs256-first-seen", check: 46, call: 50, connection: 68 },
-    Allocations { case: "service-account-first-seen", check: 77, call: 82, connection: 102 },
+    Allocations { case: "first-seen-certificate", check: 87, call: 91, connection: 109 },
+    Allocations { case: "first-seen-leaf", check: 68, call: 72, connection: 90 },
+    Allocations { case: "rs256-first-seen", check: 43, call: 47, connection: 65 },
+    Allocations { case: "service-account-first-seen", check: 53, call: 58, connection: 78 },
     Allocations { case: "rs256-remembered", check: 3, call: 7, connection: 24 },
 ];
 

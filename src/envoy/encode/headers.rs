@@ -37,9 +37,7 @@ pub(super) fn lines<'a>(identity: &'a Identity, config: &'a ReplyConfig) -> Resu
         if encoding == GroupsEncoding::Metadata && key.contains('\0') {
             return Err(Reason::UnsafeIdentityValue);
         }
-        let key = escaped(&key.to_lowercase());
-        let name = |n| format!("{}{key}", indexed_prefix(&names.extra_prefix, n)).into();
-        values(&mut lines, encoding, extra, name)?;
+        values(&mut lines, encoding, extra, |n| extra_name(&names.extra_prefix, n, key).into())?;
     }
     if config.impersonation.is_some() {
         // Its groups are in the metadata. kube-apiserver gives some to whoever comes without any; should the Lua filter be missing, which
@@ -62,20 +60,34 @@ fn values<'a>(
     name: impl Fn(usize) -> Cow<'a, str>,
 ) -> Result<(), Reason> {
     // kube-apiserver's reader drops empty groups, so they are not sent.
-    let values = values.filter(|value| !value.is_empty()).map(safe).collect::<Result<Vec<_>, _>>()?;
+    let mut values = values.filter(|value| !value.is_empty()).map(safe);
     match encoding {
-        _ if values.is_empty() => {}
-        GroupsEncoding::Metadata => {}
-        // Whoever splits the line at its commas would see two values in one.
-        GroupsEncoding::Joined if values.iter().any(|value| value.contains(',')) => {
-            return Err(Reason::UnsafeIdentityValue);
-        }
-        GroupsEncoding::Joined => lines.push((name(0), values.join(",").into())),
+        GroupsEncoding::Metadata => values.try_for_each(|value| value.map(drop))?,
+        GroupsEncoding::Joined => lines.extend(joined(values)?.map(|joined| (name(0), joined))),
         GroupsEncoding::Indexed => {
-            lines.extend(values.into_iter().enumerate().map(|(n, value)| (name(n), value.into())));
+            for (n, value) in values.enumerate() {
+                lines.push((name(n), value?.into()));
+            }
         }
     }
     Ok(())
+}
+
+/// The values in one line, if there are any. One is not copied.
+fn joined<'a>(values: impl Iterator<Item = Result<&'a str, Reason>>) -> Result<Option<Cow<'a, str>>, Reason> {
+    let mut joined: Option<Cow<'a, str>> = None;
+    for value in values {
+        let value = value?;
+        // Whoever splits the line at its commas would see two values in one.
+        if value.contains(',') {
+            return Err(Reason::UnsafeIdentityValue);
+        }
+        match &mut joined {
+            None => joined = Some(value.into()),
+            Some(joined) => joined.to_mut().extend([",", value]),
+        }
+    }
+    Ok(joined)
 }
 
 /// Of two lines of one name Envoy would keep the second alone: extra keys that differ in case only, for one.
@@ -91,12 +103,26 @@ fn indexed_group(name: &str, index: usize) -> Cow<'_, str> {
     if index == 0 { name.into() } else { format!("{name}-{index}").into() }
 }
 
-/// `x-remote-extra-`, `x-remote-extra1-`, …: kube-apiserver reads them with
+/// `x-remote-extra-`, `x-remote-extra1-`, … and the key: kube-apiserver reads them with
 /// `--requestheader-extra-headers-prefix=X-Remote-Extra-,X-Remote-Extra1-,…`, and the key stays the key. (An index behind the
 /// key could not be told from a key that ends so.)
-fn indexed_prefix(prefix: &str, index: usize) -> Cow<'_, str> {
-    if index == 0 { prefix.into() } else { format!("{}{index}-", prefix.trim_end_matches('-')).into() }
+fn extra_name(prefix: &str, index: usize, key: &str) -> String {
+    let mut name = String::with_capacity(prefix.len() + key.len() + USUALLY_ESCAPED);
+    if index == 0 {
+        name.push_str(prefix);
+    } else {
+        let _infallible = write!(name, "{}{index}-", prefix.trim_end_matches('-'));
+    }
+    if key.bytes().any(|byte| byte.is_ascii_uppercase() || !byte.is_ascii()) {
+        escape(&mut name, &key.to_lowercase());
+    } else {
+        escape(&mut name, key);
+    }
+    name
 }
+
+/// What the slash in `authentication.kubernetes.io/…` comes to.
+const USUALLY_ESCAPED: usize = 2;
 
 /// A request without the token among its websocket subprotocols: a line to set, or a name to remove where nothing is left.
 pub(super) fn without_token(
@@ -128,20 +154,18 @@ fn safe(value: &str) -> Result<&str, Reason> {
 
 /// client-go's `headerKeyEscape`: every byte that is no token character (RFC 7230, section 3.2.6), and `%`, becomes `%xx`. The
 /// digits are in lower case, as everything in a header name is behind Envoy.
-fn escaped(key: &str) -> String {
-    let mut escaped = String::with_capacity(key.len() + 2);
+fn escape(name: &mut String, key: &str) {
     for byte in key.bytes() {
         match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' => escaped.push(char::from(byte)),
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' => name.push(char::from(byte)),
             b'!' | b'#' | b'$' | b'&' | b'\'' | b'*' | b'+' | b'^' | b'`' | b'|' | b'~' => {
-                escaped.push(char::from(byte));
+                name.push(char::from(byte));
             }
             _ => {
-                let _infallible = write!(escaped, "%{byte:02x}");
+                let _infallible = write!(name, "%{byte:02x}");
             }
         }
     }
-    escaped
 }
 
 #[cfg(test)]
@@ -163,7 +187,9 @@ mod tests {
             ("", ""),
         ];
         for (key, expected) in table {
-            assert_eq!(escaped(key), expected);
+            let mut name = String::new();
+            escape(&mut name, key);
+            assert_eq!(name, expected);
         }
     }
 
