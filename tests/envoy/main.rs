@@ -25,6 +25,8 @@ mod lua;
 mod never_drop;
 mod outages;
 mod pages;
+#[path = "../support/port.rs"]
+mod port;
 mod profiles;
 mod rotation;
 mod smoke_test;

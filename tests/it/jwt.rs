@@ -23,6 +23,7 @@ use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
 use crate::message::{ask, get, verdict};
+use crate::port::hold;
 use crate::support::program::{Server, until};
 use crate::support::tls;
 use crate::webhook::{self, Webhook};
@@ -52,8 +53,7 @@ impl Issuer {
 
     /// One whose URL has this host.
     fn down_at(host: &str) -> Self {
-        let port = TcpSocket::new_v4().unwrap();
-        port.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let port = hold(0);
         let url = format!("https://{host}:{}", port.local_addr().unwrap().port());
         let tls_key = KeyPair::generate().unwrap();
         let certificate = CertificateParams::new([host.to_owned()]).unwrap().self_signed(&tls_key).unwrap();

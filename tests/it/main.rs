@@ -25,6 +25,8 @@ mod layering;
 mod lifecycle;
 mod message;
 mod pages;
+#[path = "../support/port.rs"]
+mod port;
 mod profiles;
 mod profiling;
 mod readme;

@@ -14,6 +14,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio_rustls::TlsAcceptor;
 
 use crate::message::ask;
+use crate::port::hold;
 use crate::support::program::{Server, until};
 use crate::support::tls;
 
@@ -107,13 +108,6 @@ impl Webhook {
         fs::write(folder.join("kubeconfig"), kubeconfig.to_string().replace("wh/", "./wh/")).unwrap();
         fs::write(folder.join("tokens.csv"), "of-the-file,carol,1\n").unwrap();
     }
-}
-
-fn hold(port: u16) -> TcpSocket {
-    let socket = TcpSocket::new_v4().unwrap();
-    socket.set_reuseaddr(true).unwrap();
-    socket.bind(([127, 0, 0, 1], port).into()).unwrap();
-    socket
 }
 
 async fn serve(

@@ -1,6 +1,5 @@
 //! A real kube-apiserver with its etcd.
 
-use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -15,6 +14,7 @@ use tokio::time::sleep;
 
 use super::support::envoy::Request;
 use super::wire::{self, SERVER_NAME};
+use crate::port::hold;
 
 pub(crate) const START: Duration = Duration::from_secs(300);
 
@@ -207,18 +207,12 @@ pub(crate) fn binaries() -> PathBuf {
     )
 }
 
-/// A port of this host that nobody else is given as long as this is there: it is taken, and nobody listens. Whoever has its number may, since
-/// Go and tokio, as we do, set SO_REUSEADDR.
+/// A port of this host that nobody else is given as long as this is there.
 pub(crate) struct Port(TcpSocket);
 
 impl Port {
     pub(crate) fn hold<const N: usize>() -> [Self; N] {
-        [(); N].map(|()| {
-            let socket = TcpSocket::new_v4().unwrap();
-            socket.set_reuseaddr(true).unwrap();
-            socket.bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
-            Self(socket)
-        })
+        [(); N].map(|()| Self(hold(0)))
     }
 
     pub(crate) fn number(&self) -> u16 {

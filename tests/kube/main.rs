@@ -29,6 +29,8 @@ mod live;
 mod live_accounts;
 mod metrics;
 mod pod;
+#[path = "../support/port.rs"]
+mod port;
 mod profiling;
 mod random;
 mod service_accounts;

@@ -18,6 +18,8 @@ use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::Server;
 use tonic::{Request, Response, Status};
 
+use crate::port::hold;
+
 /// A span, and whose it is.
 #[derive(Debug, Clone)]
 pub(crate) struct Collected {
@@ -54,9 +56,7 @@ pub(crate) struct Collector {
 
 impl Collector {
     pub(crate) fn down() -> Self {
-        let held = TcpSocket::new_v4().unwrap();
-        held.set_reuseaddr(true).unwrap();
-        held.bind(([127, 0, 0, 1], 0).into()).unwrap();
+        let held = hold(0);
         let port = held.local_addr().unwrap().port();
         Self { port, shelf: Arc::default(), held: Some(held), serving: None }
     }

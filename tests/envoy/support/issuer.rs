@@ -22,6 +22,7 @@ use tokio::time::Instant;
 
 use super::authority::Authority;
 use super::message::Incoming;
+use crate::port::hold;
 
 /// A key that signs tokens.
 pub(crate) struct SigningKey {
@@ -217,14 +218,6 @@ impl Drop for Issuer {
             task.abort();
         }
     }
-}
-
-/// A port that is taken, at which nobody listens.
-pub(super) fn hold(port: u16) -> TcpSocket {
-    let socket = TcpSocket::new_v4().unwrap();
-    socket.set_reuseaddr(true).unwrap();
-    socket.bind(([127, 0, 0, 1], port).into()).unwrap();
-    socket
 }
 
 fn key_set(keys: &[Value]) -> String {

@@ -9,9 +9,9 @@ use tokio::net::TcpSocket;
 use super::certificate;
 use super::countersign::Countersign;
 use super::envoy::{Config, Envoy};
-use super::issuer::hold;
 use super::process::eventually;
 use super::upstream::Upstream;
+use crate::port::hold;
 
 /// Tokens that every countersign here knows.
 const TOKENS: &str = "\
