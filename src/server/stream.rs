@@ -58,8 +58,8 @@ impl Begun {
 
 /// Of calls that came together so many are answered first, in one write, and then the others, in another. With no such write Envoy has nothing
 /// to do until the last call is ready, and all its clients wait longer. As it takes some 50 µs for a request and we 7 µs for a call whose
-/// credential is remembered, it is busy with these until 50 others are ready. With 1, 2 and 4 clients wait as long, and a call costs up to
-/// 0.7 µs more (`cargo bench --bench load`, and with `-- envoy`).
+/// credential is remembered, it is busy with these until 50 others are ready. With 1, 2 and 4 clients wait as long, and a call costs 0.4
+/// to 2.6 µs more (`cargo bench --bench load`, and with `-- envoy`).
 const ANSWERED_FIRST: usize = 8;
 
 /// A DATA frame that h2 writes by itself has at least so many bytes. h2: `CHAIN_THRESHOLD_WITHOUT_VECTORED_IO` of codec/framed_write.rs.
