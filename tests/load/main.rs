@@ -40,7 +40,7 @@ mod report;
 mod resources;
 mod soak;
 #[path = "../../src/server/stream.rs"]
-#[allow(dead_code, reason = "how much it copies is the server's business")]
+#[allow(dead_code, reason = "how much it copies and which calls begin is the server's business")]
 mod stream;
 #[path = "../support/tls.rs"]
 #[allow(dead_code, reason = "no client shows a certificate here")]
@@ -67,6 +67,8 @@ struct Plan {
     /// The binary of ghz.
     ghz: Option<PathBuf>,
     soak: Duration,
+    /// How many clients an Envoy has at a time.
+    clients: usize,
 }
 
 /// With so many calls a round a figure means something.
@@ -78,13 +80,15 @@ impl Plan {
         let name = if mode.is_empty() { "load.json".to_owned() } else { format!("load-{mode}.json") };
         let json = Path::new(env!("CARGO_MANIFEST_DIR")).join("target").join(name);
         let soak = Duration::from_secs(600);
-        let mut plan = Self { only: Vec::new(), rounds: 5, calls: CALLS, json, ghz: None, soak };
+        let mut plan =
+            Self { only: Vec::new(), rounds: 5, calls: CALLS, json, ghz: None, soak, clients: edge::CLIENTS };
         while let Some(argument) = arguments.next() {
             let mut value = || arguments.next().expect("a value");
             let mut number = || value().parse().expect("a number");
             match &*argument {
                 "--rounds" => plan.rounds = number(),
                 "--calls" => plan.calls = number(),
+                "--clients" => plan.clients = number(),
                 "--json" => plan.json = value().into(),
                 "--ghz" => plan.ghz = Some(value().into()),
                 "--seconds" => plan.soak = Duration::from_secs(value().parse().expect("a number")),

@@ -30,8 +30,8 @@ use crate::tokens::{Key, Tokens};
 use client::{Caller, Certificates};
 use config::{Filter, Wiring};
 
-/// So many clients at a time, each with one connection (HTTP/1.1).
-const CLIENTS: usize = 16;
+/// So many clients at a time unless it is said otherwise, each with one connection (HTTP/1.1).
+pub(crate) const CLIENTS: usize = 16;
 /// A client by itself makes so much fewer requests.
 const ALONE: usize = 10;
 /// How long Envoy may take to start.
@@ -87,13 +87,13 @@ pub(crate) async fn measure(plan: &Plan) {
         let turns = stands.len();
         for turn in 0..turns {
             let stand = &mut stands[(turn + number) % turns];
-            let round = stand.round(&world, plan.calls).await;
+            let round = stand.round(&world, plan).await;
             if number > 0 {
                 stand.rounds.push(round);
             }
         }
     }
-    report(&stands, &plan.json);
+    report(&stands, plan);
 }
 
 impl Stand {
@@ -125,10 +125,10 @@ impl Stand {
         Caller::connect(self.envoy.listener, &request, certificates).await
     }
 
-    async fn round(&self, world: &World, calls: usize) -> Round {
+    async fn round(&self, world: &World, &Plan { clients, calls, .. }: &Plan) -> Round {
         let cpu = || (self.envoy.cpu(), self.server.as_ref().map(Server::cpu));
         let mut callers = Vec::new();
-        for _ in 0..CLIENTS {
+        for _ in 0..clients {
             callers.push(self.caller(world, &world.token).await);
         }
         let before = cpu();
@@ -241,13 +241,14 @@ fn listener(folder: &Path) -> Option<SocketAddr> {
     page.lines().find_map(|line| line.split_once("::")?.1.parse().ok())
 }
 
-fn report(stands: &[Stand], file: &Path) {
+fn report(stands: &[Stand], plan: &Plan) {
     if cfg!(debug_assertions) {
         println!("A debug build: only that it runs means something.\n");
     }
     println!("µs. In brackets: what is added to an Envoy that asks nobody.\n");
     println!(
-        "| wiring | Envoy's CPU | the server's CPU | wait, one client | wait, {CLIENTS} clients | p99 |"
+        "| wiring | Envoy's CPU | the server's CPU | wait, one client | wait, {} clients | p99 |",
+        plan.clients
     );
     println!("|---|---|---|---|---|---|");
     let mut rows = Vec::new();
@@ -277,6 +278,6 @@ fn report(stands: &[Stand], file: &Path) {
             "wait_p99_us": all(&|round| round.among[1]),
         }));
     }
-    let report = json!({"debug_build": cfg!(debug_assertions), "clients": CLIENTS, "rows": rows});
-    fs::write(file, serde_json::to_string_pretty(&report).unwrap()).unwrap();
+    let report = json!({"debug_build": cfg!(debug_assertions), "clients": plan.clients, "rows": rows});
+    fs::write(&plan.json, serde_json::to_string_pretty(&report).unwrap()).unwrap();
 }
